@@ -1,0 +1,153 @@
+/// Everything a run fixes at its start besides the topology. The coordinator hands it to every worker
+/// in WELCOME, so that a worker needs no settings of its own.
+package struct RunConfiguration: Codable, Equatable, Sendable {
+    package var name: String
+    package var seed: UInt64
+    /// Inner steps each replica trains before the run ends.
+    package var steps: UInt32
+    package var model: Model
+    package var training: Training
+    package var schedule: Schedule
+    package var wire: Wire
+    package var deadlines: Deadlines
+    package var data: Data
+
+    package init(
+        name: String, seed: UInt64, steps: UInt32, model: Model, training: Training,
+        schedule: Schedule, wire: Wire, deadlines: Deadlines, data: Data
+    ) {
+        self.name = name
+        self.seed = seed
+        self.steps = steps
+        self.model = model
+        self.training = training
+        self.schedule = schedule
+        self.wire = wire
+        self.deadlines = deadlines
+        self.data = data
+    }
+
+    /// Decoder-only byte-level transformer.
+    package struct Model: Codable, Equatable, Sendable {
+        package var width: Int
+        package var layers: Int
+        package var heads: Int
+        package var context: Int
+        package var tiedHead: Bool
+        package init(width: Int, layers: Int, heads: Int, context: Int, tiedHead: Bool) {
+            self.width = width
+            self.layers = layers
+            self.heads = heads
+            self.context = context
+            self.tiedHead = tiedHead
+        }
+        package static let standard = Model(
+            width: 128, layers: 2, heads: 4, context: 128, tiedHead: false)
+    }
+
+    package struct Training: Codable, Equatable, Sendable {
+        package var learningRate: Double
+        package var warmupSteps: UInt32
+        /// Share of `learningRate` the cosine ends at.
+        package var finalShare: Double
+        package var weightDecay: Double
+        /// Global gradient norm above which a gradient is scaled down; 0 = never.
+        package var clipNorm: Double
+        /// Inner steps between evaluations; 0 = only at the end.
+        package var evaluateEvery: UInt32
+        /// Validation samples per evaluation.
+        package var evaluationSamples: Int
+        /// Outer rounds between checkpoints; 0 = only at the end.
+        package var checkpointEvery: UInt32
+        package init(
+            learningRate: Double, warmupSteps: UInt32, finalShare: Double, weightDecay: Double,
+            clipNorm: Double, evaluateEvery: UInt32, evaluationSamples: Int,
+            checkpointEvery: UInt32
+        ) {
+            self.learningRate = learningRate
+            self.warmupSteps = warmupSteps
+            self.finalShare = finalShare
+            self.weightDecay = weightDecay
+            self.clipNorm = clipNorm
+            self.evaluateEvery = evaluateEvery
+            self.evaluationSamples = evaluationSamples
+            self.checkpointEvery = checkpointEvery
+        }
+        package static let standard = Training(
+            learningRate: 1e-3, warmupSteps: 20, finalShare: 0.1, weightDecay: 0.1, clipNorm: 1,
+            evaluateEvery: 100, evaluationSamples: 32, checkpointEvery: 5)
+    }
+
+    /// The two levels of synchronisation.
+    package struct Schedule: Codable, Equatable, Sendable {
+        package enum Inner: String, Codable, CaseIterable, Sendable {
+            case everyStep = "every-step"
+            case none
+        }
+        package enum Outer: String, Codable, CaseIterable, Sendable {
+            case everyStep = "every-step"
+            case localSGD = "local-sgd"
+            case diloco
+        }
+        package var inner: Inner
+        package var outer: Outer
+        /// H: inner steps between two outer rounds. 1 under `every-step`.
+        package var syncEvery: UInt32
+        package var outerLearningRate: Double
+        package var outerMomentum: Double
+        package init(
+            inner: Inner, outer: Outer, syncEvery: UInt32, outerLearningRate: Double,
+            outerMomentum: Double
+        ) {
+            self.inner = inner
+            self.outer = outer
+            self.syncEvery = syncEvery
+            self.outerLearningRate = outerLearningRate
+            self.outerMomentum = outerMomentum
+        }
+    }
+
+    /// Lossy transforms, fixed by the plan.
+    package struct Wire: Codable, Equatable, Sendable {
+        package var insideRegion: TransformID
+        package var betweenRegions: TransformID
+        package init(insideRegion: TransformID, betweenRegions: TransformID) {
+            self.insideRegion = insideRegion
+            self.betweenRegions = betweenRegions
+        }
+    }
+
+    package struct Deadlines: Codable, Equatable, Sendable {
+        /// Silence after which a worker is evicted.
+        package var silence: Interval
+        /// Waiting after which the run says for whom it waits.
+        package var patience: Interval
+        /// How long workers train on without a coordinator.
+        package var coordinator: Interval
+        /// How long the coordinator waits for all seats to be taken before it says so and goes on
+        /// waiting, or starts with `minimumWorkers`.
+        package var gathering: Interval
+        package var minimumWorkers: Int
+        package init(
+            silence: Interval, patience: Interval, coordinator: Interval, gathering: Interval,
+            minimumWorkers: Int
+        ) {
+            self.silence = silence
+            self.patience = patience
+            self.coordinator = coordinator
+            self.gathering = gathering
+            self.minimumWorkers = minimumWorkers
+        }
+        package static let standard = Deadlines(
+            silence: .seconds(15), patience: .seconds(5), coordinator: .seconds(60),
+            gathering: .seconds(60), minimumWorkers: 1)
+    }
+
+    /// Where the text is on every worker's machine.
+    package struct Data: Codable, Equatable, Sendable {
+        package var path: String
+        package init(path: String) { self.path = path }
+        /// Webster 1913, Debian package `dict-gcide`.
+        package static let gcide = Data(path: "/usr/share/dictd/gcide.dict.dz")
+    }
+}

@@ -1,0 +1,138 @@
+/// One fact of a run. Every view (progress, report, run.json) is made of these and of nothing else.
+package enum RunEvent: Codable, Equatable, Sendable {
+    /// The coordinator has started. `emulated` says whether regions are connected by an emulated link.
+    case runStarted(RunStarted)
+    case workerJoined(worker: WorkerID, name: String, region: RegionID, incarnation: Incarnation)
+    case epochStarted(epoch: Epoch, members: [WorkerID], reason: String)
+    /// A worker's inner step, after it was applied. Loss is the mean over its own tokens.
+    case stepped(worker: WorkerID, step: UInt32, loss: Double, tokens: UInt64)
+    /// Validation loss of the parameters a worker holds after `step`.
+    case evaluated(worker: WorkerID, step: UInt32, loss: Double, samples: Int)
+    case roundCommitted(key: CollectiveKey, digest: UInt64, members: Int, tokens: UInt64)
+    /// Somebody is waited for: never silent for longer than `Deadlines.patience`.
+    case waiting(
+        observer: String, activity: String, names: [String], since: Instant, until: Instant?,
+        then: String)
+    case workerEvicted(worker: WorkerID, name: String, reason: String)
+    case workerLeft(worker: WorkerID, name: String, code: UInt16, reason: String)
+    /// A peer broke the protocol or sent bytes that cannot be right.
+    case violation(culprit: String, what: String)
+    case coordinatorLost(worker: WorkerID, since: Instant, until: Instant)
+    case coordinatorReturned(worker: WorkerID)
+    case checkpointWritten(worker: WorkerID, path: String, step: UInt32, bytes: UInt64)
+    case checkpointFailed(worker: WorkerID, path: String, reason: String)
+    /// Wall time of the trainer thread since the worker's first step, by what it was spent on.
+    case budget(worker: WorkerID, TimeBudget)
+    /// Bytes a worker handed to its lanes, by destination region. Cumulative.
+    case traffic(worker: WorkerID, Traffic)
+    /// Bytes that crossed an emulated link, counted by the relay. Cumulative.
+    case linkUse(LinkUse)
+    case peakMemory(process: String, bytes: UInt64)
+    case modelWritten(worker: WorkerID, path: String, digest: UInt64)
+    case note(source: String, text: String)
+    case runEnded(code: Int32, reason: String)
+
+    package struct RunStarted: Codable, Equatable, Sendable {
+        package var run: RunID
+        package var version: String
+        package var command: [String]
+        package var configuration: RunConfiguration
+        package var topology: Topology
+        package var emulated: Bool
+        package var curve: Bool
+        package var parameterCount: UInt64
+        /// Operating system, processor, cores: what a reader of the report needs to compare.
+        package var machine: String
+        package init(
+            run: RunID, version: String, command: [String], configuration: RunConfiguration,
+            topology: Topology, emulated: Bool, curve: Bool, parameterCount: UInt64,
+            machine: String
+        ) {
+            self.run = run
+            self.version = version
+            self.command = command
+            self.configuration = configuration
+            self.topology = topology
+            self.emulated = emulated
+            self.curve = curve
+            self.parameterCount = parameterCount
+            self.machine = machine
+        }
+    }
+
+    /// Where the trainer thread's wall time went. The fields sum to `wall` (architecture page:
+    /// compute, encode, wait, transfer, decode, apply, recover); `compute` includes pacing.
+    package struct TimeBudget: Codable, Equatable, Sendable {
+        package var wall = Interval.zero
+        package var compute = Interval.zero
+        package var encode = Interval.zero
+        /// Blocked because a peer or the coordinator had not got there yet.
+        package var wait = Interval.zero
+        /// Blocked while bytes of the collective were on their way.
+        package var transfer = Interval.zero
+        package var decode = Interval.zero
+        package var apply = Interval.zero
+        /// Reconfiguration, state transfer, checkpoints.
+        package var recover = Interval.zero
+        /// Share of `compute` that pacing added to emulate a slower machine.
+        package var paced = Interval.zero
+        package init() {}
+    }
+
+    /// Cumulative counts of one worker's lanes to one region, in frame bytes before encryption.
+    package struct Traffic: Codable, Equatable, Sendable {
+        package var toRegion: RegionID
+        package var frames: UInt64
+        package var bytes: UInt64
+        package var resent: UInt64
+        /// Bits per value really obtained on contributions and means sent to that region.
+        package var values: UInt64
+        package var encodedBytes: UInt64
+        package init(
+            toRegion: RegionID, frames: UInt64, bytes: UInt64, resent: UInt64, values: UInt64,
+            encodedBytes: UInt64
+        ) {
+            self.toRegion = toRegion
+            self.frames = frames
+            self.bytes = bytes
+            self.resent = resent
+            self.values = values
+            self.encodedBytes = encodedBytes
+        }
+    }
+
+    package struct LinkUse: Codable, Equatable, Sendable {
+        package var from: RegionID
+        package var to: RegionID
+        package var bytes: UInt64
+        package var flows: UInt64
+        package var peakQueueBytes: UInt64
+        package init(
+            from: RegionID, to: RegionID, bytes: UInt64, flows: UInt64, peakQueueBytes: UInt64
+        ) {
+            self.from = from
+            self.to = to
+            self.bytes = bytes
+            self.flows = flows
+            self.peakQueueBytes = peakQueueBytes
+        }
+    }
+}
+
+/// A run event with its place in the log.
+package struct StampedEvent: Codable, Equatable, Sendable {
+    /// Since the coordinator started.
+    package var time: Instant
+    package var source: String
+    package var event: RunEvent
+    package init(time: Instant, source: String, event: RunEvent) {
+        self.time = time
+        self.source = source
+        self.event = event
+    }
+}
+
+/// Takes run events from one thread, in order.
+package protocol RunEventSink {
+    mutating func record(_ event: StampedEvent) throws
+}

@@ -1,0 +1,82 @@
+/// Where the workers are and how regions are connected. Validated by the reader of the cluster file.
+package struct Topology: Codable, Equatable, Sendable {
+    package var regions: [Region]
+    package var links: [Link]
+    /// The region the coordinator runs in: control traffic of other regions crosses the link too.
+    package var coordinatorRegion: RegionID
+
+    package init(regions: [Region], links: [Link], coordinatorRegion: RegionID) {
+        self.regions = regions
+        self.links = links
+        self.coordinatorRegion = coordinatorRegion
+    }
+
+    /// Workers with fast links among themselves.
+    package struct Region: Codable, Equatable, Sendable {
+        package var name: String
+        package var workers: [Worker]
+        package init(name: String, workers: [Worker]) {
+            self.name = name
+            self.workers = workers
+        }
+    }
+
+    package struct Worker: Codable, Equatable, Sendable {
+        package var name: String
+        /// Samples (sequences) this worker draws per inner step.
+        package var microBatch: Int
+        /// Emulated speed: an inner step ends at max(real, this). Zero = as fast as it goes.
+        package var nominalStep: Interval
+        package init(name: String, microBatch: Int, nominalStep: Interval) {
+            self.name = name
+            self.microBatch = microBatch
+            self.nominalStep = nominalStep
+        }
+    }
+
+    /// A wide-area connection between two regions, the same in both directions.
+    package struct Link: Codable, Equatable, Sendable {
+        package var a: RegionID
+        package var b: RegionID
+        /// Kilometres of fibre, for the report; the delay below is what is emulated.
+        package var distanceKilometres: Double
+        package var oneWayDelay: Interval
+        /// Bits per second in each direction; 0 = not limited.
+        package var rate: UInt64
+        package var jitter: Interval
+        /// Bytes that may wait in each direction before the sender is held back.
+        package var queueBytes: Int
+
+        package init(
+            a: RegionID, b: RegionID, distanceKilometres: Double, oneWayDelay: Interval,
+            rate: UInt64, jitter: Interval, queueBytes: Int
+        ) {
+            self.a = a
+            self.b = b
+            self.distanceKilometres = distanceKilometres
+            self.oneWayDelay = oneWayDelay
+            self.rate = rate
+            self.jitter = jitter
+            self.queueBytes = queueBytes
+        }
+    }
+
+    /// Every worker with its region, in seat order: regions in file order, workers inside them.
+    package var seats: [(id: WorkerID, region: RegionID, worker: Worker)] {
+        var seats: [(id: WorkerID, region: RegionID, worker: Worker)] = []
+        for (index, region) in regions.enumerated() {
+            for worker in region.workers {
+                seats.append((WorkerID(seats.count), RegionID(index), worker))
+            }
+        }
+        return seats
+    }
+
+    package func region(named name: String) -> RegionID? {
+        regions.firstIndex { $0.name == name }.map { RegionID($0) }
+    }
+
+    package func link(between a: RegionID, and b: RegionID) -> Link? {
+        links.first { ($0.a == a && $0.b == b) || ($0.a == b && $0.b == a) }
+    }
+}

@@ -1,0 +1,188 @@
+package import ClusterModel
+package import WireProtocol
+
+/// Who takes part in one collective under one plan, who owns which slice, and how slices fall into
+/// chunks. A pure function of the plan, so every member computes the same (Protocols/longhaul-1.md,
+/// "Slices").
+///
+/// ```
+/// fragment elements  0 ................................................ N
+/// slices             | owner 0      | owner 1      | owner 2      | ...
+/// chunks             |65536|65536|..|65536|65536|..|
+/// ```
+package struct CollectiveGeometry: Equatable, Sendable {
+    /// Elements of one slice that travel together, whatever their encoding.
+    package static let chunkElements = 65_536
+
+    package let epoch: Epoch
+    /// Owners by slice index: every participant, in rank order.
+    package let participants: [Rank]
+    /// Replicas that contribute, in the order in which they are accumulated. A member of a group holds
+    /// the same values as the rest of it.
+    package let groups: [[Rank]]
+    /// Elements of the collective, all fragment ranges laid end to end.
+    package let elements: UInt64
+
+    package init(epoch: Epoch, participants: [Rank], groups: [[Rank]], elements: UInt64) {
+        precondition(!participants.isEmpty && !groups.isEmpty)
+        self.epoch = epoch
+        self.participants = participants
+        self.groups = groups
+        self.elements = elements
+    }
+
+    package var sliceCount: Int { participants.count }
+
+    package func owner(ofSlice slice: Int) -> Rank { participants[slice] }
+
+    package func slice(ownedBy rank: Rank) -> Int? { participants.firstIndex(of: rank) }
+
+    /// Elements [floor(i N / n), floor((i + 1) N / n)) of the collective.
+    package func range(ofSlice slice: Int) -> Range<UInt64> {
+        let n = UInt64(sliceCount)
+        return boundary(UInt64(slice), n)..<boundary(UInt64(slice) + 1, n)
+    }
+
+    private func boundary(_ i: UInt64, _ n: UInt64) -> UInt64 {
+        // i * N may pass 2^64 for absurd sizes only; the full-width product keeps it exact anyway.
+        n.dividingFullWidth(i.multipliedFullWidth(by: elements)).quotient
+    }
+
+    /// Chunks of a slice; the last may be short, an empty slice has none.
+    package func positionCount(ofSlice slice: Int) -> Int {
+        let count = range(ofSlice: slice).count
+        return (count + Self.chunkElements - 1) / Self.chunkElements
+    }
+
+    /// Elements of one chunk, as a range of the collective.
+    package func range(ofSlice slice: Int, position: Int) -> Range<UInt64> {
+        let whole = range(ofSlice: slice)
+        let start = whole.lowerBound + UInt64(position * Self.chunkElements)
+        return start..<min(start + UInt64(Self.chunkElements), whole.upperBound)
+    }
+
+    package var totalPositions: Int {
+        (0..<sliceCount).reduce(0) { $0 + positionCount(ofSlice: $1) }
+    }
+
+    /// Index of a chunk when all positions of all slices are counted through.
+    package func flatIndex(slice: Int, position: Int) -> Int {
+        (0..<slice).reduce(position) { $0 + positionCount(ofSlice: $1) }
+    }
+
+    package func group(of rank: Rank) -> Int? {
+        groups.firstIndex { $0.contains(rank) }
+    }
+
+    /// The member that sends group `group`'s part of `slice` and receives its mean: the owner itself
+    /// where it is of that group, else the group's members in turn, so that they share the egress.
+    package func sender(group: Int, slice: Int) -> Rank {
+        let owner = owner(ofSlice: slice)
+        if groups[group].contains(owner) { return owner }
+        return groups[group][slice % groups[group].count]
+    }
+
+    /// Slices whose contribution `rank` sends.
+    package func slicesSent(by rank: Rank) -> [Int] {
+        guard let group = group(of: rank) else { return [] }
+        return (0..<sliceCount).filter { sender(group: group, slice: $0) == rank }
+    }
+
+    /// Whom the owner of `slice` sends the mean to: its own group directly, one member of each other.
+    package func meanReceivers(slice: Int) -> [Rank] {
+        let owner = owner(ofSlice: slice)
+        return groups.indices.flatMap { group -> [Rank] in
+            groups[group].contains(owner)
+                ? groups[group].filter { $0 != owner } : [sender(group: group, slice: slice)]
+        }
+    }
+
+    /// Whom `rank` passes a received mean of `slice` on to: the rest of its group, if it is the one
+    /// member of a foreign group that the owner sends to.
+    package func forwards(slice: Int, from rank: Rank) -> [Rank] {
+        let owner = owner(ofSlice: slice)
+        guard let group = group(of: rank), !groups[group].contains(owner),
+            sender(group: group, slice: slice) == rank
+        else { return [] }
+        return groups[group].filter { $0 != rank }
+    }
+}
+
+/// A plan with what is derived from it for one member.
+package struct ActivePlan: Equatable, Sendable {
+    package let epoch: Epoch
+    package let plan: Plan
+    package let schedule: RunConfiguration.Schedule
+    package let rank: Rank
+
+    package init?(
+        epoch: Epoch, plan: Plan, schedule: RunConfiguration.Schedule, worker: WorkerID
+    ) {
+        guard let member = plan.members.first(where: { $0.workerID == worker }) else { return nil }
+        self.epoch = epoch
+        self.plan = plan
+        self.schedule = schedule
+        rank = member.rank
+    }
+
+    package var me: PlanMember { plan.members[rank.index] }
+
+    package func member(_ worker: WorkerID) -> PlanMember? {
+        plan.members.first { $0.workerID == worker }
+    }
+
+    /// Members that share this worker's replica, in rank order.
+    package var replica: [Rank] {
+        switch schedule.inner {
+        case .everyStep:
+            plan.members.filter { $0.region == me.region }.map(\.rank)
+        case .none:
+            [rank]
+        }
+    }
+
+    /// All replicas, in region order (rank order inside).
+    package var replicas: [[Rank]] {
+        switch schedule.inner {
+        case .everyStep:
+            plan.members.reduce(into: [[PlanMember]]()) { groups, member in
+                if groups.last?.first?.region == member.region {
+                    groups[groups.count - 1].append(member)
+                } else {
+                    groups.append([member])
+                }
+            }.map { $0.map(\.rank) }
+        case .none:
+            plan.members.map { [$0.rank] }
+        }
+    }
+
+    /// The first member of each replica speaks for it (evaluation, loss of the replica).
+    package var leadsReplica: Bool { replica.first == rank }
+
+    package func geometry(of key: CollectiveKey) -> CollectiveGeometry {
+        let whole = plan.fragments.reduce(UInt64(0)) { $0 + $1.elements }
+        switch key.scope {
+        case .region:
+            let members = plan.members.filter { $0.region == key.region }.map(\.rank)
+            return CollectiveGeometry(
+                epoch: epoch, participants: members, groups: members.map { [$0] },
+                elements: whole)
+        case .pool:
+            return CollectiveGeometry(
+                epoch: epoch, participants: plan.members.map(\.rank), groups: replicas,
+                elements: plan.fragments.first { $0.id == key.fragment }?.elements ?? 0)
+        }
+    }
+
+    package func transform(of key: CollectiveKey) -> TransformID {
+        switch key.scope {
+        case .region: plan.regionTransform
+        case .pool: plan.poolTransform
+        }
+    }
+}
+
+extension PlanFragment {
+    package var elements: UInt64 { ranges.reduce(0) { $0 + $1.count } }
+}

@@ -1,0 +1,33 @@
+package import ClusterModel
+
+/// Every limit of the machines, with its reason. Frame limits are in `ProtocolLimits`.
+package enum CoordinationLimits {
+    /// Payload bytes a peer may have under way to us on one lane. Holds the mean and the contribution of
+    /// 16 full chunks each; memory is bounded by peers x this.
+    package static let laneWindowBytes: UInt64 = 8 << 20
+    /// Messages one lane may hold. A round of 10^9 parameters over two owners is 7,630 chunks per peer;
+    /// more than this is a machine that keeps enqueuing without looking.
+    package static let laneQueueMessages = 65_536
+    /// Heartbeats are small: two a patience would already do, one a second shows progress.
+    package static let heartbeatInterval = Interval.seconds(1)
+    /// The coordinator's own probe. ROUTER says "unreachable" only when something is sent, so this bounds
+    /// the time until a reset connection is noticed.
+    package static let probeInterval = Interval.milliseconds(500)
+    /// First repeat of an unanswered HELLO; doubles up to the maximum.
+    package static let helloRetryMinimum = Interval.milliseconds(500)
+    package static let helloRetryMaximum = Interval.seconds(8)
+    /// Repeats of a report nobody acknowledged with a COMMIT.
+    package static let reportRetry = Interval.seconds(2)
+    /// How far ahead of its own round an owner accepts contributions: a peer can have finished the
+    /// round this worker is still in, and no more.
+    package static let roundsAhead: UInt32 = 2
+    /// A timer that fires this much late means that *this* process stood still (stopped, swapped,
+    /// suspended); silence of others in that time proves nothing.
+    package static let ownStall = Interval.seconds(2)
+    /// How long a leaving worker waits for BYE before it goes without.
+    package static let byeWait = Interval.seconds(3)
+    /// How long the coordinator waits for the last LEAVE after STOP.
+    package static let stopWait = Interval.seconds(30)
+    /// Events a worker keeps while there is no coordinator to send them to; older ones go first.
+    package static let eventBacklog = 4_096
+}

@@ -1,0 +1,303 @@
+import ClusterModel
+import WireProtocol
+
+// MARK: - Membership
+
+extension Coordinator {
+    /// Joiners enter at the start, and later at a round boundary.
+    mutating func considerJoiners(_ now: Instant) {
+        guard !joiners.isEmpty else { return }
+        switch phase {
+        case .gathering:
+            let everybody = joiners.count == seats.count
+            let patience = now - startedAt >= configuration.deadlines.gathering
+            let enough = joiners.count >= configuration.deadlines.minimumWorkers
+            if everybody || (patience && enough) {
+                replan(reason: "start", activateAtRound: 0, now)
+            }
+        case .running:
+            // Nobody can have applied round c + 2 before it knows the commit of c + 1, and this plan
+            // goes out before that commit: every member sees it in time.
+            let last = plan?.fragments.map { committed[$0.id] ?? 0 }.max() ?? 0
+            let names = joiners.map(\.name).joined(separator: ", ")
+            replan(reason: "\(names) joined", activateAtRound: last + 2, now)
+        case .reconfiguring, .stopping, .ended:
+            break
+        }
+    }
+
+    mutating func lose(_ connection: ConnectionID, _ now: Instant) {
+        joiners.removeAll { $0.connection == connection }
+        guard let index = memberIndex(connection) else { return }
+        let member = members[index]
+        if case .stopping = phase {
+            return remove([member.seat], reason: "connection closed", now)
+        }
+        let reason = "its connection was reset"
+        effects.append(
+            .event(.workerEvicted(worker: member.seat, name: member.name, reason: reason)))
+        remove([member.seat], reason: "\(member.name): \(reason)", now)
+    }
+
+    /// Tells members that they are out, and goes on without them.
+    mutating func evict(
+        _ seats: [WorkerID], code: RefusalCode, reason: String, _ now: Instant
+    ) {
+        for seat in seats {
+            guard let member = member(seat) else { continue }
+            effects.append(
+                .send(
+                    to: member.connection, .evicted(Evicted(code: code, reason: reason)),
+                    epoch: epoch))
+            effects.append(
+                .event(.workerEvicted(worker: seat, name: member.name, reason: reason)))
+        }
+        let names = seats.compactMap { member($0)?.name }.joined(separator: ", ")
+        remove(seats, reason: "\(names): \(reason)", now)
+    }
+
+    /// Takes seats out of the membership; a new plan follows unless too few are left.
+    mutating func remove(_ gone: [WorkerID], reason: String, _ now: Instant) {
+        members.removeAll { gone.contains($0.seat) }
+        switch phase {
+        case .stopping(let code, let why, _):
+            if members.isEmpty { end(code, why) }
+        case .gathering, .ended:
+            break
+        case .reconfiguring, .running:
+            retreatJoiners(now)
+            if phase == .gathering { return considerJoiners(now) }
+            guard members.count >= configuration.deadlines.minimumWorkers, !members.isEmpty else {
+                let least = configuration.deadlines.minimumWorkers
+                return stop(
+                    .quorumLost,
+                    "\(members.count) workers left, the run needs \(least) (\(reason))", now)
+            }
+            replan(reason: reason, activateAtRound: 0, now)
+        }
+    }
+
+    /// Members that have not been through a GO wait for the next boundary again: a death in between
+    /// stops the others where they are, and that is no boundary. If nobody has, the run has not begun.
+    private mutating func retreatJoiners(_ now: Instant) {
+        let early = members.filter { !$0.isEstablished }
+        guard !early.isEmpty else { return }
+        members.removeAll { !$0.isEstablished }
+        joiners = (joiners + early).sorted { $0.seat < $1.seat }
+        if members.isEmpty { phase = .gathering }
+    }
+
+    // MARK: Plans
+
+    /// A new epoch. Immediate plans contain members only (a death cannot wait for a boundary); plans for
+    /// a later round take the joiners in.
+    mutating func replan(reason: String, activateAtRound: UInt32, _ now: Instant) {
+        let isStart = phase == .gathering
+        if isStart || activateAtRound > 0 {
+            members = (members + joiners).sorted { $0.seat < $1.seat }
+            joiners = []
+        }
+        if isStart { committed[FragmentID(0)] = members.map(\.hello.round).max() ?? 0 }
+        epoch = epoch.next
+        planVersion += 1
+        let plan = makePlan(activateAtRound: activateAtRound, isStart: isStart)
+        self.plan = plan
+        for index in members.indices { members[index].holdings = [] }
+        phase = .reconfiguring(waitingFor: members.map(\.seat), since: now)
+        waitReportedAt = nil
+        broadcast(.plan(plan))
+        effects.append(
+            .event(
+                .epochStarted(epoch: epoch, members: members.map(\.seat), reason: reason)))
+    }
+
+    private func makePlan(activateAtRound: UInt32, isStart: Bool) -> Plan {
+        let sources = stateSources(isStart: isStart)
+        var planned: [PlanMember] = []
+        for (index, member) in members.enumerated() {
+            let seat = seats[Int(member.seat.rawValue)]
+            planned.append(
+                PlanMember(
+                    rank: Rank(index), workerID: member.seat, region: member.region,
+                    name: member.name, endpoint: member.hello.endpoint,
+                    dataKey: member.hello.dataKey, incarnation: member.incarnation,
+                    microBatch: UInt32(seat.worker.microBatch),
+                    state: sources[index] == nil ? .ready : .needsState,
+                    stateSource: sources[index] ?? .none))
+        }
+        let fragment = PlanFragment(
+            id: FragmentID(0), round: (committed[FragmentID(0)] ?? 0) + 1,
+            ranges: [ElementRange(start: 0, count: parameterCount)])
+        return Plan(
+            planVersion: planVersion, activateAtRound: activateAtRound, members: planned,
+            fragments: [fragment], regionTransform: configuration.wire.insideRegion,
+            poolTransform: configuration.wire.betweenRegions)
+    }
+
+    /// For each member the rank it takes its state from, or nil if it has what the others have. Later
+    /// joiners take it from an established member of their region (of the pool if there is none). At a
+    /// start the furthest saved round wins and, where a region is one replica, its furthest step.
+    private func stateSources(isStart: Bool) -> [Rank?] {
+        let furthest = members.map(\.hello.round).max() ?? 0
+        let candidates = members.indices.filter { index in
+            isStart
+                ? members[index].hello.stateDigest != 0 && members[index].hello.round == furthest
+                : members[index].isEstablished
+        }
+        return members.indices.map { index -> Rank? in
+            let member = members[index]
+            let near = candidates.filter { members[$0].region == member.region }
+            guard
+                let best = (near.isEmpty ? candidates : near).max(by: {
+                    members[$0].lastStep < members[$1].lastStep
+                })
+            else { return nil }
+            guard candidates.contains(index) else { return Rank(best) }
+            let mustAgree = isStart && configuration.schedule.inner == .everyStep
+            return mustAgree && member.lastStep != members[best].lastStep ? Rank(best) : nil
+        }
+    }
+
+    /// Every member is linked: say which collectives complete and which start again.
+    mutating func go(_ now: Instant) {
+        var verdicts: [Verdict] = []
+        for member in members {
+            for holding in member.holdings where holding.state == .inFlight {
+                guard !verdicts.contains(where: { $0.key == holding.key }) else { continue }
+                let holder = members.firstIndex { other in
+                    other.holdings.contains {
+                        $0.key == holding.key && $0.state != .inFlight
+                    }
+                }
+                verdicts.append(
+                    Verdict(
+                        key: holding.key, verdict: holder == nil ? .restart : .complete,
+                        holder: holder.map { Rank($0) } ?? .none))
+            }
+        }
+        for index in members.indices { members[index].isEstablished = true }
+        phase = .running
+        broadcast(.go(Go(planVersion: planVersion, verdicts: verdicts)))
+        for key in reports.keys.sorted() { commitIfComplete(key, now) }
+        if case .running = phase, !joiners.isEmpty { considerJoiners(now) }
+    }
+
+    // MARK: Ending
+
+    mutating func stop(
+        _ code: ExitCode, _ reason: String, _ now: Instant
+    ) {
+        switch phase {
+        case .stopping, .ended: return
+        case .gathering, .reconfiguring, .running: break
+        }
+        let everybody = members + joiners
+        members = everybody.sorted { $0.seat < $1.seat }
+        joiners = []
+        phase = .stopping(code, reason: reason, until: now + CoordinationLimits.stopWait)
+        broadcast(
+            .stop(
+                Stop(
+                    code: UInt16(truncatingIfNeeded: code.rawValue), reason: reason, save: true)))
+        if members.isEmpty { end(code, reason) }
+    }
+
+    private mutating func end(_ code: ExitCode, _ reason: String) {
+        phase = .ended
+        effects.append(.event(.runEnded(code: code.rawValue, reason: reason)))
+        effects.append(.finished(code, reason: reason))
+    }
+
+    // MARK: Time
+
+    /// A coordinator that was stopped itself must not count that time as others' silence.
+    mutating func forgiveOwnStall(_ now: Instant) {
+        defer { lastTick = now }
+        guard let due = probeDue, let lastTick, lastTick <= due, now > due,
+            now - due > CoordinationLimits.ownStall
+        else { return }
+        let late = now - due
+        for index in members.indices {
+            members[index].lastHeard = members[index].lastHeard + late
+        }
+        for index in joiners.indices {
+            joiners[index].lastHeard = joiners[index].lastHeard + late
+        }
+    }
+
+    mutating func runTimers(_ now: Instant) {
+        guard let due = probeDue, now >= due else { return }
+        probeDue = now + CoordinationLimits.probeInterval
+        // ROUTER says "unreachable" only when something is sent.
+        let ping = Message.heartbeatAck(
+            HeartbeatAck(echoSentAt: .zero, coordinatorTime: now))
+        for member in members + joiners {
+            effects.append(.send(to: member.connection, ping, epoch: epoch))
+        }
+        reportSilence(now)
+        evictSilent(now)
+        switch phase {
+        case .gathering: reportGathering(now)
+        case .reconfiguring(let waiting, let since): reportReconfiguration(waiting, since, now)
+        case .stopping(let code, let reason, let until):
+            if now >= until { end(code, reason) }
+        case .running, .ended: break
+        }
+    }
+
+    private mutating func reportSilence(_ now: Instant) {
+        let patience = configuration.deadlines.patience
+        for index in members.indices where now - members[index].lastHeard >= patience {
+            if let last = members[index].silenceReportedAt, now - last < patience { continue }
+            members[index].silenceReportedAt = now
+            effects.append(
+                .event(
+                    .waiting(
+                        observer: "coordinator", activity: "a sign of life",
+                        names: [members[index].name], since: members[index].lastHeard,
+                        until: members[index].lastHeard + configuration.deadlines.silence,
+                        then: "evict it and go on with the rest")))
+        }
+    }
+
+    private mutating func evictSilent(_ now: Instant) {
+        let limit = configuration.deadlines.silence
+        let silent = members.filter { now - $0.lastHeard >= limit }.map(\.seat)
+        joiners.removeAll { now - $0.lastHeard >= limit }
+        guard !silent.isEmpty else { return }
+        let reason = "silent for \(Int(limit.seconds)) s"
+        evict(silent, code: .evicted, reason: reason, now)
+    }
+
+    private mutating func reportGathering(_ now: Instant) {
+        let patience = configuration.deadlines.patience
+        guard now - (gatheringReportedAt ?? startedAt) >= patience else { return }
+        gatheringReportedAt = now
+        considerJoiners(now)
+        guard phase == .gathering else { return }
+        let missing = seats.filter { seat in !joiners.contains { $0.seat == seat.id } }
+        let least = configuration.deadlines.minimumWorkers
+        effects.append(
+            .event(
+                .waiting(
+                    observer: "coordinator", activity: "workers to join",
+                    names: missing.map(\.worker.name), since: startedAt,
+                    until: startedAt + configuration.deadlines.gathering,
+                    then: "start as soon as \(least) of \(seats.count) are here")))
+    }
+
+    private mutating func reportReconfiguration(
+        _ waiting: [WorkerID], _ since: Instant, _ now: Instant
+    ) {
+        let patience = configuration.deadlines.patience
+        guard now - (waitReportedAt ?? since) >= patience else { return }
+        waitReportedAt = now
+        effects.append(
+            .event(
+                .waiting(
+                    observer: "coordinator", activity: "READY for plan \(planVersion)",
+                    names: waiting.compactMap { member($0)?.name }, since: since, until: nil,
+                    then: "a silent one is evicted after "
+                        + "\(Int(configuration.deadlines.silence.seconds)) s")))
+    }
+}

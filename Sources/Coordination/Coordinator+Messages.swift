@@ -1,0 +1,304 @@
+import ClusterModel
+import WireProtocol
+
+// MARK: - What workers say
+
+extension Coordinator {
+    mutating func receive(
+        _ connection: ConnectionID, _ name: String, _ incarnation: Incarnation,
+        _ message: Message, _ now: Instant
+    ) {
+        if case .hello(let hello) = message {
+            return greet(connection, name, incarnation, hello, now)
+        }
+        guard touch(connection, incarnation, now) else {
+            // A worker this coordinator does not know (any more) must say HELLO again.
+            effects.append(
+                .send(
+                    to: connection,
+                    .error(
+                        ErrorMessage(
+                            code: .staleIncarnation, text: "say HELLO first",
+                            offendingType: message.type.rawValue, offendingSequence: 0)),
+                    epoch: epoch))
+            return
+        }
+        switch message {
+        case .ready(let ready): markReady(connection, ready, now)
+        case .heartbeat(let heartbeat): beat(connection, heartbeat, now)
+        case .report(let report): record(report, from: connection, now)
+        case .leave(let leave): farewell(connection, leave, now)
+        case .suspect(let suspect): probe(suspect)
+        case .event, .bye, .error: break
+        case .hello, .welcome, .refuse, .plan, .go, .heartbeatAck, .commit, .close, .stop,
+            .evicted, .enrol, .enrolled, .laneHello, .laneWelcome, .chunk, .acknowledge, .pull,
+            .stateRequest, .stateChunk, .laneBye:
+            effects.append(
+                .event(.violation(culprit: name, what: "sent \(message.type) to a coordinator")))
+        }
+    }
+
+    /// Notes a sign of life; false for a connection that is neither member nor joiner.
+    private mutating func touch(
+        _ connection: ConnectionID, _ incarnation: Incarnation, _ now: Instant
+    ) -> Bool {
+        if let index = memberIndex(connection), members[index].incarnation == incarnation {
+            members[index].lastHeard = now
+            members[index].silenceReportedAt = nil
+            return true
+        }
+        if let index = joiners.firstIndex(where: { $0.connection == connection }),
+            joiners[index].incarnation == incarnation
+        {
+            joiners[index].lastHeard = now
+            return true
+        }
+        return false
+    }
+
+    // MARK: Joining
+
+    private mutating func greet(
+        _ connection: ConnectionID, _ name: String, _ incarnation: Incarnation, _ hello: Hello,
+        _ now: Instant
+    ) {
+        let spoken = ProtocolLimits.version
+        guard hello.minVersion <= spoken, spoken <= hello.maxVersion else {
+            return refuse(
+                connection, .version,
+                "worker speaks versions \(hello.minVersion)...\(hello.maxVersion)",
+                hint: "this coordinator speaks version \(spoken); install the same Longhaul on both")
+        }
+        guard hello.worker == name, let seat = seat(named: name) else {
+            return refuse(
+                connection, .unknownWorker, "no seat for '\(hello.worker)' (key of '\(name)')",
+                hint: "names with seats: \(seats.map(\.worker.name).joined(separator: ", "))")
+        }
+        let region = topology.regions[seat.region.index].name
+        guard hello.region == region || hello.region.isEmpty else {
+            return refuse(
+                connection, .unknownWorker,
+                "'\(name)' belongs to region '\(region)', not '\(hello.region)'",
+                hint: "start it without --region, or with --region \(region)")
+        }
+        if case .stopping(_, let reason, _) = phase {
+            return refuse(connection, .finished, "the run is over: \(reason)", hint: "")
+        }
+        guard hello.parameterCount > 0 else {
+            return welcome(connection, seat.id, hello, now)
+        }
+        guard hello.parameterCount == parameterCount,
+            hello.configurationDigest == configurationDigest
+        else {
+            return refuse(
+                connection, .configurationDiffers,
+                "worker has \(hello.parameterCount) parameters, the run has \(parameterCount)",
+                hint: "remove its saved state or resume the run it belongs to")
+        }
+        admit(
+            Member(
+                seat: seat.id, name: name, region: seat.region, connection: connection,
+                incarnation: incarnation, hello: hello, lastHeard: now, lastStep: hello.step), now)
+    }
+
+    private mutating func welcome(
+        _ connection: ConnectionID, _ seat: WorkerID, _ hello: Hello, _ now: Instant
+    ) {
+        effects.append(
+            .send(
+                to: connection,
+                .welcome(
+                    Welcome(
+                        workerID: seat, version: ProtocolLimits.version,
+                        configurationDigest: configurationDigest,
+                        configuration: configurationText, echoSentAt: hello.sentAt,
+                        coordinatorTime: now)), epoch: epoch))
+    }
+
+    private mutating func admit(_ newcomer: Member, _ now: Instant) {
+        let seat = newcomer.seat
+        if let known = members.firstIndex(where: { $0.seat == seat }) {
+            if members[known].incarnation == newcomer.incarnation {
+                members[known].connection = newcomer.connection
+                return welcome(newcomer.connection, seat, newcomer.hello, now)
+            }
+            guard members[known].incarnation < newcomer.incarnation else {
+                return refuse(
+                    newcomer.connection, .staleIncarnation, "a newer process holds this seat",
+                    hint: "stop one of the two")
+            }
+            welcome(newcomer.connection, seat, newcomer.hello, now)
+            joiners.removeAll { $0.seat == seat }
+            insertJoiner(newcomer)
+            return evict(
+                [seat], code: .staleIncarnation, reason: "restarted under the same name", now)
+        }
+        let isNew = !joiners.contains {
+            $0.seat == seat && $0.incarnation == newcomer.incarnation
+        }
+        joiners.removeAll { $0.seat == seat }
+        insertJoiner(newcomer)
+        welcome(newcomer.connection, seat, newcomer.hello, now)
+        if isNew {
+            effects.append(
+                .event(
+                    .workerJoined(
+                        worker: seat, name: newcomer.name, region: newcomer.region,
+                        incarnation: newcomer.incarnation)))
+        }
+        considerJoiners(now)
+    }
+
+    private mutating func insertJoiner(_ newcomer: Member) {
+        let place = joiners.firstIndex { newcomer.seat < $0.seat } ?? joiners.endIndex
+        joiners.insert(newcomer, at: place)
+    }
+
+    // MARK: In the run
+
+    private mutating func beat(
+        _ connection: ConnectionID, _ heartbeat: Heartbeat, _ now: Instant
+    ) {
+        if let index = memberIndex(connection) {
+            members[index].lastStep = heartbeat.step
+            members[index].phase = heartbeat.phase
+            members[index].hello.samples = heartbeat.samples
+        }
+        effects.append(
+            .send(
+                to: connection,
+                .heartbeatAck(HeartbeatAck(echoSentAt: heartbeat.sentAt, coordinatorTime: now)),
+                epoch: epoch))
+    }
+
+    private mutating func markReady(
+        _ connection: ConnectionID, _ ready: Ready, _ now: Instant
+    ) {
+        guard case .reconfiguring(var waiting, let since) = phase,
+            ready.planVersion == planVersion, let index = memberIndex(connection)
+        else { return }
+        members[index].holdings = ready.holdings
+        members[index].lastStep = ready.step
+        waiting.removeAll { $0 == members[index].seat }
+        phase = .reconfiguring(waitingFor: waiting, since: since)
+        if waiting.isEmpty { go(now) }
+    }
+
+    /// A worker has lost its connection to a peer: ask the transport whether it is still there.
+    private mutating func probe(_ suspect: Suspect) {
+        guard let plan, plan.members.indices.contains(suspect.rank.index),
+            let member = member(plan.members[suspect.rank.index].workerID),
+            member.incarnation == suspect.incarnation
+        else { return }
+        effects.append(
+            .send(
+                to: member.connection,
+                .heartbeatAck(HeartbeatAck(echoSentAt: .zero, coordinatorTime: .zero)),
+                epoch: epoch))
+    }
+
+    private mutating func farewell(
+        _ connection: ConnectionID, _ leave: Leave, _ now: Instant
+    ) {
+        effects.append(.send(to: connection, .bye(Bye()), epoch: epoch))
+        if let index = joiners.firstIndex(where: { $0.connection == connection }) {
+            let joiner = joiners.remove(at: index)
+            effects.append(
+                .event(
+                    .workerLeft(
+                        worker: joiner.seat, name: joiner.name, code: leave.code,
+                        reason: leave.reason)))
+        }
+        guard let index = memberIndex(connection) else { return }
+        let member = members[index]
+        effects.append(
+            .event(
+                .workerLeft(
+                    worker: member.seat, name: member.name, code: leave.code,
+                    reason: leave.reason)))
+        remove([member.seat], reason: "\(member.name) left: \(leave.reason)", now)
+    }
+
+    // MARK: Rounds
+
+    private mutating func record(
+        _ report: Report, from connection: ConnectionID, _ now: Instant
+    ) {
+        guard let index = memberIndex(connection), report.key.scope == .pool else { return }
+        let last = committed[report.key.fragment] ?? 0
+        if report.key.round <= last {
+            // The COMMIT was on its way or lost with a connection.
+            effects.append(
+                .send(
+                    to: connection,
+                    .commit(
+                        Commit(key: report.key, digest: report.digest, members: 0)), epoch: epoch))
+            return
+        }
+        guard report.key.round == last + 1 else {
+            effects.append(
+                .event(
+                    .violation(
+                        culprit: members[index].name,
+                        what: "reports round \(report.key.round) while \(last + 1) is open")))
+            return
+        }
+        members[index].lastStep = report.step
+        reports[report.key, default: [:]][members[index].seat] = report
+        commitIfComplete(report.key, now)
+    }
+
+    /// Commits when every member of the set has reported one digest.
+    mutating func commitIfComplete(_ key: CollectiveKey, _ now: Instant) {
+        guard let held = reports[key] else { return }
+        let voters = members.filter(\.isEstablished)
+        let collected = voters.compactMap { held[$0.seat] }
+        guard collected.count == voters.count, let first = collected.first else { return }
+        let deviating = minority(voters, collected)
+        guard deviating.isEmpty else { return disagree(key, collected, deviating, now) }
+        reports[key] = nil
+        committed[key.fragment] = key.round
+        broadcast(
+            .commit(
+                Commit(
+                    key: key, digest: first.digest,
+                    members: UInt16(clamping: collected.count))))
+        effects.append(
+            .event(
+                .roundCommitted(
+                    key: key, digest: first.digest, members: collected.count,
+                    tokens: first.tokens)))
+        if collected.allSatisfy({ $0.step >= UInt64(configuration.steps) }) {
+            stop(.ok, "all \(configuration.steps) steps are trained", now)
+        } else {
+            considerJoiners(now)
+        }
+    }
+
+    /// Seats whose digest is not the one a majority has; all seats if there is no majority.
+    private func minority(_ voters: [Member], _ collected: [Report]) -> [WorkerID] {
+        var best: (digest: UInt64, count: Int) = (collected[0].digest, 0)
+        for report in collected {
+            let count = collected.count { $0.digest == report.digest }
+            if count > best.count { best = (report.digest, count) }
+        }
+        if best.count == collected.count { return [] }
+        let hasMajority = 2 * best.count > collected.count
+        return zip(voters, collected).compactMap { member, report in
+            hasMajority && report.digest == best.digest ? nil : member.seat
+        }
+    }
+
+    private mutating func disagree(
+        _ key: CollectiveKey, _ collected: [Report], _ deviating: [WorkerID], _ now: Instant
+    ) {
+        let names = deviating.compactMap { member($0)?.name }.joined(separator: ", ")
+        let what = "digest of \(WorkerRound.describe(key)) differs"
+        effects.append(.event(.violation(culprit: names, what: what)))
+        if deviating.count == collected.count {
+            stop(.digestMismatch, "\(what): no majority among \(names)", now)
+        } else {
+            evict(deviating, code: .digestMismatch, reason: what, now)
+        }
+    }
+}

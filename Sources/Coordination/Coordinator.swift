@@ -1,0 +1,167 @@
+package import ClusterModel
+package import WireProtocol
+
+/// Decides membership, plans, rounds and the end of a run; sees headers only.
+///
+/// ```
+/// gathering -> reconfiguring(plan) -> running -> stopping -> ended
+///                    ^                   |
+///                    +--- a member joins, dies, is evicted
+/// ```
+package struct Coordinator: Sendable {
+    package enum Event: Codable, Equatable, Sendable {
+        /// Once, first.
+        case started
+        /// A frame from a worker. `name` is the allow-list entry its CURVE key belongs to.
+        case message(from: ConnectionID, name: String, incarnation: Incarnation, Message)
+        /// Sending to it failed: the transport knows no such peer any more.
+        case unreachable(ConnectionID)
+        /// The operator ends the run.
+        case stop(code: ExitCode, reason: String)
+        case tick
+    }
+
+    package enum Effect: Codable, Equatable, Sendable {
+        case send(to: ConnectionID, Message, epoch: Epoch)
+        case event(RunEvent)
+        /// The run is over; every worker has left or been given up.
+        case finished(ExitCode, reason: String)
+    }
+
+    package enum Phase: Codable, Equatable, Sendable {
+        case gathering
+        /// A plan is out; these seats have not said READY.
+        case reconfiguring(waitingFor: [WorkerID], since: Instant)
+        case running
+        case stopping(ExitCode, reason: String, until: Instant)
+        case ended
+    }
+
+    /// A worker with a connection.
+    struct Member: Equatable, Sendable {
+        let seat: WorkerID
+        let name: String
+        let region: RegionID
+        var connection: ConnectionID
+        var incarnation: Incarnation
+        var hello: Hello
+        var lastHeard: Instant
+        var lastStep: UInt64
+        var phase: WorkerPhase = .connecting
+        var holdings: [Holding] = []
+        /// Has gone through a GO: it takes part in rounds and can be a source of state.
+        var isEstablished = false
+        var silenceReportedAt: Instant?
+    }
+
+    let configuration: RunConfiguration
+    let topology: Topology
+    /// What WELCOME carries.
+    let configurationText: String
+    let configurationDigest: UInt64
+    let parameterCount: UInt64
+    let seats: [(id: WorkerID, region: RegionID, worker: Topology.Worker)]
+
+    package internal(set) var phase: Phase = .gathering
+    /// In the plan, by seat.
+    var members: [Member] = []
+    /// Connected, not in the plan yet, by seat.
+    var joiners: [Member] = []
+    package internal(set) var epoch = Epoch.none
+    package internal(set) var plan: Plan?
+    var planVersion: UInt32 = 0
+    /// Last committed round of each fragment.
+    var committed: [FragmentID: UInt32] = [:]
+    /// Reports of rounds that are not committed, by seat.
+    var reports: [CollectiveKey: [WorkerID: Report]] = [:]
+    var startedAt = Instant.zero
+    var gatheringReportedAt: Instant?
+    var waitReportedAt: Instant?
+    var probeDue: Instant?
+    var lastTick: Instant?
+    var effects: [Effect] = []
+
+    /// - Parameters:
+    ///   - configurationText: the JSON handed to workers.
+    ///   - parameterCount: elements of the model; a worker with another number is refused.
+    package init(
+        configuration: RunConfiguration, topology: Topology, configurationText: String,
+        configurationDigest: UInt64, parameterCount: UInt64
+    ) {
+        self.configuration = configuration
+        self.topology = topology
+        self.configurationText = configurationText
+        self.configurationDigest = configurationDigest
+        self.parameterCount = parameterCount
+        seats = topology.seats
+    }
+
+    package var nextDeadline: Instant? {
+        if case .ended = phase { return nil }
+        return probeDue
+    }
+
+    package mutating func handle(_ event: Event, at now: Instant) -> [Effect] {
+        if case .ended = phase { return [] }
+        forgiveOwnStall(now)
+        switch event {
+        case .started:
+            startedAt = now
+            probeDue = now + CoordinationLimits.probeInterval
+        case .message(let connection, let name, let incarnation, let message):
+            receive(connection, name, incarnation, message, now)
+        case .unreachable(let connection): lose(connection, now)
+        case .stop(let code, let reason):
+            stop(code, reason, now)
+        case .tick: break
+        }
+        runTimers(now)
+        checkInvariants()
+        defer { effects = [] }
+        return effects
+    }
+
+    private func checkInvariants() {
+        for pair in zip(members, members.dropFirst()) {
+            precondition(pair.0.seat < pair.1.seat, "members out of seat order")
+        }
+        if case .reconfiguring(let waiting, _) = phase {
+            precondition(
+                waiting.allSatisfy { seat in members.contains { $0.seat == seat } },
+                "waits for a worker outside the plan")
+        }
+        precondition(
+            reports.count <= 2 * max(1, committed.count + 1), "reports of too many rounds")
+    }
+
+    // MARK: Small helpers
+
+    func member(_ seat: WorkerID) -> Member? { members.first { $0.seat == seat } }
+
+    func memberIndex(_ connection: ConnectionID) -> Int? {
+        members.firstIndex { $0.connection == connection }
+    }
+
+    mutating func broadcast(_ message: Message) {
+        for member in members {
+            effects.append(.send(to: member.connection, message, epoch: epoch))
+        }
+    }
+
+    mutating func refuse(
+        _ connection: ConnectionID, _ code: RefusalCode, _ reason: String, hint: String
+    ) {
+        effects.append(
+            .send(
+                to: connection,
+                .refuse(
+                    Refuse(
+                        code: code, reason: reason, hint: hint,
+                        minVersion: ProtocolLimits.version, maxVersion: ProtocolLimits.version)),
+                epoch: epoch))
+    }
+
+    func seat(named name: String) -> (id: WorkerID, region: RegionID, worker: Topology.Worker)? {
+        seats.first { $0.worker.name == name }
+    }
+}

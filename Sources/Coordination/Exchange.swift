@@ -1,0 +1,100 @@
+import ClusterModel
+import WireProtocol
+
+/// A member's side of one collective: what it sends, and which positions of the mean it holds.
+struct Exchange: Equatable, Sendable {
+    let key: CollectiveKey
+    let geometry: CollectiveGeometry
+    /// Tokens behind this worker's contribution.
+    let weight: UInt64
+    /// See "may-leave" in Protocols/longhaul-1.md: this worker knows the previous round committed.
+    let mayLeave: Bool
+    /// By flat position.
+    private(set) var means: [EncodedPayload?]
+    private(set) var missing: Int
+    /// Sum of weights the owners have counted.
+    private(set) var totalWeight: UInt64 = 0
+    /// AND over all means.
+    private(set) var allMayLeave = true
+    /// When the first byte of anybody else arrived: until then this worker waited for a peer, from
+    /// then on for bytes.
+    var firstArrival: Instant?
+    let began: Instant
+
+    init(
+        key: CollectiveKey, geometry: CollectiveGeometry, weight: UInt64, mayLeave: Bool,
+        began: Instant
+    ) {
+        self.key = key
+        self.geometry = geometry
+        self.weight = weight
+        self.mayLeave = mayLeave
+        self.began = began
+        missing = geometry.totalPositions
+        means = Array(repeating: nil, count: missing)
+    }
+
+    var isComplete: Bool { missing == 0 }
+
+    /// False if the position is already held or does not exist.
+    mutating func hold(
+        _ mean: EncodedPayload, slice: Int, position: Int, weight: UInt64, mayLeave: Bool
+    ) -> Bool {
+        guard slice < geometry.sliceCount, position < geometry.positionCount(ofSlice: slice) else {
+            return false
+        }
+        let index = geometry.flatIndex(slice: slice, position: position)
+        guard means[index] == nil,
+            UInt64(mean.elements) == geometry.range(ofSlice: slice, position: position).count
+        else { return false }
+        means[index] = mean
+        missing -= 1
+        totalWeight = weight
+        allMayLeave = allMayLeave && mayLeave
+        return true
+    }
+
+    func mean(slice: Int, position: Int) -> EncodedPayload? {
+        guard slice < geometry.sliceCount, position < geometry.positionCount(ofSlice: slice) else {
+            return nil
+        }
+        return means[geometry.flatIndex(slice: slice, position: position)]
+    }
+
+    var handles: [PayloadHandle] { means.compactMap { $0?.handle } }
+
+    /// Owners whose slices are not complete here, in slice order.
+    var missingOwners: [Rank] {
+        (0..<geometry.sliceCount).filter { slice in
+            (0..<geometry.positionCount(ofSlice: slice)).contains {
+                mean(slice: slice, position: $0) == nil
+            }
+        }.map { geometry.owner(ofSlice: $0) }
+    }
+
+    /// Every (slice, position) not held yet, in order.
+    var missingPositions: [(slice: Int, position: Int)] {
+        var found: [(slice: Int, position: Int)] = []
+        for slice in 0..<geometry.sliceCount {
+            for position in 0..<geometry.positionCount(ofSlice: slice)
+            where mean(slice: slice, position: position) == nil {
+                found.append((slice, position))
+            }
+        }
+        return found
+    }
+
+    /// What the trainer decodes: element ranges of the collective with their bytes, in order.
+    var decodable: [TrainerOrder.MeanChunk] {
+        var chunks: [TrainerOrder.MeanChunk] = []
+        for slice in 0..<geometry.sliceCount {
+            for position in 0..<geometry.positionCount(ofSlice: slice) {
+                guard let mean = mean(slice: slice, position: position) else { continue }
+                chunks.append(
+                    TrainerOrder.MeanChunk(
+                        range: geometry.range(ofSlice: slice, position: position), payload: mean))
+            }
+        }
+        return chunks
+    }
+}

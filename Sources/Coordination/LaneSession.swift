@@ -1,0 +1,277 @@
+package import ClusterModel
+import DequeModule
+package import WireProtocol
+
+/// One direction-pair of a lane between two workers: numbers what it sends, holds it until it is
+/// acknowledged, sends it again after a reconnection, and never has more bytes under way than the peer
+/// has granted (rules 2 and 10 of libzmq's list in docs/footguns.md).
+///
+/// The dialling side opens with LANE-HELLO, the accepting side answers LANE-WELCOME; both say up to
+/// which sequence they hold everything, so that a broken connection costs what was not acknowledged.
+package struct LaneSession: Sendable {
+    package enum Role: String, Codable, Sendable { case dialler, acceptor }
+
+    package enum Event: Codable, Equatable, Sendable {
+        /// The transport is up (dialler: say hello; acceptor: a valid LANE-HELLO arrived). Legal in
+        /// every phase: a lane may be replaced while the old connection still looks alive.
+        case connected
+        /// The transport broke. What is not acknowledged stays queued.
+        case disconnected
+        /// Something to send. Legal in every phase; leaves when there is credit.
+        case enqueue(Outgoing)
+        /// A frame from the peer. `payloadBytes` counts against the credit this side granted.
+        case received(sequence: UInt64, message: Message, payload: PayloadHandle?, payloadBytes: Int)
+        /// The receiver has let go of payload bytes that came in on this lane.
+        case consumed(bytes: Int)
+        /// A reconfiguration: what has not left yet is of no use to anybody.
+        case dropUnsent
+    }
+
+    package enum Effect: Codable, Equatable, Sendable {
+        case transmit(sequence: UInt64, epoch: Epoch, message: Message, payload: PayloadHandle?)
+        case deliver(message: Message, payload: PayloadHandle?)
+        /// Everything up to here has arrived at the peer; its payload may go.
+        case acknowledged(PayloadHandle)
+        /// Bytes that were already delivered, or may not be accepted.
+        case discard(PayloadHandle)
+        case opened
+        case violation(String)
+    }
+
+    /// A sequenced message that waits for credit or acknowledgement.
+    package struct Outgoing: Codable, Equatable, Sendable {
+        /// The epoch it belongs to; a resent frame keeps it.
+        package var epoch: Epoch
+        package var message: Message
+        package var payload: PayloadHandle?
+        package var payloadBytes: Int
+        package init(
+            epoch: Epoch, message: Message, payload: PayloadHandle?, payloadBytes: Int
+        ) {
+            self.epoch = epoch
+            self.message = message
+            self.payload = payload
+            self.payloadBytes = payloadBytes
+        }
+    }
+
+    package enum Phase: String, Codable, Sendable {
+        /// No transport.
+        case down
+        /// Dialler only: LANE-HELLO sent.
+        case greeting
+        case open
+    }
+
+    package let role: Role
+    package private(set) var phase: Phase = .down
+    /// What the dialler says in LANE-HELLO; `resumeFrom` and `grantedTo` are filled in here.
+    private let hello: LaneHello
+    private let window: UInt64
+
+    // Sending side.
+    private var unsent: Deque<Outgoing> = []
+    private var inFlight: Deque<Outgoing> = []
+    /// Sequence of the first element of `inFlight` (or of the next to be sent).
+    private var firstInFlight: UInt64 = 1
+    /// Payload bytes of everything ever moved to `inFlight`, against `grantedByPeer`.
+    private var bytesSent: UInt64 = 0
+    private var grantedByPeer: UInt64 = 0
+
+    // Receiving side.
+    private var received: UInt64 = 0
+    private var bytesReceived: UInt64 = 0
+    private var bytesConsumed: UInt64 = 0
+    private var grantAnnounced: UInt64 = 0
+
+    package private(set) var framesResent: UInt64 = 0
+
+    package init(role: Role, hello: LaneHello, window: UInt64 = CoordinationLimits.laneWindowBytes) {
+        self.role = role
+        self.hello = hello
+        self.window = window
+    }
+
+    /// Payload bytes this side may still send before the peer grants more.
+    package var credit: UInt64 { grantedByPeer - bytesSent }
+    package var queued: Int { unsent.count + inFlight.count }
+
+    package mutating func handle(_ event: Event) -> [Effect] {
+        let effects: [Effect]
+        switch event {
+        case .connected: effects = connect()
+        case .disconnected: effects = disconnect()
+        case .enqueue(let outgoing): effects = enqueue(outgoing)
+        case .received(let sequence, let message, let payload, let bytes):
+            effects = receive(sequence, message, payload, bytes)
+        case .consumed(let bytes): effects = consume(bytes)
+        case .dropUnsent: effects = dropUnsent()
+        }
+        checkInvariants()
+        return effects
+    }
+
+    /// Everything this lane still refers to; used when the peer is gone for good.
+    package func heldPayloads() -> [PayloadHandle] {
+        inFlight.compactMap(\.payload) + unsent.compactMap(\.payload)
+    }
+
+    private func checkInvariants() {
+        precondition(bytesSent <= grantedByPeer, "sent more than was granted")
+        precondition(bytesConsumed <= bytesReceived, "consumed more than was received")
+        precondition(queued <= CoordinationLimits.laneQueueMessages, "lane queue over its limit")
+    }
+}
+
+// MARK: - Transport
+
+extension LaneSession {
+    private mutating func connect() -> [Effect] {
+        grantAnnounced = bytesConsumed + window
+        switch role {
+        case .dialler:
+            phase = .greeting
+            var greeting = hello
+            greeting.resumeFrom = received
+            greeting.grantedTo = grantAnnounced
+            return [transmission(.laneHello(greeting))]
+        case .acceptor:
+            phase = .open
+            let welcome = LaneWelcome(resumeFrom: received, grantedTo: grantAnnounced)
+            return [transmission(.laneWelcome(welcome)), .opened]
+        }
+    }
+
+    private mutating func disconnect() -> [Effect] {
+        phase = .down
+        return []
+    }
+
+    /// The peer holds everything up to `resumeFrom`: drop that, send the rest again.
+    private mutating func resume(from resumeFrom: UInt64, grantedTo: UInt64) -> [Effect] {
+        var effects = acknowledge(upTo: resumeFrom, grantedTo: grantedTo)
+        for (offset, outgoing) in inFlight.enumerated() {
+            framesResent += 1
+            effects.append(
+                .transmit(
+                    sequence: firstInFlight + UInt64(offset), epoch: outgoing.epoch,
+                    message: outgoing.message, payload: outgoing.payload))
+        }
+        return effects + flush()
+    }
+}
+
+// MARK: - Sending
+
+extension LaneSession {
+    private mutating func enqueue(_ outgoing: Outgoing) -> [Effect] {
+        unsent.append(outgoing)
+        return flush()
+    }
+
+    private mutating func flush() -> [Effect] {
+        guard phase == .open else { return [] }
+        var effects: [Effect] = []
+        while let next = unsent.first, UInt64(next.payloadBytes) <= credit {
+            unsent.removeFirst()
+            bytesSent += UInt64(next.payloadBytes)
+            let sequence = firstInFlight + UInt64(inFlight.count)
+            inFlight.append(next)
+            effects.append(
+                .transmit(
+                    sequence: sequence, epoch: next.epoch, message: next.message,
+                    payload: next.payload))
+        }
+        return effects
+    }
+
+    private mutating func dropUnsent() -> [Effect] {
+        defer { unsent = [] }
+        return unsent.compactMap { $0.payload.map(Effect.acknowledged) }
+    }
+
+    private mutating func acknowledge(upTo sequence: UInt64, grantedTo: UInt64) -> [Effect] {
+        var effects: [Effect] = []
+        guard sequence < firstInFlight + UInt64(inFlight.count) else {
+            return [.violation("acknowledges sequence \(sequence), which was never sent")]
+        }
+        while firstInFlight <= sequence, let done = inFlight.popFirst() {
+            firstInFlight += 1
+            if let payload = done.payload { effects.append(.acknowledged(payload)) }
+        }
+        // Grants are cumulative and only grow; an older one arriving late changes nothing.
+        grantedByPeer = max(grantedByPeer, grantedTo)
+        return effects
+    }
+}
+
+// MARK: - Receiving
+
+extension LaneSession {
+    private mutating func receive(
+        _ sequence: UInt64, _ message: Message, _ payload: PayloadHandle?, _ payloadBytes: Int
+    ) -> [Effect] {
+        switch message {
+        case .laneHello(let hello):
+            guard role == .acceptor else { return [.violation("LANE-HELLO from an acceptor")] }
+            return resume(from: hello.resumeFrom, grantedTo: hello.grantedTo)
+        case .laneWelcome(let welcome):
+            guard role == .dialler, phase == .greeting else {
+                return [.violation("LANE-WELCOME without LANE-HELLO")]
+            }
+            phase = .open
+            return [.opened] + resume(from: welcome.resumeFrom, grantedTo: welcome.grantedTo)
+        case .acknowledge(let ack):
+            return acknowledge(upTo: ack.received, grantedTo: ack.grantedTo) + flush()
+        case .chunk, .pull, .stateRequest, .stateChunk:
+            return receiveSequenced(sequence, message, payload, payloadBytes)
+        case .laneBye:
+            phase = .down
+            return []
+        case .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat, .heartbeatAck, .report,
+            .commit, .close, .event, .suspect, .leave, .bye, .stop, .evicted, .error, .enrol,
+            .enrolled:
+            let discard = payload.map { [Effect.discard($0)] } ?? []
+            return discard + [.violation("a control message on a data lane")]
+        }
+    }
+
+    private mutating func receiveSequenced(
+        _ sequence: UInt64, _ message: Message, _ payload: PayloadHandle?, _ payloadBytes: Int
+    ) -> [Effect] {
+        let discard = payload.map { [Effect.discard($0)] } ?? []
+        if sequence <= received { return discard }
+        guard sequence == received + 1 else {
+            return discard + [
+                .violation("sequence \(sequence) after \(received): frames were lost or reordered")
+            ]
+        }
+        guard bytesReceived + UInt64(payloadBytes) <= bytesConsumed + window else {
+            return discard + [.violation("sent past the credit of \(window) bytes")]
+        }
+        received = sequence
+        bytesReceived += UInt64(payloadBytes)
+        return [.deliver(message: message, payload: payload), acknowledgement()]
+    }
+
+    private mutating func consume(_ bytes: Int) -> [Effect] {
+        bytesConsumed += UInt64(bytes)
+        // Telling the peer of every release would cost a frame per chunk for nothing: half a window
+        // keeps it from stalling.
+        guard phase == .open, bytesConsumed + window - grantAnnounced >= window / 2 else {
+            return []
+        }
+        return [acknowledgement()]
+    }
+
+    private mutating func acknowledgement() -> Effect {
+        grantAnnounced = bytesConsumed + window
+        return transmission(
+            .acknowledge(Acknowledge(received: received, grantedTo: grantAnnounced)))
+    }
+
+    /// A message outside the sequence: its meaning does not depend on an epoch.
+    private func transmission(_ message: Message) -> Effect {
+        .transmit(sequence: 0, epoch: .none, message: message, payload: nil)
+    }
+}

@@ -1,0 +1,82 @@
+package import ClusterModel
+package import WireProtocol
+
+/// What a worker's machine wants its trainer thread to do. Orders are carried out in the order given;
+/// each is answered by one event (an `encode` by one per chunk).
+package enum TrainerOrder: Codable, Equatable, Sendable {
+    /// Forward and backward over the next `samples` of this seat's stream; the gradient stays in the
+    /// trainer. Answered by `.computed`.
+    case compute(step: UInt32, samples: Int)
+    /// Encode chunks of a contribution. Answered by `.encoded` for each chunk.
+    case encode(Encoding)
+    /// Decode the mean into place and step. Answered by `.absorbed`.
+    case absorb(Absorption)
+    /// Loss on the validation split. Answered by `.evaluated`.
+    case evaluate(step: UInt32)
+    /// Write the state a resumed run starts from. Answered by `.checkpointed`.
+    case checkpoint(step: UInt32, round: UInt32)
+    /// The last order before leaving. `model`: also write the model file. Answered by `.saved`.
+    case save(step: UInt32, round: UInt32, model: Bool)
+    /// Encode a piece of the state for a joiner. Answered by `.stateRead`.
+    case readState(StateRequest, to: WorkerID)
+    /// Put a piece of a peer's state into place; the last one says so. Answered by `.stateInstalled`.
+    case installState(StateChunk, payload: PayloadHandle, last: Bool)
+
+    /// Chunks of one collective to encode, slice by slice.
+    package struct Encoding: Codable, Equatable, Sendable {
+        package var key: CollectiveKey
+        package var epoch: Epoch
+        package var source: Source
+        package var transform: TransformID
+        package var chunks: [Chunk]
+        /// Ranges of the parameter vector that the collective's elements are laid out from.
+        package var fragment: [ElementRange]
+    }
+
+    package enum Source: String, Codable, Sendable {
+        /// The gradient in the trainer's buffer.
+        case gradient
+        /// Outer copy minus live parameters ("start minus now").
+        case outerGradient
+    }
+
+    package struct Chunk: Codable, Equatable, Sendable {
+        package var slice: Int
+        package var position: Int
+        package var range: Range<UInt64>
+    }
+
+    package struct MeanChunk: Codable, Equatable, Sendable {
+        package var range: Range<UInt64>
+        package var payload: EncodedPayload
+    }
+
+    package struct Absorption: Codable, Equatable, Sendable {
+        package var key: CollectiveKey
+        package var step: UInt32
+        package var target: Target
+        package var fragment: [ElementRange]
+        /// Empty: the values are in place already (a replica of one).
+        package var means: [MeanChunk]
+    }
+
+    /// What happens with the decoded mean.
+    package enum Target: String, Codable, Sendable {
+        /// Replaces the gradient; an outer exchange of gradients follows.
+        case gradient
+        /// Replaces the gradient; the inner optimiser steps on it.
+        case optimiserStep
+        /// As `optimiserStep`, and the result is a committed state: answer with its digest.
+        case pooledOptimiserStep
+        /// The outer optimiser steps on it; live parameters become the outer copy.
+        case outerStep
+
+        /// Whether the step ends a round that is reported to the coordinator.
+        package var endsRound: Bool {
+            switch self {
+            case .gradient, .optimiserStep: false
+            case .pooledOptimiserStep, .outerStep: true
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+package import ClusterModel
+package import WireProtocol
+
+// MARK: - The coordinator
+
+extension Worker {
+    mutating func sayHello(_ now: Instant) {
+        var hello = hello
+        hello.sentAt = now
+        hello.samples = samples
+        hello.step = UInt64(round.step)
+        hello.round = round.round
+        effects.append(.control(.hello(hello)))
+        helloDue = now + helloDelay
+        helloDelay = min(
+            Interval(nanoseconds: helloDelay.nanoseconds * 2),
+            CoordinationLimits.helloRetryMaximum)
+    }
+
+    mutating func control(_ message: Message, _ epoch: Epoch, _ now: Instant) {
+        heardCoordinator(now)
+        switch message {
+        case .welcome(let welcome): welcomed(welcome, now)
+        case .refuse(let refusal):
+            finish(refusal.code.exitCode, "refused: \(refusal.reason) \(refusal.hint)")
+        case .plan(let plan): announce(plan, epoch, now)
+        case .go(let go): drive(.go(planVersion: go.planVersion, verdicts: go.verdicts), now)
+        case .commit(let commit):
+            if pendingReport?.report.key == commit.key { pendingReport = nil }
+            drive(.committed(key: commit.key), now)
+        case .close(let close): closeSet(close, now)
+        case .stop(let stop):
+            let code = ExitCode(rawValue: Int32(stop.code)) ?? .unavailable
+            if stop.save {
+                beginLeaving(code, stop.reason)
+            } else {
+                part(code, stop.reason, now)
+            }
+        case .evicted(let evicted):
+            beginLeaving(evicted.code.exitCode, "evicted: \(evicted.reason)")
+        case .bye:
+            if case .parting(let code, let reason, _) = phase { finish(code, reason) }
+        case .error(let error):
+            effects.append(
+                .event(.violation(culprit: name, what: "coordinator says: \(error.text)")))
+        case .heartbeatAck, .enrolled:
+            break
+        case .hello, .ready, .heartbeat, .report, .event, .suspect, .leave, .enrol, .laneHello,
+            .laneWelcome, .chunk, .acknowledge, .pull, .stateRequest, .stateChunk, .laneBye:
+            effects.append(
+                .event(
+                    .violation(culprit: "coordinator", what: "sent a message only workers send")))
+        }
+    }
+
+    private mutating func welcomed(_ welcome: Welcome, _ now: Instant) {
+        guard case .joining = phase else { return }
+        precondition(welcome.workerID == worker, "welcomed to another seat than before")
+        phase = .member
+        helloDue = nil
+        helloDelay = CoordinationLimits.helloRetryMinimum
+        heartbeatDue = now
+    }
+
+    private mutating func heardCoordinator(_ now: Instant) {
+        lastHeard = now
+        guard coordinatorLostAt != nil else { return }
+        coordinatorLostAt = nil
+        effects.append(.event(.coordinatorReturned(worker: worker)))
+        drive(.coordinatorReturned, now)
+    }
+
+    mutating func loseCoordinator(since: Instant, _ now: Instant) {
+        guard case .member = phase, coordinatorLostAt == nil else { return }
+        coordinatorLostAt = since
+        effects.append(
+            .event(
+                .coordinatorLost(
+                    worker: worker, since: since,
+                    until: since + configuration.deadlines.coordinator)))
+        drive(.coordinatorLost, now)
+    }
+
+    // MARK: Plans
+
+    private mutating func announce(_ plan: Plan, _ epoch: Epoch, _ now: Instant) {
+        guard case .member = phase else { return }
+        if let current = round.plan, plan.planVersion <= current.plan.planVersion { return }
+        if plan.activateAtRound > round.round, round.plan != nil {
+            announced = (plan, epoch)
+        } else {
+            adopt(plan, epoch, now)
+        }
+    }
+
+    /// A plan that waits for a round boundary comes into force between that round and the next step.
+    mutating func adoptAnnounced(_ now: Instant) {
+        guard let (plan, epoch) = announced, round.round >= plan.activateAtRound else { return }
+        adopt(plan, epoch, now)
+    }
+
+    private mutating func adopt(_ plan: Plan, _ epoch: Epoch, _ now: Instant) {
+        announced = nil
+        drive(.plan(plan, epoch: epoch), now)
+        guard round.plan?.epoch == epoch else { return }
+        effects.append(.allow(plan.members.filter { $0.workerID != worker }))
+        replaceLanes(plan)
+        for lane in lanes.keys.sorted() {
+            apply(lanes[lane]?.handle(.dropUnsent) ?? [], of: lane)
+        }
+        replayPostponed(now)
+        transfer = nil
+        sayReadyIfLinked()
+        fetchStateIfNeeded()
+    }
+
+    /// READY goes out once per plan, when every dialled lane is open.
+    mutating func sayReadyIfLinked() {
+        guard let plan = round.plan, readyVersion < plan.plan.planVersion,
+            unlinkedPeers.isEmpty, !needsState
+        else { return }
+        readyVersion = plan.plan.planVersion
+        effects.append(
+            .control(
+                .ready(
+                    Ready(
+                        planVersion: plan.plan.planVersion, step: UInt64(round.step),
+                        holdings: round.holdings))))
+    }
+
+    /// Members whose lane is not open yet, in rank order.
+    var unlinkedPeers: [PlanMember] {
+        guard let plan = round.plan else { return [] }
+        return plan.plan.members.filter {
+            $0.workerID != worker
+                && lanes[LaneID(peer: $0.workerID, role: .dialler)]?.phase != .open
+        }
+    }
+
+    private mutating func closeSet(_ close: Close, _ now: Instant) {
+        guard let plan = round.plan else { return }
+        let geometry = plan.geometry(of: close.key)
+        let groups = close.contributions.compactMap { geometry.group(of: $0.rank) }
+        var kept: [Int] = []
+        for group in groups where !kept.contains(group) { kept.append(group) }
+        applyShard(shards.handle(.close(key: close.key, groups: kept)), now)
+    }
+
+    // MARK: Leaving
+
+    /// Leaves in order: the trainer finishes what it is at, saves, then LEAVE and BYE.
+    mutating func beginLeaving(_ code: ExitCode, _ reason: String) {
+        switch phase {
+        case .joining: finish(code, reason)
+        case .member:
+            phase = .leaving(code, reason: reason)
+            saveIfPossible()
+        case .leaving, .parting, .left: break
+        }
+    }
+
+    /// The state is whole except while the trainer writes it.
+    mutating func saveIfPossible() {
+        guard case .leaving(let code, _) = phase else { return }
+        if case .absorbing = round.stage { return }
+        guard !saveOrdered else { return }
+        saveOrdered = true
+        let leads = round.plan?.rank == Rank(0)
+        effects.append(
+            .train(
+                .save(step: round.step, round: round.round, model: leads && code == .ok)))
+    }
+
+    mutating func part(_ code: ExitCode, _ reason: String, _ now: Instant) {
+        guard coordinatorLostAt == nil else { return finish(code, reason) }
+        effects.append(
+            .control(.leave(Leave(code: UInt16(truncatingIfNeeded: code.rawValue), reason: reason))))
+        phase = .parting(code, reason: reason, until: now + CoordinationLimits.byeWait)
+    }
+
+    mutating func finish(_ code: ExitCode, _ reason: String) {
+        for lane in lanes.keys.sorted() { effects.append(.hangUp(lane)) }
+        phase = .left
+        effects.append(.finished(code, reason: reason))
+    }
+}
+
+extension RefusalCode {
+    /// What a process ends with when this is why.
+    package var exitCode: ExitCode {
+        switch self {
+        case .finished: .ok
+        case .quorumLost: .quorumLost
+        case .evicted, .staleIncarnation, .staleEpoch: .evicted
+        case .digestMismatch, .notFinite: .digestMismatch
+        case .unknownWorker, .expiredToken: .notAllowed
+        case .version, .wrongRun, .configurationDiffers: .configuration
+        case .seatTaken, .poolFull: .tryAgain
+        case .malformedFrame, .unexpectedMessage, .limitExceeded: .data
+        }
+    }
+}

@@ -1,0 +1,120 @@
+package import ClusterModel
+import WireProtocol
+
+// MARK: - Time
+
+extension Worker {
+    /// When the driver must call `handle(.tick)` at the latest.
+    package var nextDeadline: Instant? {
+        var deadlines: [Instant] = []
+        if let helloDue { deadlines.append(helloDue) }
+        if let heartbeatDue { deadlines.append(heartbeatDue) }
+        if case .parting(_, _, let until) = phase { deadlines.append(until) }
+        if case .left = phase { return nil }
+        return deadlines.min()
+    }
+
+    /// All timers are coarse enough to hang on the heartbeat, one a second.
+    mutating func runTimers(_ now: Instant) {
+        forgiveOwnStall(now)
+        switch phase {
+        case .joining:
+            if let due = helloDue, now >= due { sayHello(now) }
+        case .member:
+            heartbeat(now)
+            watchCoordinator(now)
+            reportWaiting(now)
+        case .leaving:
+            heartbeat(now)
+        case .parting(let code, let reason, let until):
+            if now >= until { finish(code, reason) }
+        case .left:
+            break
+        }
+    }
+
+    /// A process that was stopped must not take its own pause for the coordinator's silence.
+    private mutating func forgiveOwnStall(_ now: Instant) {
+        defer { lastTick = now }
+        guard let lastTick, let due = heartbeatDue, now > due, lastTick <= due,
+            now - due > CoordinationLimits.ownStall
+        else { return }
+        lastHeard = lastHeard + (now - due)
+    }
+
+    private mutating func heartbeat(_ now: Instant) {
+        guard let due = heartbeatDue, now >= due else { return }
+        heartbeatDue = now + CoordinationLimits.heartbeatInterval
+        let waited = round.waiting(shards: shards)?.ranks ?? []
+        effects.append(
+            .control(
+                .heartbeat(
+                    Heartbeat(
+                        sentAt: now, step: UInt64(round.step), phase: wirePhase,
+                        waitingForRanks: waited, samples: samples))))
+        if let pending = pendingReport, now - pending.sentAt >= CoordinationLimits.reportRetry {
+            pendingReport = (pending.report, now)
+            effects.append(.control(.report(pending.report)))
+        }
+    }
+
+    private var wirePhase: WorkerPhase {
+        switch phase {
+        case .joining: return .connecting
+        case .leaving, .parting, .left: return .leaving
+        case .member: break
+        }
+        if round.plan == nil || readyVersion == 0 { return .linking }
+        if round.isFrozen { return .reconfiguring }
+        switch round.stage {
+        case .idle, .computing: return .computing
+        case .readyToShare: return .reducingInRegion
+        case .sharing(let key), .awaitingCommit(let key):
+            return key.scope == .region ? .reducingInRegion : .reducingInPool
+        case .absorbing, .trained: return .applying
+        }
+    }
+
+    private mutating func watchCoordinator(_ now: Instant) {
+        if now - lastHeard >= configuration.deadlines.patience {
+            loseCoordinator(since: lastHeard, now)
+        }
+        guard let lost = coordinatorLostAt,
+            now - lost >= configuration.deadlines.coordinator
+        else { return }
+        let seconds = Int(configuration.deadlines.coordinator.seconds)
+        beginLeaving(
+            .unavailable,
+            "no coordinator for \(seconds) s; the state is saved, continue with --resume")
+    }
+
+    /// Never silent: after `patience`, and again every `patience`, says for whom and why.
+    private mutating func reportWaiting(_ now: Instant) {
+        guard let waiting = round.waiting(shards: shards) else {
+            waitingSince = nil
+            waitingReportedAt = nil
+            return
+        }
+        if waitingSince?.activity != waiting.activity {
+            waitingSince = (waiting.activity, waiting.ranks, now)
+            waitingReportedAt = nil
+            return
+        }
+        guard let since = waitingSince,
+            now - (waitingReportedAt ?? since.at) >= configuration.deadlines.patience
+        else { return }
+        waitingReportedAt = now
+        let silence = Int(configuration.deadlines.silence.seconds)
+        let unlinked = round.isFrozen ? unlinkedPeers.map(\.name) : []
+        let who = waiting.ranks.isEmpty ? unlinked : names(waiting.ranks)
+        let fallback = coordinatorLostAt.map { $0 + configuration.deadlines.coordinator }
+        effects.append(
+            .event(
+                .waiting(
+                    observer: name, activity: waiting.activity,
+                    names: who.isEmpty ? ["coordinator"] : who, since: since.at, until: fallback,
+                    then: fallback == nil
+                        ? "the coordinator evicts a worker that is silent for \(silence) s"
+                        : "save the state and leave with code 69")))
+    }
+}

@@ -1,0 +1,240 @@
+package import ClusterModel
+package import WireProtocol
+
+/// One lane as a worker's machine names it: the peer, and who dialled.
+package struct LaneID: Hashable, Comparable, Codable, Sendable {
+    package var peer: WorkerID
+    package var role: LaneSession.Role
+    package init(peer: WorkerID, role: LaneSession.Role) {
+        self.peer = peer
+        self.role = role
+    }
+    package static func < (a: LaneID, b: LaneID) -> Bool {
+        (a.peer, a.role.rawValue) < (b.peer, b.role.rawValue)
+    }
+}
+
+/// A worker: its round, the shard it owns, its lanes, and its relation to the coordinator. Both
+/// drivers drive this one type.
+///
+/// The driver's duties: carry out effects in order; give every payload handle once and keep its bytes
+/// until `.release`; call `handle(.tick, at:)` when `nextDeadline` has passed; never call from two
+/// threads.
+package struct Worker: Sendable {
+    package enum Event: Codable, Equatable, Sendable {
+        /// Once, first: the control connection may be used from here on.
+        case started
+        /// A frame from the coordinator.
+        case control(Message, epoch: Epoch)
+        /// The control connection broke (the transport reconnects by itself).
+        case controlDown
+        /// A dialled lane's transport is up.
+        case laneConnected(WorkerID)
+        case laneDisconnected(LaneID)
+        /// A frame on a lane. `incarnation` is the sender's, from the header.
+        case lane(LaneID, LaneFrame)
+        case trainer(TrainerEvent)
+        /// The fused pass of an owned chunk position has ended.
+        case reduced(
+            key: CollectiveKey, epoch: Epoch, slice: Int, position: Int, mean: EncodedPayload)
+        /// The operator wants this worker to leave in order.
+        case leave(code: ExitCode, reason: String)
+        case tick
+    }
+
+    package struct LaneFrame: Codable, Equatable, Sendable {
+        package var incarnation: Incarnation
+        package var epoch: Epoch
+        package var sequence: UInt64
+        package var message: Message
+        package var payload: PayloadHandle?
+        package var payloadBytes: Int
+        package init(
+            incarnation: Incarnation, epoch: Epoch, sequence: UInt64, message: Message,
+            payload: PayloadHandle?, payloadBytes: Int
+        ) {
+            self.incarnation = incarnation
+            self.epoch = epoch
+            self.sequence = sequence
+            self.message = message
+            self.payload = payload
+            self.payloadBytes = payloadBytes
+        }
+    }
+
+    /// Answers to ``TrainerOrder``.
+    package enum TrainerEvent: Codable, Equatable, Sendable {
+        case computed(step: UInt32, loss: Double, tokens: UInt64, samples: UInt64)
+        case encoded(
+            key: CollectiveKey, epoch: Epoch, slice: Int, position: Int, payload: EncodedPayload)
+        case absorbed(key: CollectiveKey, target: TrainerOrder.Target, digest: UInt64)
+        case evaluated(step: UInt32, loss: Double, samples: Int)
+        case checkpointed(path: String, step: UInt32, bytes: UInt64)
+        case checkpointFailed(path: String, reason: String)
+        case saved
+        /// `model` failed to be written or the state could not be saved: the reason is in the log.
+        case saveFailed(reason: String)
+        /// The bytes of an `installState` are in place.
+        case consumed(PayloadHandle)
+        case stateRead(to: WorkerID, chunk: StateChunk, payload: EncodedPayload)
+        case stateInstalled(step: UInt32, round: UInt32, digest: UInt64)
+    }
+
+    package enum Effect: Codable, Equatable, Sendable {
+        case control(Message)
+        /// Who may connect to this worker's data port from now on.
+        case allow([PlanMember])
+        case dial(PlanMember)
+        case hangUp(LaneID)
+        case transmit(
+            LaneID, sequence: UInt64, epoch: Epoch, message: Message, payload: PayloadHandle?)
+        case train(TrainerOrder)
+        case reduce(
+            key: CollectiveKey, epoch: Epoch, slice: Int, position: Int,
+            sources: [ShardReduction.Source], transform: TransformID, elements: Int)
+        case release(PayloadHandle)
+        case event(RunEvent)
+        case finished(ExitCode, reason: String)
+    }
+
+    package enum Phase: Codable, Equatable, Sendable {
+        /// HELLO goes out until WELCOME comes.
+        case joining
+        case member
+        /// Waiting for the trainer to save, then for BYE.
+        case leaving(ExitCode, reason: String)
+        case parting(ExitCode, reason: String, until: Instant)
+        case left
+    }
+
+    let configuration: RunConfiguration
+    let topology: Topology
+    let worker: WorkerID
+    let name: String
+    let hello: Hello
+
+    package internal(set) var phase: Phase = .joining
+    package internal(set) var round: WorkerRound
+    var shards = ShardReduction()
+    var lanes: [LaneID: LaneSession] = [:]
+    /// Incarnation of the peer each lane belongs to.
+    var laneIncarnations: [LaneID: Incarnation] = [:]
+    var ledger = PayloadLedger()
+
+    /// A plan that comes into force at a later round boundary.
+    var announced: (plan: Plan, epoch: Epoch)?
+    /// The plan whose READY has been sent.
+    var readyVersion: UInt32 = 0
+    /// Frames of an epoch this worker has not reached, in order of arrival; bounded by lane credit.
+    var postponed: [(lane: LaneID, frame: LaneFrame)] = []
+    /// LANE-HELLO of peers the plan does not name yet, newest per peer.
+    var earlyHellos: [LaneID: LaneFrame] = [:]
+    /// Report nobody has committed yet.
+    var pendingReport: (report: Report, sentAt: Instant)?
+    var samples: UInt64
+    var saveOrdered = false
+    /// Encodings of means between the end of a pass and the shard's answer to it.
+    var reducedPayloads: [PayloadHandle: EncodedPayload] = [:]
+    var transfer: StateTransfer?
+    /// Plan under which a state was taken over.
+    var installedVersion: UInt32?
+
+    // Timers.
+    var heartbeatDue: Instant?
+    var helloDue: Instant?
+    var helloDelay = CoordinationLimits.helloRetryMinimum
+    var lastHeard = Instant.zero
+    var coordinatorLostAt: Instant?
+    var waitingSince: (activity: String, ranks: [Rank], at: Instant)?
+    var waitingReportedAt: Instant?
+    var lastTick: Instant?
+
+    var effects: [Effect] = []
+
+    /// - Parameter hello: what this worker says of itself; the state it resumes from is in there.
+    package init(
+        worker: WorkerID, region: RegionID, hello: Hello, configuration: RunConfiguration,
+        topology: Topology
+    ) {
+        self.worker = worker
+        self.name = hello.worker
+        self.hello = hello
+        self.configuration = configuration
+        self.topology = topology
+        samples = hello.samples
+        round = WorkerRound(worker: worker, region: region, configuration: configuration)
+        if hello.stateDigest != 0 {
+            round.resume(step: UInt32(hello.step), round: hello.round)
+        }
+    }
+
+    package mutating func handle(_ event: Event, at now: Instant) -> [Effect] {
+        if case .left = phase { return dropPayloads(of: event) }
+        switch event {
+        case .started:
+            lastHeard = now
+            sayHello(now)
+        case .control(let message, let epoch): control(message, epoch, now)
+        case .controlDown: loseCoordinator(since: now, now)
+        case .laneConnected(let peer): connectLane(peer)
+        case .laneDisconnected(let lane): disconnectLane(lane)
+        case .lane(let lane, let frame): receive(lane, frame, now)
+        case .trainer(let event): trainer(event, now)
+        case .reduced(let key, let epoch, let slice, let position, let mean):
+            reduced(key, epoch, slice, position, mean, now)
+        case .leave(let code, let reason): beginLeaving(code, reason)
+        case .tick: break
+        }
+        runTimers(now)
+        checkInvariants()
+        defer { effects = [] }
+        return effects
+    }
+
+    private func checkInvariants() {
+        precondition(
+            postponed.count <= CoordinationLimits.laneQueueMessages, "postponed frames over limit")
+        if round.plan != nil, case .joining = phase {
+            preconditionFailure("a plan without a welcome")
+        }
+    }
+
+    /// After the end only payloads matter: they go back at once.
+    private func dropPayloads(of event: Event) -> [Effect] {
+        switch event {
+        case .lane(_, let frame): return frame.payload.map { [.release($0)] } ?? []
+        case .trainer(.encoded(_, _, _, _, let payload)),
+            .trainer(.stateRead(_, _, let payload)), .reduced(_, _, _, _, let payload):
+            return [.release(payload.handle)]
+        case .started, .control, .controlDown, .laneConnected, .laneDisconnected, .trainer,
+            .leave, .tick:
+            return []
+        }
+    }
+
+    /// Members of the plan by rank, for messages to people.
+    func names(_ ranks: [Rank]) -> [String] {
+        guard let plan = round.plan else { return [] }
+        return ranks.compactMap { rank in
+            plan.plan.members.indices.contains(rank.index)
+                ? plan.plan.members[rank.index].name : nil
+        }
+    }
+
+    func peer(_ rank: Rank) -> WorkerID? {
+        guard let plan = round.plan, plan.plan.members.indices.contains(rank.index) else {
+            return nil
+        }
+        return plan.plan.members[rank.index].workerID
+    }
+
+    mutating func release(_ handle: PayloadHandle) {
+        let (freed, origin) = ledger.release(handle)
+        guard freed else { return }
+        effects.append(.release(handle))
+        if let origin, lanes[origin.lane] != nil {
+            let laneEffects = lanes[origin.lane]?.handle(.consumed(bytes: origin.bytes)) ?? []
+            apply(laneEffects, of: origin.lane)
+        }
+    }
+}

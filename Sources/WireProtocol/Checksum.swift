@@ -1,0 +1,29 @@
+internal import CXXHash
+
+/// XXH3-64 with seed 0.
+package enum Checksum {
+    /// Of a whole frame, as if its checksum field were zero. The frame has at least a header.
+    static func frame(_ bytes: Span<UInt8>) -> UInt64 {
+        precondition(bytes.count >= ProtocolLimits.headerBytes)
+        let field = HeaderOffset.checksum
+        let zeros = [UInt8](repeating: 0, count: 8)
+        // SAFETY: each pointer is used only inside the closure that lends it, with a count its span
+        // vouches for; the C function keeps none of them.
+        return unsafe bytes.withUnsafeBufferPointer { whole in
+            unsafe zeros.withUnsafeBufferPointer { zero in
+                unsafe cxxhash_xxh3_64_of_three(
+                    whole.baseAddress, field, zero.baseAddress, zero.count,
+                    whole.baseAddress! + field + 8, whole.count - field - 8)
+            }
+        }
+    }
+
+    /// Of any bytes: digests of state, of configurations.
+    package static func xxh3(_ bytes: Span<UInt8>) -> UInt64 {
+        // SAFETY: the pointer is used only inside the closure, with the span's own count; XXH3
+        // accepts a null pointer when the count is 0.
+        unsafe bytes.withUnsafeBufferPointer { buffer in
+            unsafe XXH3_64bits(buffer.baseAddress, buffer.count)
+        }
+    }
+}

@@ -1,0 +1,179 @@
+package import ClusterModel
+
+/// Coordinator to worker: the membership of the header's epoch and who does what in it.
+package struct Plan: Hashable, Codable, Sendable {
+    /// Grows with every change, also without a new epoch.
+    package var planVersion: UInt32
+    /// Round boundary from which the plan holds; 0 = at once.
+    package var activateAtRound: UInt32
+    /// In rank order.
+    package var members: [PlanMember]
+    package var fragments: [PlanFragment]
+    /// Lossy transform of the inner all-reduce.
+    package var regionTransform: TransformID
+    /// Lossy transform between regions.
+    package var poolTransform: TransformID
+
+    package init(
+        planVersion: UInt32, activateAtRound: UInt32, members: [PlanMember],
+        fragments: [PlanFragment], regionTransform: TransformID, poolTransform: TransformID
+    ) {
+        self.planVersion = planVersion
+        self.activateAtRound = activateAtRound
+        self.members = members
+        self.fragments = fragments
+        self.regionTransform = regionTransform
+        self.poolTransform = poolTransform
+    }
+}
+
+extension Plan: MetaFields {
+    static let minimumBytes = 14
+
+    init(reading reader: inout ByteReader) throws(FrameError) {
+        self.init(
+            planVersion: try reader.integer("PLAN.planVersion"),
+            activateAtRound: try reader.integer("PLAN.activateAtRound"),
+            members: try reader.list("PLAN.members", limit: ProtocolLimits.members),
+            fragments: try reader.list("PLAN.fragments", limit: ProtocolLimits.fragments),
+            regionTransform: try reader.value("PLAN.regionTransform"),
+            poolTransform: try reader.value("PLAN.poolTransform"))
+    }
+
+    func write(to writer: inout ByteWriter) throws(FrameError) {
+        writer.integer(planVersion)
+        writer.integer(activateAtRound)
+        try writer.list(members, "PLAN.members", limit: ProtocolLimits.members)
+        try writer.list(fragments, "PLAN.fragments", limit: ProtocolLimits.fragments)
+        writer.value(regionTransform)
+        writer.value(poolTransform)
+    }
+}
+
+/// One member of an epoch, with all a peer needs to dial it.
+package struct PlanMember: Hashable, Codable, Sendable {
+    package var rank: Rank
+    package var workerID: WorkerID
+    package var region: RegionID
+    package var name: String
+    /// Data ROUTER.
+    package var endpoint: String
+    /// CURVE server key of that ROUTER.
+    package var dataKey: PublicKey
+    package var incarnation: Incarnation
+    /// Samples per inner step.
+    package var microBatch: UInt32
+    package var state: MemberState
+    /// Whom to fetch state from; ``Rank/none`` if nobody.
+    package var stateSource: Rank
+
+    package init(
+        rank: Rank, workerID: WorkerID, region: RegionID, name: String, endpoint: String,
+        dataKey: PublicKey, incarnation: Incarnation, microBatch: UInt32, state: MemberState,
+        stateSource: Rank
+    ) {
+        self.rank = rank
+        self.workerID = workerID
+        self.region = region
+        self.name = name
+        self.endpoint = endpoint
+        self.dataKey = dataKey
+        self.incarnation = incarnation
+        self.microBatch = microBatch
+        self.state = state
+        self.stateSource = stateSource
+    }
+}
+
+extension PlanMember: MetaFields {
+    static let minimumBytes = 60
+
+    init(reading reader: inout ByteReader) throws(FrameError) {
+        self.init(
+            rank: try reader.rank("PLAN.members.rank"),
+            workerID: WorkerID(rawValue: try reader.integer("PLAN.members.workerID")),
+            region: RegionID(rawValue: try reader.integer("PLAN.members.region")),
+            name: try reader.name("PLAN.members.name"),
+            endpoint: try reader.text(
+                "PLAN.members.endpoint", limit: ProtocolLimits.endpointBytes),
+            dataKey: try reader.key("PLAN.members.dataKey"),
+            incarnation: Incarnation(rawValue: try reader.integer("PLAN.members.incarnation")),
+            microBatch: try reader.integer("PLAN.members.microBatch"),
+            state: try reader.value("PLAN.members.state"),
+            stateSource: try reader.rank("PLAN.members.stateSource"))
+    }
+
+    func write(to writer: inout ByteWriter) throws(FrameError) {
+        writer.rank(rank)
+        writer.integer(workerID.rawValue)
+        writer.integer(region.rawValue)
+        try writer.name(name, "PLAN.members.name")
+        try writer.text(endpoint, "PLAN.members.endpoint", limit: ProtocolLimits.endpointBytes)
+        writer.key(dataKey)
+        writer.integer(incarnation.rawValue)
+        writer.integer(microBatch)
+        writer.value(state)
+        writer.rank(stateSource)
+    }
+}
+
+/// A fragment as the concatenation of its ranges, in the order given.
+package struct PlanFragment: Hashable, Codable, Sendable {
+    package var id: FragmentID
+    /// The next outer round of this fragment.
+    package var round: UInt32
+    package var ranges: [ElementRange]
+
+    package init(id: FragmentID, round: UInt32, ranges: [ElementRange]) {
+        self.id = id
+        self.round = round
+        self.ranges = ranges
+    }
+}
+
+extension PlanFragment: MetaFields {
+    static let minimumBytes = 8
+
+    init(reading reader: inout ByteReader) throws(FrameError) {
+        self.init(
+            id: FragmentID(rawValue: try reader.integer("PLAN.fragments.id")),
+            round: try reader.integer("PLAN.fragments.round"),
+            ranges: try reader.list(
+                "PLAN.fragments.ranges", limit: ProtocolLimits.rangesPerFragment))
+    }
+
+    func write(to writer: inout ByteWriter) throws(FrameError) {
+        writer.integer(id.rawValue)
+        writer.integer(round)
+        try writer.list(
+            ranges, "PLAN.fragments.ranges", limit: ProtocolLimits.rangesPerFragment)
+    }
+}
+
+/// `start ..< start + count` of the flat parameter vector; the end is below 2^63.
+package struct ElementRange: Hashable, Codable, Sendable {
+    package var start: UInt64
+    package var count: UInt64
+
+    package init(start: UInt64, count: UInt64) {
+        self.start = start
+        self.count = count
+    }
+}
+
+extension ElementRange: MetaFields {
+    static let minimumBytes = 16
+    /// With `start` and `count` at most this, `start + count` fits a signed 64-bit integer.
+    private static let most: UInt64 = (1 << 62) - 1
+
+    init(reading reader: inout ByteReader) throws(FrameError) {
+        self.init(
+            start: try reader.integer("PLAN.fragments.ranges.start", in: 0...ElementRange.most),
+            count: try reader.integer("PLAN.fragments.ranges.count", in: 0...ElementRange.most))
+    }
+
+    func write(to writer: inout ByteWriter) throws(FrameError) {
+        try writer.integer(start, "PLAN.fragments.ranges.start", in: 0...ElementRange.most)
+        try writer.integer(count, "PLAN.fragments.ranges.count", in: 0...ElementRange.most)
+    }
+}

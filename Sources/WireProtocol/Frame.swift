@@ -1,0 +1,39 @@
+/// A whole decoded frame. The payload is a range of the bytes it was decoded from.
+package struct Frame: Equatable, Sendable {
+    package var header: FrameHeader
+    package var message: Message
+    /// Empty for messages without payload.
+    package var payload: Range<Int>
+
+    package init(header: FrameHeader, message: Message, payload: Range<Int>) {
+        self.header = header
+        self.message = message
+        self.payload = payload
+    }
+}
+
+extension Message {
+    /// What the payload must have besides the length its type allows.
+    func checkPayload(_ payload: Range<Int>, of bytes: Span<UInt8>) throws(FrameError) {
+        switch self {
+        case .event:
+            do {
+                _ = try UTF8Span(validating: bytes.extracting(payload))
+            } catch {
+                throw .invalidUTF8(
+                    field: "EVENT.payload",
+                    offset: payload.lowerBound + error.byteOffsets.lowerBound)
+            }
+        case .stateChunk(let chunk):
+            let expected = Int(chunk.item == .index ? 0 : chunk.count) * 4
+            guard payload.count == expected else {
+                throw .payloadLength(
+                    type: .stateChunk, allowed: expected...expected, got: payload.count)
+            }
+        case .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat, .heartbeatAck, .report,
+            .commit, .close, .suspect, .leave, .bye, .stop, .evicted, .error, .enrol, .enrolled,
+            .laneHello, .laneWelcome, .chunk, .acknowledge, .pull, .stateRequest, .laneBye:
+            break
+        }
+    }
+}

@@ -1,0 +1,53 @@
+import ClusterModel
+import Coordination
+import Testing
+
+@Suite struct CollectiveGeometryTests {
+    private func twoRegionsOfTwo(elements: UInt64) -> CollectiveGeometry {
+        CollectiveGeometry(
+            epoch: Epoch(rawValue: 1), participants: (0..<4).map { Rank($0) },
+            groups: [[Rank(0), Rank(1)], [Rank(2), Rank(3)]], elements: elements)
+    }
+
+    @Test func slicesCoverEveryElementOnce() {
+        for elements: UInt64 in [4, 5, 65_536, 478_976, 1_000_003] {
+            let geometry = twoRegionsOfTwo(elements: elements)
+            var next: UInt64 = 0
+            for slice in 0..<geometry.sliceCount {
+                for position in 0..<geometry.positionCount(ofSlice: slice) {
+                    let range = geometry.range(ofSlice: slice, position: position)
+                    #expect(range.lowerBound == next)
+                    #expect(range.count <= CollectiveGeometry.chunkElements && !range.isEmpty)
+                    next = range.upperBound
+                }
+            }
+            #expect(next == elements)
+        }
+    }
+
+    @Test func everyGroupSendsEverySliceExactlyOnce() {
+        let geometry = twoRegionsOfTwo(elements: 1_000_000)
+        for slice in 0..<geometry.sliceCount {
+            let senders = geometry.participants.filter {
+                geometry.slicesSent(by: $0).contains(slice)
+            }
+            #expect(senders.count == geometry.groups.count)
+        }
+    }
+
+    @Test func meansReachEveryMemberOnceAndCrossToEachRegionOnce() {
+        let geometry = twoRegionsOfTwo(elements: 1_000_000)
+        for slice in 0..<geometry.sliceCount {
+            let owner = geometry.owner(ofSlice: slice)
+            var reached = [owner]
+            var crossings = 0
+            for receiver in geometry.meanReceivers(slice: slice) {
+                reached.append(receiver)
+                if geometry.group(of: receiver) != geometry.group(of: owner) { crossings += 1 }
+                reached += geometry.forwards(slice: slice, from: receiver)
+            }
+            #expect(reached.sorted() == geometry.participants)
+            #expect(crossings == 1)
+        }
+    }
+}
