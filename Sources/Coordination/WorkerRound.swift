@@ -115,6 +115,9 @@ package struct WorkerRound: Sendable {
     /// The last finished exchange of each scope: others may still need its mean.
     var finishedInner: Exchange?
     var finishedOuter: Exchange?
+    /// Means of collectives this worker has not come to yet: an owner that needs nothing from here can
+    /// be done first. At most one per position of the few collectives `accepts` lets in.
+    var earlyMeans: [Mean] = []
     var coordinatorIsLost = false
     var lastEvaluated: UInt32 = 0
     var effects: [Effect] = []
@@ -235,6 +238,7 @@ extension WorkerRound {
         current = exchange
         stage = .sharing(key)
         effects.append(.openShard(key))
+        defer { takeEarlyMeans(of: key, now) }
         var chunks: [TrainerOrder.Chunk] = []
         for slice in geometry.slicesSent(by: plan.rank) {
             for position in 0..<geometry.positionCount(ofSlice: slice) {
