@@ -179,7 +179,8 @@ extension WorkerRound {
         if isFrozen { return .recover }
         switch stage {
         case .sharing: return current?.firstArrival == nil ? .wait : .transfer
-        case .idle, .computing, .readyToShare, .awaitingCommit, .absorbing, .trained: return .wait
+        case .idle, .computing, .readyToShare, .readyToExchange, .awaitingCommit, .absorbing, .trained:
+            return .wait
         }
     }
 
@@ -199,7 +200,7 @@ extension WorkerRound {
             return ("the commit of round \(key.round - 1)", [])
         case .readyToShare(let next, _) where waitsForCommit(beforeSharing: next):
             return ("the commit of round \(fragment.appliedRound)", [])
-        case .idle, .computing, .readyToShare, .absorbing:
+        case .idle, .computing, .readyToShare, .readyToExchange, .absorbing:
             return nil
         case .trained:
             return ("the commit of the last round", [])
