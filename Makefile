@@ -2,7 +2,7 @@
 # by root and otherwise print the command that does.
 
 .DEFAULT_GOAL := build
-.PHONY: run build test lint format-check bench fuzz dependencies test-dependencies clean
+.PHONY: run build test lint format-check bench dependencies test-dependencies clean
 
 CLUSTER ?= Cluster/shanghai-jinan.yaml
 # Further arguments, as in: make run ARGS="--steps 60 --json"
@@ -36,6 +36,7 @@ bench: dependencies build
 	.build/release/longhaul bench $(ARGS)
 
 ifneq ($(wildcard Fuzz/run),)
+.PHONY: fuzz
 fuzz: dependencies
 	Fuzz/run $(ARGS)
 endif
