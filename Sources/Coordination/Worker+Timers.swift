@@ -6,12 +6,12 @@ import WireProtocol
 extension Worker {
     /// When the driver must call `handle(.tick)` at the latest.
     package var nextDeadline: Instant? {
-        var deadlines: [Instant] = []
-        if let helloDue { deadlines.append(helloDue) }
-        if let heartbeatDue { deadlines.append(heartbeatDue) }
-        if case .parting(_, _, let until) = phase { deadlines.append(until) }
-        if case .left = phase { return nil }
-        return deadlines.min()
+        switch phase {
+        case .joining: helloDue
+        case .member, .leaving: heartbeatDue
+        case .parting(_, _, let until): until
+        case .left: nil
+        }
     }
 
     /// All timers are coarse enough to hang on the heartbeat, one a second.
