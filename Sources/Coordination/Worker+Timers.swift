@@ -69,6 +69,7 @@ extension Worker {
         switch round.stage {
         case .idle, .computing: return .computing
         case .readyToShare: return .reducingInRegion
+        case .readyToExchange: return .reducingInPool
         case .sharing(let key), .awaitingCommit(let key):
             return key.scope == .region ? .reducingInRegion : .reducingInPool
         case .absorbing, .trained: return .applying
