@@ -107,6 +107,19 @@ let package = Package(
             dependencies: ["ClusterModel", .product(name: "GRDB", package: "GRDB.swift")],
             swiftSettings: house),
 
+        .target(
+            name: "LonghaulCommands",
+            dependencies: [
+                "ClusterFile", "ClusterModel", "NodeRuntime", "RunRecord", "Training", "ZeroMQ",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: house),
+        .executableTarget(
+            name: "longhaul", dependencies: ["LonghaulCommands"], swiftSettings: house),
+        .executableTarget(
+            name: "longhaul-coordinator", dependencies: ["LonghaulCommands"], swiftSettings: house),
+        .executableTarget(
+            name: "longhaul-worker", dependencies: ["LonghaulCommands"], swiftSettings: house),
+
         .testTarget(
             name: "CoordinationTests",
             dependencies: ["ClusterModel", "WireProtocol", "Coordination"], swiftSettings: house),

@@ -56,7 +56,7 @@ package struct CurveKeyPair: Sendable {
     }
 
     /// The secret as Z85, for the key file only.
-    var secretZ85: String { unsafe secretKey.withBytes { unsafe Z85.encodeKey($0) } }
+    package var secretZ85: String { unsafe secretKey.withBytes { unsafe Z85.encodeKey($0) } }
 
     private static func text(_ characters: [CChar]) -> String {
         String(

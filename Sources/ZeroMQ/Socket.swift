@@ -21,9 +21,6 @@ package struct RoutedMessage: ~Copyable {
     /// fault, and frames beyond the first have been discarded.
     package let partCount: Int
 
-    /// Gives the body up to several owners.
-    package consuming func hold() -> HeldMessage { HeldMessage(body) }
-
     /// Gives the body away, for example to a queue of this thread.
     package consuming func takeBody() -> Message { body }
 

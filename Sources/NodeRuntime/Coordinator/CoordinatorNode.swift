@@ -98,7 +98,11 @@ package final class CoordinatorNode {
     private var now: Instant { Instant(nanoseconds: MonotonicClock.now() - began) }
 
     /// Coordinates until the run is over. Returns how it ended.
-    package func run(_ started: RunEvent) throws -> (code: ExitCode, reason: String) {
+    ///
+    /// - Parameter tick: called at least twice a second, for views that show time passing.
+    package func run(
+        _ started: RunEvent, tick: (Instant) -> Void
+    ) throws -> (code: ExitCode, reason: String) {
         defer {
             router.close()
             authenticator.stop()
@@ -122,6 +126,7 @@ package final class CoordinatorNode {
                 try receive(message)
             }
             try step(.tick)
+            tick(now)
             if MonotonicClock.now() >= figuresDue {
                 figuresDue = MonotonicClock.now() + NodeLimits.figuresInterval.nanoseconds
                 try report(
@@ -177,6 +182,8 @@ package final class CoordinatorNode {
             try report(event, from: name)
         case .enrol(let request):
             try enrol(request, from: connection, name)
+        case .hello(let hello) where name == Enrolment.keyName:
+            try send(to: connection, .welcome(briefing(hello)), epoch: .none)
         default:
             guard name != Enrolment.keyName else { return }
             try step(
@@ -184,6 +191,17 @@ package final class CoordinatorNode {
                     from: connection, name: name, incarnation: frame.header.incarnation,
                     frame.message))
         }
+    }
+
+    /// The run as a holder of the join token may see it: no seat yet.
+    private func briefing(_ hello: Hello) -> Welcome {
+        let text = Briefing(
+            configuration: options.configuration, topology: options.topology
+        ).text
+        return Welcome(
+            workerID: WorkerID(rawValue: .max), version: ProtocolLimits.version,
+            configurationDigest: TextDigest.of(text), configuration: text,
+            echoSentAt: hello.sentAt, coordinatorTime: now)
     }
 
     /// A holder of the join token takes a seat: from now on its own key opens the door.

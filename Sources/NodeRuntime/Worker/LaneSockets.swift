@@ -134,7 +134,7 @@ final class LaneSockets {
         for _ in 0..<NodeLimits.burst {
             guard let routed = try router.receiveRouted() else { break }
             let sender = routed.sender
-            try accept(sender, routed.hold(), deliver)
+            try accept(sender, routed.holdBody(), deliver)
         }
         for peer in dialled.keys.sorted() {
             guard let entry = dialled[peer] else { continue }

@@ -69,7 +69,8 @@ struct ProgressState {
     }
 
     private mutating func evaluate(step: UInt32, loss: Double, samples: Int) {
-        var sum = validation?.step == step ? validation ?? (step, 0, 0) : (step, 0, 0)
+        var sum = (step: step, weightedLoss: 0.0, samples: 0.0)
+        if let validation, validation.step == step { sum = validation }
         sum.weightedLoss += loss * Double(samples)
         sum.samples += Double(samples)
         validation = sum

@@ -84,7 +84,7 @@ enum ReportStyle {
         + """
 
         svg .r0text{fill:var(--r0)}svg .r1text{fill:var(--r1)}
-        .diagram{max-width:720px;margin:0 auto}
+        .diagram{max-width:640px;margin:0 auto .6rem}
         .box{fill:var(--ground);stroke:var(--rule)}
         .wire{stroke:var(--quiet);stroke-width:2}
         .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;margin:.5rem 0 0;padding:0;
