@@ -21,6 +21,9 @@ struct RelayCommand: ParsableCommand {
         else {
             throw Failure(.configuration, "cannot read the relay configuration '\(file)'")
         }
-        try Relay.run(configuration)
+        // Other threads exist already, so signals are taken by handler, not by descriptor.
+        let interrupt = try Interrupt()
+        interrupt.install()
+        try Relay.run(configuration, stop: interrupt.wakeUp)
     }
 }
