@@ -60,6 +60,7 @@ struct ClusterLauncher {
             seed: cluster.configuration.seed)
         let report = "\(directory)/link-\(a)-\(b).json"
         configuration.reportPath = report
+        configuration.concealsRefusals = true
         configuration.exitWithParent = true
         let file = "\(directory)/relay-\(a)-\(b).json"
         try JSONEncoder().encode(configuration).write(to: URL(filePath: file))
@@ -169,7 +170,8 @@ struct ClusterLauncher {
         case .code(let code):
             return (ClusterModel.ExitCode(rawValue: code) ?? .unavailable, "the coordinator ended")
         case .signal(let number):
-            let resume = "longhaul up \(arguments[0]) --resume \(directory)"
+            let resume =
+                "longhaul up \(arguments.joined(separator: " ")) --resume \(directory)"
             return (
                 .unavailable,
                 "the coordinator was killed by signal \(number); continue with: \(resume)"

@@ -15,29 +15,37 @@ package enum CausalSoftmax {
     ) {
         precondition(rowStride % laneCount == 0 && keys <= rowStride && queries.upperBound <= keys)
         for query in queries {
-            let visible = query + 1
-            let padded = (visible + laneCount - 1) & ~(laneCount - 1)
+            // Whole lanes up to `last`; there, lanes behind the query are hidden.
+            let last = query & ~(laneCount - 1)
+            let hidden = laneNumbers .> SIMD8(repeating: Int32(truncatingIfNeeded: query - last))
             let row = scores.part(query * rowStride, rowStride)
-            for key in visible..<padded {
-                row[key] = -.greatestFiniteMagnitude
-            }
-            var top = row.lanes(at: 0)
-            for key in stride(from: laneCount, to: padded, by: laneCount) {
+            let lowest = Lanes(repeating: -.greatestFiniteMagnitude)
+            row.store(row.lanes(at: last).replacing(with: lowest, where: hidden), at: last)
+            var top = row.lanes(at: last)
+            var key = 0
+            while key < last {
                 top = larger(top, row.lanes(at: key))
+                key += laneCount
             }
             let maximum = Lanes(repeating: foldedMaximum(top))
             let scale = Lanes(repeating: scale)
             var sum = Lanes.zero
-            for key in stride(from: 0, to: padded, by: laneCount) {
+            key = 0
+            while key <= last {
                 let weight = exponential((row.lanes(at: key) - maximum) * scale)
                 sum += weight
                 row.store(weight, at: key)
+                key += laneCount
             }
             let reciprocal = Lanes(repeating: 1 / foldedSum(sum))
-            for key in stride(from: 0, to: padded, by: laneCount) {
+            key = 0
+            while key < last {
                 row.store(row.lanes(at: key) * reciprocal, at: key)
+                key += laneCount
             }
-            clear(row, from: visible, to: max(keys, padded))
+            let end = row.lanes(at: last) * reciprocal
+            row.store(end.replacing(with: Lanes.zero, where: hidden), at: last)
+            clear(row, from: last + laneCount, keys: keys)
         }
     }
 
@@ -51,28 +59,38 @@ package enum CausalSoftmax {
     ) {
         precondition(rowStride % laneCount == 0 && keys <= rowStride && queries.upperBound <= keys)
         for query in queries {
-            let visible = query + 1
-            let padded = (visible + laneCount - 1) & ~(laneCount - 1)
+            let end = (query & ~(laneCount - 1)) + laneCount
             let p = probabilities.part(query * rowStride, rowStride)
             let g = gradient.part(query * rowStride, rowStride)
             var product = Lanes.zero
-            for key in stride(from: 0, to: padded, by: laneCount) {
+            var key = 0
+            while key < end {
                 product += p.lanes(at: key) * g.lanes(at: key)
+                key += laneCount
             }
             let sum = Lanes(repeating: foldedSum(product))
             let scale = Lanes(repeating: scale)
-            for key in stride(from: 0, to: padded, by: laneCount) {
+            key = 0
+            while key < end {
                 g.store(p.lanes(at: key) * (g.lanes(at: key) - sum) * scale, at: key)
+                key += laneCount
             }
-            clear(g, from: padded, to: max(keys, padded))
+            clear(g, from: end, keys: keys)
+        }
+    }
+
+    /// Clears the rest of a row's keys, in whole lanes: a row has room up to its stride.
+    @_alwaysEmitIntoClient
+    @inline(__always)
+    static func clear(_ row: Floats, from start: Int, keys: Int) {
+        var key = start
+        while key < keys {
+            row.store(Lanes.zero, at: key)
+            key += laneCount
         }
     }
 
     @_alwaysEmitIntoClient
     @inline(__always)
-    static func clear(_ row: Floats, from start: Int, to end: Int) {
-        if start < end {
-            row.part(start, end - start).fill(with: 0)
-        }
-    }
+    static var laneNumbers: SIMD8<Int32> { SIMD8(0, 1, 2, 3, 4, 5, 6, 7) }
 }

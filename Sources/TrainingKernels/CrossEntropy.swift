@@ -1,16 +1,15 @@
-/// Cross entropy of next-byte predictions, fused with softmax, bias and its own gradient.
+/// Cross entropy of next-byte predictions, fused with softmax and its own gradient.
 @usableFromInline
 package enum CrossEntropy {
     /// - Parameters:
-    ///   - logits: one row of `vocabulary` floats per target. In: without bias. Out: the gradient
-    ///     (softmax - one-hot) * gradientScale with respect to the logits.
-    ///   - bias: `vocabulary` floats, or nil.
+    ///   - logits: one row of `vocabulary` floats per target; out: their gradient,
+    ///     (softmax - one-hot) * gradientScale.
     ///   - targets: the right byte of each row, from `firstTarget` on.
     /// - Returns: the sum of -log p(target) over the rows, added in row order.
     @_alwaysEmitIntoClient
     @inline(__always)
     package static func forwardBackward(
-        logits: Floats, bias: Floats?, vocabulary: Int, targets: [UInt8], firstTarget: Int,
+        logits: Floats, vocabulary: Int, targets: [UInt8], firstTarget: Int,
         gradientScale: Float
     ) -> Double {
         precondition(vocabulary % laneCount == 0 && logits.count % vocabulary == 0)
@@ -18,11 +17,6 @@ package enum CrossEntropy {
         var loss = 0.0
         for row in 0..<rows {
             let y = logits.part(row * vocabulary, vocabulary)
-            if let bias {
-                for column in stride(from: 0, to: vocabulary, by: laneCount) {
-                    y.store(y.lanes(at: column) + bias.lanes(at: column), at: column)
-                }
-            }
             let target = Int(targets[firstTarget + row])
             let targetLogit = y[target]
             var top = y.lanes(at: 0)

@@ -1,7 +1,7 @@
 /// Elementary functions from additions, multiplications and divisions only, each rounded apart
 /// (no fused multiply-add), so that equal inputs give equal bytes on every machine and C library.
 
-/// e^x in eight lanes; relative error below 2.5e-7 for -87 <= x <= 88, arguments outside are clamped.
+/// e^x in eight lanes for x <= 0; relative error below 2.5e-7, arguments below -87 are clamped.
 ///
 /// x = n ln 2 + r with |r| <= ln 2 / 2; n comes from adding 1.5 * 2^23, which rounds to nearest even
 /// in the baseline instruction set; polynomial of degree 7 (Cephes `expf`) for e^r.
@@ -9,9 +9,7 @@
 @inline(__always)
 package func exponential(_ argument: Lanes) -> Lanes {
     let low = Lanes(repeating: -87)
-    let high = Lanes(repeating: 88)
-    var x = argument.replacing(with: low, where: argument .< low)
-    x.replace(with: high, where: x .> high)
+    let x = argument.replacing(with: low, where: argument .< low)
     let shifter = Lanes(repeating: 12_582_912)
     let shifted = x * 1.442_695_04 + shifter
     let n = shifted - shifter

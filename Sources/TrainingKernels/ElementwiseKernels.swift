@@ -7,7 +7,7 @@ package protocol ElementwiseKernels: Sendable {
     static var name: String { get }
 
     /// See `Gelu.forward`.
-    static func geluForward(hidden: Floats, bias: Floats, activated: Floats)
+    static func geluForward(hidden: Floats, activated: Floats)
 
     /// See `Gelu.backward`.
     static func geluBackward(gradient: Floats, slope: Floats)
@@ -36,15 +36,15 @@ package protocol ElementwiseKernels: Sendable {
 
     /// See `CrossEntropy.forwardBackward`.
     static func crossEntropy(
-        logits: Floats, bias: Floats?, vocabulary: Int, targets: [UInt8], firstTarget: Int,
+        logits: Floats, vocabulary: Int, targets: [UInt8], firstTarget: Int,
         gradientScale: Float
     ) -> Double
 
-    /// See `RowKernels.addBias`.
-    static func addBias(_ bias: Floats, to matrix: Floats)
+    /// See `RowKernels.repeatRow`.
+    static func repeatRow(_ bias: Floats, into matrix: Floats)
 
-    /// See `RowKernels.addResidual`.
-    static func addResidual(_ residual: Floats, bias: Floats, to branch: Floats)
+    /// See `RowKernels.sum`.
+    static func sum(_ residual: Floats, bias: Floats, into result: Floats)
 
     /// See `RowKernels.addColumnSums`.
     static func addColumnSums(of matrix: Floats, to sums: Floats)

@@ -6,26 +6,18 @@
 @usableFromInline
 package enum Gelu {
     /// - Parameters:
-    ///   - hidden: rows x width. In: values before the bias. Out: the slope, for the backward pass.
-    ///   - bias: width.
-    ///   - activated: rows x width, the result.
+    ///   - hidden: in: the arguments; out: the slope, for the backward pass.
+    ///   - activated: the result; both lengths are equal multiples of eight.
     @_alwaysEmitIntoClient
     @inline(__always)
-    package static func forward(hidden: Floats, bias: Floats, activated: Floats) {
-        let width = bias.count
-        precondition(width > 0 && hidden.count == activated.count)
-        precondition(hidden.count % width == 0 && width % laneCount == 0)
-        var row = 0
-        while row < hidden.count {
-            var column = 0
-            while column < width {
-                let x = hidden.lanes(at: row + column) + bias.lanes(at: column)
-                let (value, slope) = valueAndSlope(x)
-                activated.store(value, at: row + column)
-                hidden.store(slope, at: row + column)
-                column += laneCount
-            }
-            row += width
+    package static func forward(hidden: Floats, activated: Floats) {
+        precondition(hidden.count == activated.count && hidden.count % laneCount == 0)
+        var index = 0
+        while index < hidden.count {
+            let (value, slope) = valueAndSlope(hidden.lanes(at: index))
+            activated.store(value, at: index)
+            hidden.store(slope, at: index)
+            index += laneCount
         }
     }
 

@@ -2,8 +2,8 @@
 package enum KernelsBaseline: ElementwiseKernels {
     package static var name: String { "baseline" }
 
-    package static func geluForward(hidden: Floats, bias: Floats, activated: Floats) {
-        Gelu.forward(hidden: hidden, bias: bias, activated: activated)
+    package static func geluForward(hidden: Floats, activated: Floats) {
+        Gelu.forward(hidden: hidden, activated: activated)
     }
 
     package static func geluBackward(gradient: Floats, slope: Floats) {
@@ -44,20 +44,20 @@ package enum KernelsBaseline: ElementwiseKernels {
     }
 
     package static func crossEntropy(
-        logits: Floats, bias: Floats?, vocabulary: Int, targets: [UInt8], firstTarget: Int,
+        logits: Floats, vocabulary: Int, targets: [UInt8], firstTarget: Int,
         gradientScale: Float
     ) -> Double {
         CrossEntropy.forwardBackward(
-            logits: logits, bias: bias, vocabulary: vocabulary, targets: targets,
+            logits: logits, vocabulary: vocabulary, targets: targets,
             firstTarget: firstTarget, gradientScale: gradientScale)
     }
 
-    package static func addBias(_ bias: Floats, to matrix: Floats) {
-        RowKernels.addBias(bias, to: matrix)
+    package static func repeatRow(_ bias: Floats, into matrix: Floats) {
+        RowKernels.repeatRow(bias, into: matrix)
     }
 
-    package static func addResidual(_ residual: Floats, bias: Floats, to branch: Floats) {
-        RowKernels.addResidual(residual, bias: bias, to: branch)
+    package static func sum(_ residual: Floats, bias: Floats, into result: Floats) {
+        RowKernels.sum(residual, bias: bias, into: result)
     }
 
     package static func addColumnSums(of matrix: Floats, to sums: Floats) {

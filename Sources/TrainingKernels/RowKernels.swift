@@ -1,32 +1,30 @@
 /// Small passes over matrices stored row by row.
 @usableFromInline
 package enum RowKernels {
-    /// matrix[r, c] += bias[c]
+    /// matrix[r, c] = bias[c]: what a product is then added to.
     @_alwaysEmitIntoClient
     @inline(__always)
-    package static func addBias(_ bias: Floats, to matrix: Floats) {
+    package static func repeatRow(_ bias: Floats, into matrix: Floats) {
         let width = bias.count
         precondition(width > 0 && width % laneCount == 0 && matrix.count % width == 0)
         for row in stride(from: 0, to: matrix.count, by: width) {
             for column in stride(from: 0, to: width, by: laneCount) {
-                let sum = matrix.lanes(at: row + column) + bias.lanes(at: column)
-                matrix.store(sum, at: row + column)
+                matrix.store(bias.lanes(at: column), at: row + column)
             }
         }
     }
 
-    /// branch[r, c] += bias[c] + residual[r, c]: the end of a residual branch.
+    /// result[r, c] = residual[r, c] + bias[c]: what the end of a residual branch is added to.
     @_alwaysEmitIntoClient
     @inline(__always)
-    package static func addResidual(_ residual: Floats, bias: Floats, to branch: Floats) {
+    package static func sum(_ residual: Floats, bias: Floats, into result: Floats) {
         let width = bias.count
-        precondition(width > 0 && width % laneCount == 0 && branch.count % width == 0)
-        precondition(residual.count == branch.count)
-        for row in stride(from: 0, to: branch.count, by: width) {
+        precondition(width > 0 && width % laneCount == 0 && result.count % width == 0)
+        precondition(residual.count == result.count)
+        for row in stride(from: 0, to: result.count, by: width) {
             for column in stride(from: 0, to: width, by: laneCount) {
                 let index = row + column
-                let sum = branch.lanes(at: index) + bias.lanes(at: column)
-                branch.store(sum + residual.lanes(at: index), at: index)
+                result.store(residual.lanes(at: index) + bias.lanes(at: column), at: index)
             }
         }
     }

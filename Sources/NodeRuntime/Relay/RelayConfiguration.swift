@@ -14,6 +14,10 @@ package struct RelayConfiguration: Codable, Equatable, Sendable {
     package var bPort: UInt16 = 0
     /// Where the report is written every second and at the end; nil for none.
     package var reportPath: String?
+    /// Answer a refused or unreachable destination with success and then close, as if the peer had
+    /// gone: libzmq 4.3.4 aborts the process when a socket is closed after its SOCKS proxy refused
+    /// (docs/footguns.md).
+    package var concealsRefusals = false
     /// Stop when standard input (a pipe from the parent) reaches its end.
     package var exitWithParent = false
 

@@ -86,7 +86,8 @@ extension RelayLoop {
 
     private func replied(_ reply: SocksHandshake.Reply, to flow: RelayFlow) {
         guard reply == .succeeded else {
-            refuse(flow, reply.bytes)
+            let said: SocksHandshake.Reply = concealsRefusals ? .succeeded : reply
+            refuse(flow, said.bytes)
             return
         }
         guard LoopbackSocket.write(flow[leg: flow.dialler].descriptor, reply.bytes) else {

@@ -27,6 +27,7 @@ final class RelayLoop {
     private var rings: [2 of FIFO<UInt64>] = [FIFO(), FIFO()]
     private let listeners: [2 of Int32]
     private let flowLimit: Int
+    let concealsRefusals: Bool
     private let startedAt = MonotonicClock.now()
     private let reportFile: RelayReportFile?
     private var nextReport: Int64
@@ -36,6 +37,7 @@ final class RelayLoop {
 
     init(_ configuration: RelayConfiguration) throws(RelayError) {
         events = try EventQueue()
+        concealsRefusals = configuration.concealsRefusals
         let a = try LoopbackSocket.listen(
             port: configuration.aPort, bufferBytes: RelayLimits.socketBufferBytes)
         let b = try LoopbackSocket.listen(

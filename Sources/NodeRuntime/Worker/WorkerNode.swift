@@ -57,9 +57,13 @@ package final class WorkerNode {
     package func run() throws -> (code: ExitCode, reason: String) {
         defer {
             trainer.stop()
-            lanes?.close()
-            control.close()
-            try? context.terminate()
+            // libzmq 4.3.4 aborts on closing a socket whose SOCKS proxy has failed; the process ends
+            // now anyway, and there is nobody left to say anything to.
+            if !controlIsDown || options.controlProxy == nil {
+                lanes?.close()
+                control.close()
+                try? context.terminate()
+            }
         }
         guard let welcome = try fetchBriefing() else { return (.interrupted, "interrupted") }
         try prepare(welcome)
@@ -227,7 +231,9 @@ package final class WorkerNode {
             case .down:
                 controlIsDown = true
                 try step(.controlDown)
-            case .refused(let why): log(why)
+            case .refused(let why):
+                // While the coordinator is away something else may answer; it was said already.
+                if !controlIsDown { log(why) }
             case .malformed(let what):
                 try report(.violation(culprit: "coordinator", what: what))
             }

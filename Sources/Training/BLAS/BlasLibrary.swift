@@ -32,6 +32,11 @@ package enum BlasLibrary {
         return ProcessorFeatures.current().betterCoreType(than: coreName)
     }
 
+    /// The same decision for a given detection and the text of `/proc/cpuinfo`.
+    package static func suggestedCoreType(detected: String, processor: String) -> String? {
+        ProcessorFeatures(description: processor).betterCoreType(than: detected)
+    }
+
     /// Replaces this process by itself with the right core type if OpenBLAS misjudged the processor.
     ///
     /// Call it first in `main`: before threads exist, before sockets or files are open. Does nothing

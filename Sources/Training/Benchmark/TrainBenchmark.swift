@@ -17,6 +17,8 @@ package struct TrainBenchmarkResult: Codable, Sendable {
     package var optimiserMs: Double
     package var blasCore: String
     package var blasThreads: Int
+    /// The instruction set of the element-wise passes.
+    package var kernels: String
 
     private enum CodingKeys: String, CodingKey {
         case parameters
@@ -31,6 +33,7 @@ package struct TrainBenchmarkResult: Codable, Sendable {
         case optimiserMs = "optimiser_ms"
         case blasCore = "blas_core"
         case blasThreads = "blas_threads"
+        case kernels
     }
 }
 
@@ -97,7 +100,8 @@ package enum TrainBenchmark {
             tokensPerSecond: Double(tokens) / median.total * 1e3, stepMsMedian: median.total,
             stepMsMin: sorted[0].total, stepMsMax: sorted[sorted.count - 1].total,
             forwardMs: median.forward, backwardMs: median.backward, optimiserMs: median.optimiser,
-            blasCore: BlasLibrary.coreName, blasThreads: 1)
+            blasCore: BlasLibrary.coreName, blasThreads: 1,
+            kernels: SelectedKernels.current.name)
     }
 
     private static func milliseconds(_ duration: Duration) -> Double {

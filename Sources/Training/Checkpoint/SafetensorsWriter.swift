@@ -17,7 +17,8 @@ package struct SafetensorsWriter: ~Copyable {
         body: (inout SafetensorsWriter) throws(SafetensorsError) -> Void
     ) throws(SafetensorsError) {
         let header = SafetensorsHeader(entries: entries, metadata: metadata)
-        precondition(entries.allSatisfy { $0.byteCount != nil }, "a tensor exceeds the address space")
+        precondition(
+            entries.allSatisfy { $0.byteCount != nil }, "a tensor exceeds the address space")
         precondition(Set(entries.map(\.name)).count == entries.count, "two tensors of one name")
         precondition(Set(metadata.map(\.key)).count == metadata.count, "two metadata of one key")
         let json = header.encoded()

@@ -1,4 +1,4 @@
-import TrainingKernels
+package import TrainingKernels
 
 #if arch(x86_64)
     import TrainingAVX2
@@ -6,11 +6,11 @@ import TrainingKernels
 #endif
 
 /// The widest element-wise passes this processor can run, chosen once.
-enum SelectedKernels {
-    static let current: any ElementwiseKernels.Type = available.last ?? KernelsBaseline.self
+package enum SelectedKernels {
+    package static let current: any ElementwiseKernels.Type = available.last ?? KernelsBaseline.self
 
     /// From the narrowest to the widest.
-    static let available: [any ElementwiseKernels.Type] = {
+    package static let available: [any ElementwiseKernels.Type] = {
         var sets: [any ElementwiseKernels.Type] = [KernelsBaseline.self]
         #if arch(x86_64)
             let flags = ProcessorFeatures.current().flags

@@ -21,9 +21,11 @@ package final class Transformer {
     /// bounds the memory of the activations.
     static let sequencesPerPass = 4
 
-    /// A model whose parameters are all zero; see `initialise(seed:)`.
+    /// A model whose parameters are all zero; see `initialise(seed:)`. Sets BLAS, for the whole
+    /// process, to one thread per product.
     package init(shape: ModelShape) throws(ModelShapeError) {
         try shape.validate()
+        BlasLibrary.setThreads(1)
         self.shape = shape
         parameters = FloatStorage(count: shape.parameterCount)
         gradients = FloatStorage(count: shape.parameterCount)

@@ -16,7 +16,13 @@ extension Transformer {
             input: activations.output.part(0, tokens * d), weight: weights.finalNorm.weight,
             bias: weights.finalNorm.bias, output: activations.finalNormed.part(0, tokens * d),
             statistics: activations.finalStatistics.part(0, tokens * 2))
-        linear(activations.finalNormed, weights.headWeight, into: activations.logits, tokens: tokens)
+        let logits = activations.logits.part(0, tokens * shape.vocabulary)
+        if let bias = weights.headBias {
+            kernels.repeatRow(bias, into: logits)
+        } else {
+            logits.fill(with: 0)
+        }
+        linear(activations.finalNormed, weights.headWeight, addedTo: logits, tokens: tokens)
     }
 
     /// The loss, summed over the tokens; the logits become their gradient.
@@ -25,8 +31,8 @@ extension Transformer {
     ) -> Double {
         kernels.crossEntropy(
             logits: activations.logits.part(0, sequences * shape.context * shape.vocabulary),
-            bias: weights.headBias, vocabulary: shape.vocabulary, targets: targets,
-            firstTarget: firstToken, gradientScale: gradientScale)
+            vocabulary: shape.vocabulary, targets: targets, firstTarget: firstToken,
+            gradientScale: gradientScale)
     }
 
     private func embed(inputs: [UInt8], firstToken: Int, tokens: Int) {
@@ -55,38 +61,43 @@ extension Transformer {
             input: input, weight: block.attentionNorm.weight, bias: block.attentionNorm.bias,
             output: kept.attentionNormed.part(0, tokens * d),
             statistics: kept.attentionStatistics.part(0, tokens * 2))
+        kernels.repeatRow(
+            block.queryKeyValue.bias, into: kept.queryKeyValue.part(0, tokens * 3 * d))
         linear(
-            kept.attentionNormed, block.queryKeyValue.weight, into: kept.queryKeyValue,
+            kept.attentionNormed, block.queryKeyValue.weight, addedTo: kept.queryKeyValue,
             tokens: tokens)
-        kernels.addBias(
-            block.queryKeyValue.bias, to: kept.queryKeyValue.part(0, tokens * 3 * d))
         attention.forward(
             sequences: sequences, queryKeyValue: kept.queryKeyValue,
             probabilities: kept.probabilities, attended: kept.attended)
-        linear(kept.attended, block.attentionOutput.weight, into: middle, tokens: tokens)
-        kernels.addResidual(input, bias: block.attentionOutput.bias, to: middle)
+        kernels.sum(input, bias: block.attentionOutput.bias, into: middle)
+        linear(kept.attended, block.attentionOutput.weight, addedTo: middle, tokens: tokens)
 
         // output = middle + down(gelu(up(norm(middle))))
         kernels.layerNormForward(
             input: middle, weight: block.feedForwardNorm.weight, bias: block.feedForwardNorm.bias,
             output: kept.feedForwardNormed.part(0, tokens * d),
             statistics: kept.feedForwardStatistics.part(0, tokens * 2))
-        linear(kept.feedForwardNormed, block.up.weight, into: kept.slope, tokens: tokens)
+        let hidden = kept.slope.part(0, tokens * shape.hiddenWidth)
+        kernels.repeatRow(block.up.bias, into: hidden)
+        linear(kept.feedForwardNormed, block.up.weight, addedTo: hidden, tokens: tokens)
         kernels.geluForward(
-            hidden: kept.slope.part(0, tokens * shape.hiddenWidth), bias: block.up.bias,
-            activated: kept.activated.part(0, tokens * shape.hiddenWidth))
-        linear(kept.activated, block.down.weight, into: output, tokens: tokens)
-        kernels.addResidual(middle, bias: block.down.bias, to: output)
+            hidden: hidden, activated: kept.activated.part(0, tokens * shape.hiddenWidth))
+        kernels.sum(middle, bias: block.down.bias, into: output)
+        linear(kept.activated, block.down.weight, addedTo: output, tokens: tokens)
     }
 
-    /// result[N, outputs] = input[N, inputs] * weight[outputs, inputs]^T
-    private func linear(_ input: Floats, _ weight: Floats, into result: Floats, tokens: Int) {
+    /// result[N, outputs] += input[N, inputs] * weight[outputs, inputs]^T
+    ///
+    /// Adding to a result that holds bias and residual already saves a pass over it.
+    private func linear(
+        _ input: Floats, _ weight: Floats, addedTo result: Floats, tokens: Int
+    ) {
         let inputs = rowWidth(input)
         let outputs = weight.count / inputs
         multiply(
             Matrix(input, rows: tokens, columns: inputs), .asStored,
             Matrix(weight, rows: outputs, columns: inputs), .transposed,
-            into: Matrix(result, rows: tokens, columns: outputs))
+            into: Matrix(result, rows: tokens, columns: outputs), adding: true)
     }
 
     /// The row width of an activation: its views hold `sequencesPerPass * context` rows.
