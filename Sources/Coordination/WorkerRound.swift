@@ -71,7 +71,7 @@ package struct WorkerRound: Sendable {
         case release(PayloadHandle)
         case report(Report)
         case event(RunEvent)
-        /// The last step is taken and applied everywhere here.
+        /// The last step is taken and applied here.
         case trained
         case violation(String)
     }
@@ -89,6 +89,7 @@ package struct WorkerRound: Sendable {
         /// Every mean position is here; the previous round is not committed yet.
         case awaitingCommit(CollectiveKey)
         case absorbing(CollectiveKey, TrainerOrder.Target)
+        /// All steps are taken; rounds that others still need are taken part in.
         case trained
     }
 
@@ -121,6 +122,8 @@ package struct WorkerRound: Sendable {
     /// be done first. At most one per position of the few collectives `accepts` lets in.
     var earlyMeans: [Mean] = []
     var coordinatorIsLost = false
+    /// Highest outer round somebody has contributed to here.
+    var calledRound: UInt32 = 0
     var lastEvaluated: UInt32 = 0
     var effects: [Effect] = []
 
@@ -146,6 +149,7 @@ package struct WorkerRound: Sendable {
         case .committed(let key): committed(key)
         case .arrival(let key):
             if current?.key == key, current?.firstArrival == nil { current?.firstArrival = now }
+            if key.scope == .pool { calledRound = max(calledRound, key.round) }
         case .coordinatorLost: coordinatorIsLost = true
         case .coordinatorReturned: coordinatorIsLost = false
         case .stateInstalled(let step, let round): install(step: step, round: round)
@@ -215,7 +219,13 @@ extension WorkerRound {
             }
             absorbCurrent(key)
             return true
-        case .computing, .absorbing, .trained:
+        case .trained:
+            // Replicas that trained on through an outage, or resumed at unlike steps, need unlike
+            // numbers of rounds: who has finished takes part in the others' with no tokens.
+            guard !isFrozen, calledRound > fragment.appliedRound else { return false }
+            stage = .readyToExchange(nextRound, weight: fragment.tokens)
+            return true
+        case .computing, .absorbing:
             return false
         }
     }
