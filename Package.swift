@@ -99,7 +99,8 @@ let package = Package(
             name: "NodeRuntime",
             dependencies: [
                 "CLinux", "ClusterModel", "Compression", "Coordination", "Training",
-                "WireProtocol", "ZeroMQ", .product(name: "DequeModule", package: "swift-collections"),
+                "WireProtocol", "ZeroMQ",
+                .product(name: "DequeModule", package: "swift-collections"),
             ], swiftSettings: house),
 
         .target(
@@ -121,7 +122,33 @@ let package = Package(
             name: "longhaul-worker", dependencies: ["LonghaulCommands"], swiftSettings: house),
 
         .testTarget(
+            name: "ClusterFileTests", dependencies: ["ClusterFile", "ClusterModel"],
+            swiftSettings: house),
+        .testTarget(
+            name: "ClusterModelTests", dependencies: ["ClusterModel"], swiftSettings: house),
+        .testTarget(
+            name: "CompressionTests",
+            dependencies: ["Compression", "ClusterModel", "Reduction", "ReductionKernels"],
+            swiftSettings: house),
+        .testTarget(
             name: "CoordinationTests",
             dependencies: ["ClusterModel", "WireProtocol", "Coordination"], swiftSettings: house),
+        .testTarget(
+            name: "NodeRuntimeTests", dependencies: ["ClusterModel", "NodeRuntime", "ZeroMQ"],
+            swiftSettings: house),
+        .testTarget(
+            name: "ReductionTests", dependencies: ["Reduction", "ReductionKernels"],
+            swiftSettings: house),
+        .testTarget(
+            name: "RunRecordTests", dependencies: ["RunRecord", "ClusterFile", "ClusterModel"],
+            swiftSettings: house),
+        .testTarget(
+            name: "TrainingTests",
+            dependencies: ["Training", "TrainingKernels", "ClusterModel"],
+            exclude: ["pytorch_reference.py"], swiftSettings: house),
+        .testTarget(
+            name: "WireProtocolTests", dependencies: ["WireProtocol", "ClusterModel"],
+            swiftSettings: house),
+        .testTarget(name: "ZeroMQTests", dependencies: ["ZeroMQ"], swiftSettings: house),
     ] + wideTargets
 )

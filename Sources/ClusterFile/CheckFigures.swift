@@ -12,7 +12,8 @@ extension CheckReport {
         let traffic = TrafficPlan(file)
         let rounds = configuration.steps / schedule.syncEvery
         let links = Self.links(topology, traffic: traffic, rounds: UInt64(rounds))
-        let step = regions.allSatisfy { $0.stepSeconds != nil }
+        let step =
+            regions.allSatisfy { $0.stepSeconds != nil }
             ? regions.compactMap(\.stepSeconds).max() : nil
         let absent = Self.whyNoPrediction(topology, step: step)
         self.init(
@@ -110,15 +111,18 @@ extension CheckReport {
             notes.append(
                 file.topology.links.isEmpty
                     ? "Nothing is emulated: regions reach each other over the real network."
-                    : "Links are emulated: bytes between regions pass a relay with this rate and delay.")
+                    : "Links are emulated: bytes between regions pass a relay with this rate and "
+                        + "delay."
+            )
         }
         let paced = seats.filter { $0.worker.nominalStep > .zero }.map(\.worker)
         if !paced.isEmpty {
             notes.append(
-                "Speed is emulated for \(paced.count) of \(seats.count) workers: a step ends at the "
-                    + "later of its real end and its nominal time.")
+                "Speed is emulated for \(paced.count) of \(seats.count) workers: a step ends at "
+                    + "the later of its real end and its nominal time.")
         }
-        if let fastest = paced.map(\.nominalStep).min(), let slowest = paced.map(\.nominalStep).max(),
+        if let fastest = paced.map(\.nominalStep).min(),
+            let slowest = paced.map(\.nominalStep).max(),
             fastest < slowest
         {
             let share = 1 - fastest.seconds / slowest.seconds
@@ -127,8 +131,9 @@ extension CheckReport {
                     + "for the slowest; a larger batch for it would use that.")
         }
         if !file.seedIsGiven {
-            notes.append("No `seed`: every run draws its own; this one drew "
-                + "\(file.configuration.seed).")
+            notes.append(
+                "No `seed`: every run draws its own; this one drew "
+                    + "\(file.configuration.seed).")
         }
         return notes
     }

@@ -1,8 +1,8 @@
 package import ClusterModel
 package import Foundation
 
-/// What a cluster file comes to, before anything starts: the effective plan with its sizes, the bytes
-/// on every link, and a prediction with the model it rests on.
+/// What a cluster file comes to, before anything starts: the effective plan with its sizes, the
+/// bytes on every link, and a prediction with the model it rests on.
 package struct CheckReport: Codable, Equatable, Sendable {
     package var file: String
     package var name: String
@@ -80,9 +80,10 @@ package struct CheckReport: Codable, Equatable, Sendable {
 
         /// What the figures rest on; printed beside them.
         package static let model =
-            "CU = compute / (compute + waiting for the slowest worker + bytes of the fullest direction / "
-            + "rate + one round trip per outer round). Compute is the nominal step time; exchange inside "
-            + "a region, encoding, framing and the optimiser count as nothing."
+            "CU = compute / (compute + waiting for the slowest worker + bytes of the fullest "
+            + "direction / rate + one round trip per outer round). Compute is the nominal step "
+            + "time; exchange inside a region, encoding, framing and the optimiser count as "
+            + "nothing."
     }
 
     /// Sorted keys in snake case, a newline at the end.

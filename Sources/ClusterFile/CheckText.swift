@@ -22,7 +22,8 @@ extension CheckReport {
         var rows = [
             ("parameters", "\(Figures.grouped(parameterCount)) (\(shape))"),
             (
-                "tokens", "\(Figures.grouped(tokensPerStep)) per step, \(Figures.grouped(tokens)) in "
+                "tokens",
+                "\(Figures.grouped(tokensPerStep)) per step, \(Figures.grouped(tokens)) in "
                     + "\(Figures.grouped(UInt64(steps))) steps (\(warmupSteps) of warm-up)"
             ),
             ("data", dataPath),
@@ -35,14 +36,16 @@ extension CheckReport {
         } else if syncEverySteps == 1, outerSchedule == "every-step" {
             between = "every-step: gradients are averaged after each step, \(wireBetween)"
         } else {
-            between = "\(outerSchedule), H = \(syncEverySteps): a round every \(syncEverySteps) steps, "
+            between =
+                "\(outerSchedule), H = \(syncEverySteps): a round every \(syncEverySteps) steps, "
                 + "outer learning rate \(outerLearningRate), momentum \(outerMomentum), \(wireBetween)"
         }
         rows.append(("between replicas", between))
         if replicas > 1 {
             rows.append(
                 (
-                    "rounds", "\(Figures.grouped(UInt64(rounds))) of \(count(fragments, "fragment")) "
+                    "rounds",
+                    "\(Figures.grouped(UInt64(rounds))) of \(count(fragments, "fragment")) "
                         + "(the whole model) between \(replicas) replicas"
                 ))
         }

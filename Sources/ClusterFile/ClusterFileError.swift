@@ -45,7 +45,8 @@ package struct ClusterFileError: Error, Equatable, Sendable, CustomStringConvert
     }
 }
 
-/// Collects what is wrong while a file is read, so that one run of `longhaul check` tells all of it.
+/// Collects what is wrong while a file is read, so that one run of `longhaul check` tells all of
+/// it.
 final class IssueList {
     private(set) var issues: [ClusterFileError.Issue] = []
 

@@ -143,7 +143,8 @@ extension FileReader {
         guard reader.isSound else { return nil }
         if deadlines.patience >= deadlines.silence {
             section.refuse(
-                "patience", "nothing would ever be said: a silent worker is evicted after "
+                "patience",
+                "nothing would ever be said: a silent worker is evicted after "
                     + Figures.duration(deadlines.silence.seconds),
                 expected: "`patience` shorter than `silence`", example: "patience: 5 s")
             return nil
@@ -163,7 +164,8 @@ extension FileReader {
         return section.required(
             Field(
                 key: "path",
-                expected: "`gcide` (Webster 1913, Debian package dict-gcide) or an absolute path to a "
+                expected:
+                    "`gcide` (Webster 1913, Debian package dict-gcide) or an absolute path to a "
                     + "text that every worker's machine has",
                 example: "gcide"
             ) { text in

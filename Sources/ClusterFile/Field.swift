@@ -15,7 +15,8 @@ extension Field where Value == Int {
         _ key: String, _ range: ClosedRange<Int>, of what: String, example: Int
     ) -> Field {
         Field(
-            key: key, expected: "\(what), a whole number from \(range.lowerBound) to "
+            key: key,
+            expected: "\(what), a whole number from \(range.lowerBound) to "
                 + "\(Figures.grouped(UInt64(range.upperBound)))",
             example: "\(example)"
         ) { text in

@@ -78,7 +78,8 @@ extension FileReader {
         let queue = section.value(Self.queueField)
         if let delay, let jitter, jitter > delay {
             section.refuse(
-                "jitter", "the jitter is longer than the delay of \(Figures.duration(delay.seconds))",
+                "jitter",
+                "the jitter is longer than the delay of \(Figures.duration(delay.seconds))",
                 expected: "a jitter of at most the one-way delay", example: "jitter: 1 ms")
         }
         guard let ends, let delay, let rate else { return nil }
@@ -171,7 +172,8 @@ extension FileReader {
             let least = distance * Self.leastNanosecondsPerKilometre
             if Double(delay.nanoseconds) < least {
                 section.refuse(
-                    given[0], "\(Figures.duration(delay.seconds)) one way is faster than light in "
+                    given[0],
+                    "\(Figures.duration(delay.seconds)) one way is faster than light in "
                         + "\(Figures.significant(distance)) km of fibre",
                     expected: "at least \(Figures.duration(least / 1e9)) one way (4.9 us per km)",
                     example: "\(given[0]): \(given[0] == "rtt" ? "30 ms" : "15 ms")")

@@ -48,7 +48,8 @@ extension FileReader {
         for key in ["sync_every", "outer_lr", "outer_momentum"] where section.line(of: key) != nil {
             accepted = false
             section.refuse(
-                key, "`\(key)` would do nothing: with `outer: every-step` gradients are averaged "
+                key,
+                "`\(key)` would do nothing: with `outer: every-step` gradients are averaged "
                     + "after each step and there is no outer step",
                 expected: "`\(key)` only with `outer: diloco`"
                     + (key == "sync_every" ? " or `outer: local-sgd`" : ""),
@@ -91,7 +92,8 @@ extension FileReader {
         let isMean = outer == .localSGD
         return .init(
             inner: inner, outer: outer, syncEvery: UInt32(syncEvery),
-            outerLearningRate: isMean ? 1 : rate ?? 0.7, outerMomentum: isMean ? 0 : momentum ?? 0.9)
+            outerLearningRate: isMean ? 1 : rate ?? 0.7, outerMomentum: isMean ? 0 : momentum ?? 0.9
+        )
     }
 
     private func checkReplicas(
@@ -115,7 +117,8 @@ extension FileReader {
     private func checkRounds(_ section: Section, syncEvery: Int, steps: Int) -> Bool {
         if syncEvery > steps {
             section.refuse(
-                "sync_every", "an outer round every \(syncEvery) steps never comes in a run of "
+                "sync_every",
+                "an outer round every \(syncEvery) steps never comes in a run of "
                     + "\(steps) steps",
                 expected: "at most `steps`", example: "sync_every: \(min(30, steps))")
             return false
@@ -123,7 +126,8 @@ extension FileReader {
         let rest = steps % syncEvery
         guard rest > 0 else { return true }
         section.refuse(
-            "sync_every", "the last \(rest) of \(steps) steps would never be synchronised: "
+            "sync_every",
+            "the last \(rest) of \(steps) steps would never be synchronised: "
                 + "\(steps) is not a multiple of \(syncEvery)",
             expected: "`steps` as a multiple of `sync_every`",
             example: "steps: \(steps - rest + syncEvery)")
@@ -145,7 +149,8 @@ extension FileReader {
         if topology?.regions.count == 1, section.line(of: "between") != nil {
             section.refuse(
                 "between", "`between` would do nothing: there is one region",
-                expected: "`between` only with two regions or more", example: "wire: {inside: fp32}")
+                expected: "`between` only with two regions or more", example: "wire: {inside: fp32}"
+            )
             return nil
         }
         guard inside != nil || section.line(of: "inside") == nil,

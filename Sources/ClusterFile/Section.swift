@@ -16,7 +16,8 @@ struct Section {
     /// Keys that a misspelt one probably meant: they are not reported as missing too.
     private var misspelt: Set<String> = []
 
-    /// - Parameter keys: all keys that may stand here; `nil` where they are names chosen by the writer.
+    /// - Parameter keys: all keys that may stand here; `nil` where they are names chosen by the
+    ///   writer.
     init?(_ node: Node, path: String, line: Int, keys: [String]?, issues: IssueList) {
         guard case .mapping(let mapping) = node else {
             issues.add(
@@ -116,7 +117,8 @@ struct Section {
         }
     }
 
-    /// Adds an issue about `key` of this section, at its line or, when it is absent, at the section's.
+    /// Adds an issue about `key` of this section, at its line or, when it is absent, at the
+    /// section's.
     func refuse(_ key: String, _ problem: String, expected: String, example: String) {
         if line(of: key) == nil, misspelt.contains(key) { return }
         issues.add(

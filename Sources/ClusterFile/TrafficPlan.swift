@@ -2,10 +2,10 @@ internal import ClusterModel
 
 /// Bytes one outer round sends from region to region.
 ///
-/// Every worker owns an equal part of the model's N values. A region r with m_r of M workers, holding
-/// k_r replicas (1 when its workers step together, else m_r), sends to region s the part of its
-/// contributions that s owns, k_r N m_s / M values, and the means of the values it owns itself, once
-/// to every other region, N m_r / M. Summed over s: k_r N (1 - m_r / M) + N (m_r / M) (R - 1).
+/// Every worker owns an equal part of the model's N values. A region r with m_r of M workers,
+/// holding k_r replicas (1 when its workers step together, else m_r), sends to region s the part of
+/// its contributions that s owns, k_r N m_s / M values, and the means of the values it owns itself,
+/// once to every other region, N m_r / M. Summed over s: k_r N (1 - m_r / M) + N (m_r / M) (R - 1).
 struct TrafficPlan {
     private let values: Double
     private let members: [Int]
@@ -32,8 +32,8 @@ struct TrafficPlan {
         UInt64((valuesPerRound(from: from, to: to) * bytesPerValue).rounded())
     }
 
-    /// Encoded bytes of one value, before the lossless stage. Block formats carry a 4-byte scale per
-    /// 256 values; of top-k, 64 of 4,096 values travel with 14 bits each.
+    /// Encoded bytes of one value, before the lossless stage. Block formats carry a 4-byte scale
+    /// per 256 values; of top-k, 64 of 4,096 values travel with 14 bits each.
     static func bytesPerValue(_ transform: TransformID) -> Double {
         switch transform {
         case .fp32: 4

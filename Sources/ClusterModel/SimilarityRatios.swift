@@ -22,7 +22,8 @@ package struct SimilarityRatios: Codable, Equatable, Sendable {
         package static let stepSeconds = 4.9
         package static let bitsPerSecond = 10e9
         package static let roundTripSeconds = 0.030
-        package static let text = "100 B parameters as bf16, a round every 100 steps of 4.9 s, "
+        package static let text =
+            "100 B parameters as bf16, a round every 100 steps of 4.9 s, "
             + "10 Gbit/s, 30 ms round trip"
 
         package static var ratios: SimilarityRatios {
@@ -67,13 +68,16 @@ package struct SimilarityRatios: Codable, Equatable, Sendable {
         }
         let full = FullScale.roundTripSeconds / FullScale.stepSeconds
         if ratio > full * Self.likeness {
-            return "A round trip is \(Figures.significant(ratio / full)) times longer beside a step "
+            return
+                "A round trip is \(Figures.significant(ratio / full)) times longer beside a step "
                 + "than at full scale: on latency this run errs to the unfavourable side."
         }
         if ratio * Self.likeness < full {
-            return "A round trip is \(Figures.significant(full / ratio)) times shorter beside a step "
+            return
+                "A round trip is \(Figures.significant(full / ratio)) times shorter beside a step "
                 + "than at full scale: on latency this run errs to the favourable side."
         }
-        return "A round trip is as long beside a step as at full scale: on latency this run is alike."
+        return
+            "A round trip is as long beside a step as at full scale: on latency this run is alike."
     }
 }

@@ -17,7 +17,9 @@ struct ClusterLauncher {
     private var topology: Topology { cluster.topology }
 
     /// Returns how the run ended: the coordinator's word, or what can be said without it.
-    func run(_ say: @escaping (String) -> Void) throws -> (code: ClusterModel.ExitCode, reason: String) {
+    func run(_ say: @escaping (String) -> Void) throws -> (
+        code: ClusterModel.ExitCode, reason: String
+    ) {
         let interrupt = try Interrupt()
         interrupt.install()
         var relays: [LocalRelay] = []
@@ -145,8 +147,7 @@ struct ClusterLauncher {
             if interrupt.isRaised, !interrupt.isHandled {
                 interrupt.markHandled()
                 say("stopping in order; once more stops at once")
-                coordinator.isRunning
-                    ? coordinator.interrupt() : workers.forEach { $0.interrupt() }
+                for child in coordinator.isRunning ? [coordinator] : workers { child.interrupt() }
             }
             for child in [coordinator] + workers where !told.contains(child.name) {
                 guard let ending = child.ending else { continue }

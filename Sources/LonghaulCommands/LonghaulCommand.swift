@@ -4,7 +4,8 @@ package import ArgumentParser
 package struct LonghaulCommand: ParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "longhaul",
-        abstract: "Train one model on unlike computers in distant regions, and say what distance costs.",
+        abstract:
+            "Train one model on unlike computers in distant regions, and say what distance costs.",
         discussion: """
             EXAMPLES
               longhaul up Cluster/shanghai-jinan.yaml          a two-region cluster on this machine

@@ -40,7 +40,8 @@ struct Enrolment {
             return .failure(
                 Refusal(
                     code: free.isEmpty ? .poolFull : .unknownWorker,
-                    reason: "\(wanted)\(region.isEmpty ? "" : " in region '\(region)'") is not free",
+                    reason:
+                        "\(wanted)\(region.isEmpty ? "" : " in region '\(region)'") is not free",
                     hint: free.isEmpty
                         ? "all seats of the cluster file are taken"
                         : "free seats: \(names.joined(separator: ", "))"))

@@ -33,7 +33,9 @@ final class ControlConnection {
         try socket.connect(options.coordinator)
     }
 
-    func send(_ message: WireProtocol.Message, epoch: Epoch, rank: Rank, payload: [UInt8] = []) throws {
+    func send(_ message: WireProtocol.Message, epoch: Epoch, rank: Rank, payload: [UInt8] = [])
+        throws
+    {
         sequence += 1
         let header = FrameHeader(
             run: run, incarnation: incarnation, epoch: epoch, rank: rank, sequence: sequence)
@@ -53,7 +55,8 @@ final class ControlConnection {
                 return .refused("the coordinator does not know this worker's key")
             case .handshakeFailedWithoutDetail, .handshakeFailedProtocol:
                 return .refused(
-                    "the coordinator's key is not the expected one, or it is no Longhaul coordinator")
+                    "the coordinator's key is not the expected one, or it is no Longhaul coordinator"
+                )
             case .connected, .connectDelayed, .connectRetried, .listening, .bindFailed, .accepted,
                 .acceptFailed, .closed, .closeFailed, .monitorStopped, .handshakeSucceeded,
                 .unknown:

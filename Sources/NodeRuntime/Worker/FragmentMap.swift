@@ -11,8 +11,10 @@ struct FragmentMap {
         var parts: [Range<Int>] = []
         var offset: UInt64 = 0
         for fragment in ranges {
-            let covered = max(range.lowerBound, offset)..<max(
-                max(range.lowerBound, offset), min(range.upperBound, offset + fragment.count))
+            let covered =
+                max(
+                    range.lowerBound, offset)..<max(
+                    max(range.lowerBound, offset), min(range.upperBound, offset + fragment.count))
             if !covered.isEmpty {
                 let start = Int(fragment.start + (covered.lowerBound - offset))
                 parts.append(start..<start + covered.count)

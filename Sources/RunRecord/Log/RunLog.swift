@@ -5,12 +5,12 @@ internal import GRDB
 /// Writes the events of a run to an SQLite file.
 ///
 /// One owner on one thread: the coordinator's event loop, or whoever simulates it. Events are
-/// collected and written in one transaction when ``batchLimit`` of them are there, when the oldest is
-/// ``batchAge`` older than the newest, when a rare event comes, and at ``flush()``. The journal is a
-/// write-ahead log: a killed process loses at most the batch not yet written, and never damages what
-/// was; after a power cut the last transactions may be missing (`synchronous = NORMAL`), which the
-/// report says like any other incomplete log. A log is appended to when it exists: a restarted
-/// coordinator goes on in it.
+/// collected and written in one transaction when ``batchLimit`` of them are there, when the oldest
+/// is ``batchAge`` older than the newest, when a rare event comes, and at ``flush()``. The journal
+/// is a write-ahead log: a killed process loses at most the batch not yet written, and never
+/// damages what was; after a power cut the last transactions may be missing (`synchronous =
+/// NORMAL`), which the report says like any other incomplete log. A log is appended to when it
+/// exists: a restarted coordinator goes on in it.
 package final class RunLog: RunEventSink {
     /// Bounds the memory held and the time one transaction takes (about a millisecond).
     package static let batchLimit = 256
@@ -38,7 +38,8 @@ package final class RunLog: RunEventSink {
             nextSequence = try database.write { database in
                 if try database.tableExists("events") {
                     try LogSchema.check(database, path: path)
-                } else if try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_schema") == 0 {
+                } else if try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_schema") == 0
+                {
                     try LogSchema.create(database)
                 } else {
                     throw RunLogError.notALog(path: path, detail: "no table of events")
@@ -52,8 +53,8 @@ package final class RunLog: RunEventSink {
     }
 
     /// Adds one event. When writing fails the batch is kept, and the next call tries again, as long
-    /// as it holds fewer than four batches; then the oldest are dropped, because a full disk must not
-    /// end a training run.
+    /// as it holds fewer than four batches; then the oldest are dropped, because a full disk must
+    /// not end a training run.
     ///
     /// - Throws: ``RunLogError``.
     package func record(_ event: StampedEvent) throws {

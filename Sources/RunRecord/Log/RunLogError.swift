@@ -16,11 +16,12 @@ package enum RunLogError: Error, Equatable, Sendable, CustomStringConvertible {
         case .notALog(let path, let detail):
             "\(path) is not a Longhaul run log (\(detail)): give the run.sqlite of a run"
         case .newerSchema(let path, let found, let supported):
-            "\(path) was written by a newer Longhaul (log schema \(found), this program reads up to "
-                + "\(supported)): use that version or a later one to read it"
+            "\(path) was written by a newer Longhaul (log schema \(found), this program reads up "
+                + "to \(supported)): use that version or a later one to read it"
         case .unreadableEvent(let path, let sequence, let detail):
-            "event \(sequence) of \(path) cannot be read (\(detail)): the log was written by another "
-                + "version or is damaged; `sqlite3 \(path) 'PRAGMA integrity_check'` tells which"
+            "event \(sequence) of \(path) cannot be read (\(detail)): the log was written by "
+                + "another version or is damaged; `sqlite3 \(path) 'PRAGMA integrity_check'` "
+                + "tells which"
         case .storage(let path, let doing, let detail):
             "SQLite failed while \(doing) \(path): \(detail); check free space and permissions"
         }

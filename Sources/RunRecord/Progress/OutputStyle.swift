@@ -8,7 +8,8 @@ package struct OutputStyle: Equatable, Sendable {
 
     /// - Parameters:
     ///   - isTerminal: what `isatty` says of the handle.
-    ///   - environment: `NO_COLOR` (no-color.org: any non-empty value) and `TERM=dumb` are honoured.
+    ///   - environment: `NO_COLOR` (no-color.org: any non-empty value) and `TERM=dumb` are
+    ///   honoured.
     ///   - width: columns, if known.
     package init(isTerminal: Bool, environment: [String: String], width: Int? = nil) {
         let isDumb = environment["TERM"] == "dumb"

@@ -1,8 +1,8 @@
 package import ClusterModel
 
-/// Tells a person how a run goes, from its events. On a terminal one status line is redrawn in place;
-/// elsewhere a line is printed per interval. Incidents get a line of their own in both. Never silent
-/// for longer than an interval while ``tick(now:)`` is called.
+/// Tells a person how a run goes, from its events. On a terminal one status line is redrawn in
+/// place; elsewhere a line is printed per interval. Incidents get a line of their own in both.
+/// Never silent for longer than an interval while ``tick(now:)`` is called.
 package struct ProgressPrinter {
     /// Off a terminal: time between two lines. Below the 5 s a run may be silent.
     package static let interval = Interval.seconds(2)
@@ -47,7 +47,8 @@ package struct ProgressPrinter {
         nextLine = now + (style.isTerminal ? Self.redrawInterval : Self.interval)
         let status = "\(WaitText.clock(now.seconds))  \(text(at: now))"
         if style.isTerminal {
-            let shown = status.count > style.width - 1
+            let shown =
+                status.count > style.width - 1
                 ? String(status.prefix(style.width - 1)) : status
             write(OutputStyle.clearLine + shown)
             isLineOpen = true
@@ -113,7 +114,8 @@ package struct ProgressPrinter {
         case .note(let source, let text): return ("\(source): \(text)", .plain)
         case .runEnded(let code, let reason):
             return ("run ended, code \(code): \(reason)", code == 0 ? .good : .bad)
-        case .stepped, .evaluated, .roundCommitted, .budget, .traffic, .linkUse, .peakMemory: return nil
+        case .stepped, .evaluated, .roundCommitted, .budget, .traffic, .linkUse, .peakMemory:
+            return nil
         }
     }
 }

@@ -43,16 +43,19 @@ struct BudgetBars {
         let shown = parts.dropFirst().filter { $0.seconds / budget.wallSeconds >= 0.0005 }
             .map { "\($0.name) \(Figures.percent($0.seconds / budget.wallSeconds))" }
             .joined(separator: ", ")
-        let paced = budget.pacedSeconds > 0
+        let paced =
+            budget.pacedSeconds > 0
             ? ", of which pacing \(Figures.percent(budget.pacedSeconds / budget.wallSeconds))" : ""
         return """
             <div class="bar"><div class="barname">\(worker.name) \
-            <span class="quiet">\(worker.region), \(Figures.duration(budget.wallSeconds))</span></div>
+            <span class="quiet">\(worker.region), \
+            \(Figures.duration(budget.wallSeconds))</span></div>
             <svg viewBox="0 0 1000 30" preserveAspectRatio="none" role="img" \
             aria-label="\(worker.name): \(words)"><title>\(worker.name)</title>
             \(pieces)
             </svg>
-            <div class="barnote"><b>\(Figures.percent(budget.computeSeconds / budget.wallSeconds))</b> \
+            <div \
+            class="barnote"><b>\(Figures.percent(budget.computeSeconds / budget.wallSeconds))</b> \
             compute\(paced)\(shown.isEmpty ? "" : "; " + shown)</div></div>
             """
     }
@@ -66,8 +69,8 @@ struct BudgetBars {
                 """
         }
         return """
-            <p class="note warn">The categories of \(names.joined(separator: ", ")) do not sum to the \
-            wall time within 1 %: take these shares with care.</p>
+            <p class="note warn">The categories of \(names.joined(separator: ", ")) do not sum to \
+            the wall time within 1 %: take these shares with care.</p>
             """
     }
 }

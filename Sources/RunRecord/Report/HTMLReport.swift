@@ -1,7 +1,7 @@
 internal import ClusterModel
 
-/// The report of one run: a single file with inline SVG, no script, no network. Well-formed XML, so that
-/// it can be checked and read by programs.
+/// The report of one run: a single file with inline SVG, no script, no network. Well-formed XML, so
+/// that it can be checked and read by programs.
 package enum HTMLReport {
     /// - Parameter efficiency: E1, E2, E3 where other runs were compared with this one.
     package static func render(_ summary: RunSummary, efficiency: Efficiency? = nil) -> String {
@@ -27,8 +27,10 @@ package enum HTMLReport {
             <main>
             \(sections)
             </main>
-            <footer><p>Longhaul \(summary.identity.version), run \(summary.identity.run). Made from the \
-            events of this run and nothing else; run.json beside this file has the same figures.</p>\
+            <footer><p>Longhaul \(summary.identity.version), run \(summary.identity.run). Made \
+            from the \
+            events of this run and nothing else; run.json beside this file has the same \
+            figures.</p>\
             </footer>
             </body>
             </html>

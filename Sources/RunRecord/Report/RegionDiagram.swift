@@ -1,8 +1,8 @@
 internal import ClusterModel
 internal import Foundation
 
-/// Regions and the links between them as inline SVG: two regions side by side with their workers, more
-/// of them on a circle.
+/// Regions and the links between them as inline SVG: two regions side by side with their workers,
+/// more of them on a circle.
 struct RegionDiagram {
     let summary: RunSummary
 
@@ -44,25 +44,24 @@ struct RegionDiagram {
         let middle = 10 + height / 2
         let there = link(names[0], names[1])
         let back = link(names[1], names[0])
-        let facts = [
-            there?.distanceKilometres.map { "\(Figures.grouped($0)) km" },
-            there?.roundTripSeconds.map { "\(Figures.duration($0)) RTT" },
-        ].compactMap(\.self).joined(separator: ", ")
         let rate = there?.rateBitsPerSecond.map { Figures.bitRate(Double($0)) }
         return figure(
             width: 480, height: height + 20,
             [
                 """
                 <line class="wire" x1="166" x2="314" y1="\(middle)" y2="\(middle)"/>
-                <text class="label mid" x="240" y="\(middle - 46)">\(facts)</text>
+                <text class="label mid" x="240" y="\(middle - 46)">\
+                \(there?.distanceKilometres.map { "\(Figures.grouped($0)) km" } ?? "")</text>
                 <text class="label mid strong" x="240" y="\(middle - 28)">\
                 \(rate ?? (there == nil ? "" : "rate not limited"))</text>
                 <text class="label mid r0text" x="240" y="\(middle - 9)">\
                 \(there.map { traffic($0) + " \u{2192}" } ?? "")</text>
                 <text class="label mid r1text" x="240" y="\(middle + 19)">\
                 \(back.map { "\u{2190} " + traffic($0) } ?? "")</text>
-                <text class="label mid" x="240" y="\(middle + 40)">\
-                \(summary.identity.emulated ? "emulated link" : "")</text>
+                <text class="label mid" x="240" y="\(middle + 38)">\
+                \(there?.roundTripSeconds.map { "\(Figures.duration($0)) round trip" } ?? "")</text>
+                <text class="label mid" x="240" y="\(middle + 55)">\
+                \(summary.identity.emulated ? "emulated" : "")</text>
                 """,
                 box(0, x: 6, y: 10, width: 160), box(1, x: 314, y: 10, width: 160),
             ])
@@ -123,7 +122,8 @@ struct RegionDiagram {
             )
         }
         rows.insert(
-            (isEven ? "step \(pace(paces.first ?? 0))" : "", isEven ? "batch" : "batch / step"), at: 0)
+            (isEven ? "step \(pace(paces.first ?? 0))" : "", isEven ? "batch" : "batch / step"),
+            at: 0)
         if workers.count > Self.workerRows {
             rows.append(("and \(workers.count - Self.workerRows) more", ""))
         }

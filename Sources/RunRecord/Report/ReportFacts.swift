@@ -29,14 +29,14 @@ enum ReportFacts {
         let setup = summary.setup
         var facts = [
             Fact(
-                name: "Command", value: identity.command.map(quoted).joined(separator: " "),
-                isCode: true),
+                name: "Command", value: commandLine(identity.command), isCode: true),
             Fact(name: "Version", value: identity.version),
             Fact(name: "Seed", value: "\(identity.seed)"),
             Fact(name: "Machine", value: identity.machine),
             Fact(
                 name: "Kernels",
-                value: identity.kernels.isEmpty ? "not told" : identity.kernels.joined(separator: "; ")
+                value: identity.kernels.isEmpty
+                    ? "not told" : identity.kernels.joined(separator: "; ")
             ),
             Fact(name: "Encryption", value: identity.curve ? "CURVE, allow-list" : "off"),
             Fact(name: "Links", value: identity.emulated ? "emulated" : "real network"),
@@ -44,7 +44,8 @@ enum ReportFacts {
             Fact(
                 name: "Model",
                 value: "\(Figures.grouped(setup.parameterCount)) parameters: width \(setup.width), "
-                    + "\(setup.layers) layers, \(setup.heads) heads, context \(setup.contextTokens)"),
+                    + "\(setup.layers) layers, \(setup.heads) heads, context \(setup.contextTokens)"
+            ),
             Fact(
                 name: "Schedule",
                 value: "inside \(setup.innerSchedule), between \(setup.outerSchedule), "
@@ -54,7 +55,8 @@ enum ReportFacts {
                 name: "Encoding",
                 value: "\(setup.wireInside) inside, \(setup.wireBetween) between regions"),
             Fact(
-                name: "Steps", value: "\(summary.pool.lastStep) of \(setup.steps) done"
+                name: "Steps",
+                value: "\(summary.pool.lastStep) of \(setup.steps) done"
                     + (summary.pool.repeatedTokens > 0
                         ? "; \(Figures.grouped(summary.pool.repeatedTokens)) tokens trained twice"
                         : "")),
@@ -66,7 +68,11 @@ enum ReportFacts {
         return facts
     }
 
-    /// As a shell would take it.
+    /// As a shell would take it. A single element is a whole line already.
+    private static func commandLine(_ command: [String]) -> String {
+        command.count == 1 ? command[0] : command.map(quoted).joined(separator: " ")
+    }
+
     private static func quoted(_ argument: String) -> String {
         let plain = argument.utf8.allSatisfy { byte in
             (byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9"))
@@ -75,7 +81,8 @@ enum ReportFacts {
                 || "-_./:=,@%+".utf8.contains(byte)
         }
         if plain, !argument.isEmpty { return argument }
-        return "'" + argument.split(separator: "'", omittingEmptySubsequences: false)
+        return "'"
+            + argument.split(separator: "'", omittingEmptySubsequences: false)
             .joined(separator: "'\\''") + "'"
     }
 

@@ -27,7 +27,8 @@ enum ReportHeader {
         let setup = summary.setup
         let workers = summary.workers.count
         let regions = summary.regions.map(\.name).joined(separator: ", ")
-        let places = summary.regions.count == 1
+        let places =
+            summary.regions.count == 1
             ? "in \(regions)" : "in \(summary.regions.count) regions (\(regions))"
         let schedule =
             setup.syncEverySteps > 1
@@ -56,8 +57,8 @@ enum ReportHeader {
         if summary.identity.coordinatorStarts > 1 {
             add(
                 "attention", "Restarted.",
-                "The coordinator started \(summary.identity.coordinatorStarts) times; the time it was "
-                    + "away between two starts is not counted.")
+                "The coordinator started \(summary.identity.coordinatorStarts) times; the time it "
+                    + "was away between two starts is not counted.")
         }
         if let text = emulation(summary) { add("attention", "Emulated.", text) }
         return "\(banners)"
@@ -69,14 +70,14 @@ enum ReportHeader {
         var parts: [String] = []
         if summary.identity.emulated, summary.regions.count > 1 {
             parts.append(
-                "The distance is emulated: bytes between regions passed a relay with the given rate "
-                    + "and delay. The relay ends TCP, so slow start and loss on the long path do not "
-                    + "show.")
+                "The distance is emulated: bytes between regions passed a relay with the given "
+                    + "rate and delay. The relay ends TCP, so slow start and loss on the long path "
+                    + "do not show.")
         }
         if paced > 0 {
             parts.append(
-                "The speed of \(paced) of \(summary.workers.count) workers is emulated by pacing: a "
-                    + "step ends at the later of its real end and its nominal time.")
+                "The speed of \(paced) of \(summary.workers.count) workers is emulated by pacing: "
+                    + "a step ends at the later of its real end and its nominal time.")
         }
         return parts.isEmpty ? nil : parts.joined(separator: " ")
     }

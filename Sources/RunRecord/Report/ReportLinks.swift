@@ -40,10 +40,14 @@ enum ReportLinks {
             """
             \(charts(summary, outer))
             \(table(outer))
-            <p class="note">Charts show the mean between two readings of the counter, so short bursts \
-            look lower and longer than they were. Relay bytes crossed the emulated link, with framing, encryption and control \
-            traffic. Lane bytes are the frames workers handed over, before encryption. Use is the mean \
-            over the training time of the relay's count, or of the lanes' where there is no relay.</p>
+            <p class="note">Charts show the mean between two readings of the \
+            \(outer.contains { $0.seriesSource == "lanes" } ? "lanes' counters" : "relay's counter"), so \
+            short bursts look lower and longer than they were. Relay bytes crossed the emulated \
+            link, with framing, encryption and control \
+            traffic. Lane bytes are the frames workers handed over, before encryption. Use is the \
+            mean \
+            over the training time of the relay's count, or of the lanes' where there is no \
+            relay.</p>
             <h3>What this link stands for</h3>
             \(similarity(summary))
             """)
@@ -134,8 +138,8 @@ enum ReportLinks {
             ])
         return """
             \(ratios)
-            <p class="note">A small run stands for a large one where both ratios agree. Full scale: \
-            \(SimilarityRatios.FullScale.text). \(summary.similarity.linkSentence) \
+            <p class="note">A small run stands for a large one where both ratios agree. Full \
+            scale: \(SimilarityRatios.FullScale.text). \(summary.similarity.linkSentence) \
             \(summary.similarity.delaySentence)</p>
             """
     }

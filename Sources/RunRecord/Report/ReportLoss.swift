@@ -17,7 +17,8 @@ enum ReportLoss {
             "Loss", id: "loss",
             """
             <div class="pair">\(byTokens)\(byTime)</div>
-            <p class="note">Mean cross-entropy in nats per byte, weighted by tokens; dots are on text no \
+            <p class="note">Mean cross-entropy in nats per byte, weighted by tokens; dots are on \
+            text no \
             worker trains on. A step counts at the time the last worker had done it.\(mean)</p>
             """)
     }

@@ -1,7 +1,9 @@
-/// The report's style sheet: light, dark and print, from 320 pixels up. Contrast of text is at least
-/// 4.5 : 1 and of marks 3 : 1 against their ground in both schemes.
+/// The report's style sheet: light, dark and print, from 320 pixels up. Contrast of text is at
+/// least 4.5 : 1 and of marks 3 : 1 against their ground in both schemes.
 enum ReportStyle {
-    static let sheet = palette + page + figures + tables + media
+    static let sheet =
+        palette + page + marks + regionColours + shapes + budgetColours + incidentColours + tables
+        + media
 
     private static let palette = """
         :root{color-scheme:light dark;--ground:#fbfaf7;--card:#fff;--ink:#1d2126;--quiet:#5b636d;
@@ -10,8 +12,10 @@ enum ReportStyle {
         --r5:#5c6b00;--r6:#00707a;--r7:#6b4a2f;
         --compute:#2f7d6b;--encode:#7d5ba6;--wait:#8c9199;--transfer:#d98e04;--decode:#b66a9a;
         --apply:#3f77c2;--recover:#c0392b;--residue:#d5d2ca}
-        @media screen and (prefers-color-scheme:dark){:root{--ground:#14171b;--card:#1c2026;--ink:#e9e7e2;
-        --quiet:#a7adb6;--rule:#363c45;--grid:#2a2f37;--accent:#7cc0ee;--good:#7fd3a0;--warn:#f0bc66;
+        @media screen and (prefers-color-scheme:dark){:root{--ground:#14171b;--card:#1c2026;
+        --ink:#e9e7e2;
+        --quiet:#a7adb6;--rule:#363c45;--grid:#2a2f37;--accent:#7cc0ee;--good:#7fd3a0;
+        --warn:#f0bc66;
         --bad:#ff9a90;--warnground:#33290f;--r0:#6fb1f0;--r1:#f2a05c;--r2:#6fce9b;--r3:#c39aec;
         --r4:#f08bb6;--r5:#c3cf5c;--r6:#5fcbd6;--r7:#cfa887;
         --compute:#57b39d;--encode:#a98bd0;--wait:#767c85;--transfer:#f0b445;--decode:#d491bb;
@@ -42,20 +46,22 @@ enum ReportStyle {
         padding:22px 24px;margin:18px 0}
         .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(290px,1fr));gap:14px;
         margin:22px 0 0}
-        .tile{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:16px 18px}
+        .tile{background:var(--card);border:1px solid var(--rule);border-radius:10px;
+        padding:16px 18px}
         .tile dt{font-size:.875rem;font-weight:600;color:var(--quiet)}
         .tile .value{margin:.1rem 0 .35rem;font-size:1.9rem;line-height:1.2;font-weight:650;
         letter-spacing:-.02em}
         .tile .value small{font-size:1rem;font-weight:500;color:var(--quiet);letter-spacing:0}
         .tile .why{margin:0;font-size:.8125rem;line-height:1.4;color:var(--quiet)}
         .tile.first{border-color:var(--accent);border-width:2px;padding:15px 17px}
-        code,.mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;
+        code,.mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",
+        monospace;
         font-size:.875em;overflow-wrap:anywhere}
         footer{padding-bottom:40px;color:var(--quiet);font-size:.875rem}
 
         """
 
-    private static let figures = """
+    private static let marks = """
         figure{margin:0}
         figcaption{font-weight:600;margin:0 0 .3rem}
         .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));
@@ -73,21 +79,27 @@ enum ReportStyle {
         .line.thin{stroke-width:1.25;opacity:.85}
         .line.broad{stroke-width:7;opacity:.28}
         .line.dotted{stroke-dasharray:2 5}
-        .line.pool{stroke:var(--ink)}.dot.pool,.fill.pool,.key.pool{fill:var(--ink);background:var(--ink)}
+        .line.pool{stroke:var(--ink)}.dot.pool,.fill.pool,.key.pool{fill:var(--ink);
+        background:var(--ink)}
 
         """
-        + (0..<8).map { index in
-            ".line.r\(index){stroke:var(--r\(index))}"
-                + ".dot.r\(index),.fill.r\(index),.key.r\(index)"
-                + "{fill:var(--r\(index));background:var(--r\(index))}"
-        }.joined(separator: "\n")
-        + """
 
+    private static let regionColours = (0..<8).map { index in
+        """
+        .line.r\(index){stroke:var(--r\(index))}
+        .dot.r\(index),.fill.r\(index),.key.r\(index){fill:var(--r\(index));
+        background:var(--r\(index))}
+
+        """
+    }.joined()
+
+    private static let shapes = """
         svg .r0text{fill:var(--r0)}svg .r1text{fill:var(--r1)}
         .diagram{max-width:640px;margin:0 auto .6rem}
         .box{fill:var(--ground);stroke:var(--rule)}
         .wire{stroke:var(--quiet);stroke-width:2}
-        .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;margin:.5rem 0 0;padding:0;
+        .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;margin:.5rem 0 0;
+        padding:0;
         font-size:.875rem;color:var(--quiet)}
         .key{display:inline-block;width:18px;height:3px;border-radius:2px;vertical-align:middle;
         margin-right:.45em}
@@ -101,11 +113,12 @@ enum ReportStyle {
         .barnote b{color:var(--ink)}
 
         """
-        + ["compute", "encode", "wait", "transfer", "decode", "apply", "recover", "residue"].map {
-            ".b-\($0){fill:var(--\($0));background:var(--\($0))}"
-        }.joined(separator: "\n")
-        + """
 
+    private static let budgetColours = [
+        "compute", "encode", "wait", "transfer", "decode", "apply", "recover", "residue",
+    ].map { ".b-\($0){fill:var(--\($0));background:var(--\($0))}\n" }.joined()
+
+    private static let incidentColours = """
         .k-joined,.k-epoch,.k-checkpoint,.k-started,.k-ended,.k-note,.k-model{fill:var(--accent)}
         .k-waiting{fill:var(--transfer)}.k-left{fill:var(--quiet)}
         .k-evicted,.k-violation,.k-coordinator_lost,.k-checkpoint_failed{fill:var(--bad)}
@@ -120,6 +133,7 @@ enum ReportStyle {
         vertical-align:top;white-space:nowrap}
         thead th{color:var(--quiet);font-weight:600;border-bottom-color:var(--rule)}
         td.wide,th.wide,td:nth-child(3):not(.num){white-space:normal;min-width:9em}
+        #links td:first-child{white-space:normal;min-width:9em}
         #events td:nth-child(3){min-width:18em}
         .num{text-align:right}
         tr>:last-child{padding-right:0}

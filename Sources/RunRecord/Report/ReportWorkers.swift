@@ -19,10 +19,12 @@ enum ReportWorkers {
             """
             \(HTMLReport.table(
                 [
-                    "worker", "region", "batch", "paced to", "last step", "tokens", "tokens/s", "CU",
+                    "worker", "region", "batch", "paced to", "last step", "tokens", "tokens/s", \
+                    "CU",
                     "training loss", "state",
                 ], rows, wide: [1, 9]))
-            <p class="note">Batch counts sequences per step. Tokens/s and compute utilisation (CU) of a worker \
+            <p class="note">Batch counts sequences per step. Tokens/s and compute utilisation \
+            (CU) of a worker \
             are over the wall time of its own trainer thread since its first step.</p>
             \(memory(summary))
             """)
@@ -51,7 +53,8 @@ enum ReportEfficiency {
         if let loss = efficiency.e3Loss, let here = efficiency.e3PoolSeconds,
             let there = efficiency.e3ReferenceSeconds
         {
-            detail = "E3 at a loss of \(Figures.fixed(loss, 3)): the reference took "
+            detail =
+                "E3 at a loss of \(Figures.fixed(loss, 3)): the reference took "
                 + "\(Figures.duration(there)), the pool \(Figures.duration(here))."
         }
         return HTMLReport.section(

@@ -1,5 +1,5 @@
-/// What pooling brought, from several runs: E1, E2 and E3 of the architecture page. Each is absent when
-/// the runs it needs are not there or did not get far enough.
+/// What pooling brought, from several runs: E1, E2 and E3 of the architecture page. Each is absent
+/// when the runs it needs are not there or did not get far enough.
 package struct Efficiency: Codable, Equatable, Sendable {
     /// Tokens/s of the pool / sum of tokens/s of each region alone.
     package var e1: Double?
@@ -26,7 +26,8 @@ package struct Efficiency: Codable, Equatable, Sendable {
         let curves = [pool, reference].map { LossCrossing($0) }
         // The lowest loss both reached.
         guard let loss = curves.compactMap(\.lowest).max(), curves.allSatisfy({ $0.lowest != nil }),
-            let here = curves[0].seconds(to: loss), let there = curves[1].seconds(to: loss), here > 0
+            let here = curves[0].seconds(to: loss), let there = curves[1].seconds(to: loss),
+            here > 0
         else { return }
         e3 = there / here
         e3Loss = loss
@@ -37,17 +38,21 @@ package struct Efficiency: Codable, Equatable, Sendable {
     package static let definitions: [RunSummary.Definition] = [
         .init(
             term: "E1",
-            text: "Tokens/s of the pool / sum of tokens/s of each region alone, on the same machine at "
-                + "the same time, interleaved."),
+            text:
+                "Tokens/s of the pool / sum of tokens/s of each region alone, on the same machine "
+                + "at the same time, interleaved."),
         .init(
             term: "E2",
-            text: "Tokens/s of the pool / tokens/s of one homogeneous cluster of equal nominal compute."
+            text:
+                "Tokens/s of the pool / tokens/s of one homogeneous cluster of equal nominal "
+                + "compute."
         ),
         .init(
             term: "E3",
-            text: "Time for the reference to reach a loss / time for the pool to reach it, at equal "
-                + "nominal compute, at the lowest loss both reached. The loss is the training loss, "
-                + "averaged over \(LossCrossing.window) points."),
+            text:
+                "Time for the reference to reach a loss / time for the pool to reach it, at equal "
+                + "nominal compute, at the lowest loss both reached. The loss is the training "
+                + "loss, averaged over \(LossCrossing.window) points."),
     ]
 }
 

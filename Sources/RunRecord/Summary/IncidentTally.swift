@@ -14,7 +14,8 @@ struct IncidentTally {
     private var outage: (start: Double, incident: Int?, workers: Set<WorkerID>)?
 
     mutating func add(
-        _ kind: RunSummary.Incident.Kind, at seconds: Double, until end: Double? = nil, _ text: String
+        _ kind: RunSummary.Incident.Kind, at seconds: Double, until end: Double? = nil,
+        _ text: String
     ) {
         _ = append(kind, at: seconds, until: end, text)
     }
@@ -30,8 +31,8 @@ struct IncidentTally {
 
     mutating func count(_ change: (inout RunSummary.Counts) -> Void) { change(&counts) }
 
-    /// The same wait is told again and again while it lasts; its length is from its start to when it
-    /// was last told, so at least that.
+    /// The same wait is told again and again while it lasts; its length is from its start to when
+    /// it was last told, so at least that.
     mutating func addWait(
         observer: String, activity: String, since: Instant, start: Double, now: Double, text: String
     ) {

@@ -57,8 +57,13 @@ struct LinkTally {
 
     func peakQueue(_ direction: Direction) -> UInt64? { peakQueues[direction] }
 
-    func series(_ direction: Direction) -> [RunSummary.Link.Sample] {
-        (relaySeries[direction] ?? laneSeries[direction])?.samples ?? []
+    /// A relay that told its count only once, at the end, shows no course: then the lanes do.
+    func series(
+        _ direction: Direction
+    ) -> (samples: [RunSummary.Link.Sample], source: String) {
+        let relay = relaySeries[direction]?.samples ?? []
+        let lanes = laneSeries[direction]?.samples ?? []
+        return relay.count > 1 || lanes.isEmpty ? (relay, "relay") : (lanes, "lanes")
     }
 }
 

@@ -181,8 +181,11 @@ extension RunSummary {
         package var meanBitsPerSecond: Double?
         /// `meanBitsPerSecond` / rate.
         package var meanUse: Double?
-        /// Cumulative bytes over time, from the relay where there is one, else from the lanes.
+        /// Cumulative bytes over time, as ``seriesSource`` counted them.
         package var series: [Sample]
+
+        /// "relay" where it told its count more than once, else "lanes".
+        package var seriesSource: String
 
         package var isInsideRegion: Bool { from == to }
 

@@ -106,7 +106,8 @@ package struct SummaryBuilder {
             log.count { $0.checkpoints += 1 }
             log.add(
                 .checkpoint, at: now,
-                "\(name(of: id)): checkpoint of step \(step), \(Figures.bytes(Double(bytes))), \(path)")
+                "\(name(of: id)): checkpoint of step \(step), \(Figures.bytes(Double(bytes))), \(path)"
+            )
         case .checkpointFailed(let id, let path, let reason):
             log.count { $0.failedCheckpoints += 1 }
             log.add(.checkpointFailed, at: now, "\(name(of: id)): \(path): \(reason)")
@@ -188,7 +189,8 @@ package struct SummaryBuilder {
 }
 
 extension RunSummary {
-    /// The summary of a run's events, in the order of the log. Pure: the same events, the same figures.
+    /// The summary of a run's events, in the order of the log. Pure: the same events, the same
+    /// figures.
     ///
     /// - Throws: ``RunSummaryError`` when the run's start is not among them.
     package init(events: some Sequence<StampedEvent>) throws(RunSummaryError) {

@@ -46,7 +46,8 @@ extension SummaryBuilder {
         guard let end else {
             return .init(
                 isComplete: false, exitCode: nil,
-                reason: "the log stops at \(Figures.duration(lastSeconds)) without the run's end: the "
+                reason:
+                    "the log stops at \(Figures.duration(lastSeconds)) without the run's end: the "
                     + "run is still going on, or its coordinator was killed; all figures are up to "
                     + "there", models: models)
         }

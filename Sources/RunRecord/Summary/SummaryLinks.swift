@@ -23,6 +23,7 @@ extension SummaryBuilder {
         let relay = links.relayCount(direction)
         let lanes = links.laneCount(direction)
         let rate = link.flatMap { $0.rate > 0 ? $0.rate : nil }
+        let series = links.series(direction)
         let mean = training > 0 ? Double(relay?.bytes ?? lanes.bytes) * 8 / training : nil
         return RunSummary.Link(
             from: regionName(direction.from), to: regionName(direction.to),
@@ -38,11 +39,11 @@ extension SummaryBuilder {
                 ? Double(lanes.encodedBytes) * 8 / Double(lanes.values) : nil,
             meanBitsPerSecond: mean,
             meanUse: mean.flatMap { mean in rate.map { mean / Double($0) } },
-            series: links.series(direction))
+            series: series.samples, seriesSource: series.source)
     }
 
-    /// Measured: bytes per committed round of the direction that is fullest, time between rounds, and
-    /// mean step time.
+    /// Measured: bytes per committed round of the direction that is fullest, time between rounds,
+    /// and mean step time.
     func similarity(
         _ start: RunEvent.RunStarted, links outer: [RunSummary.Link], rounds: RunSummary.Rounds,
         training: Double, tallies: [WorkerTally]
