@@ -127,17 +127,10 @@ let package = Package(
         .testTarget(
             name: "ClusterModelTests", dependencies: ["ClusterModel"], swiftSettings: house),
         .testTarget(
-            name: "CompressionTests",
-            dependencies: ["Compression", "ClusterModel", "Reduction", "ReductionKernels"],
-            swiftSettings: house),
-        .testTarget(
             name: "CoordinationTests",
             dependencies: ["ClusterModel", "WireProtocol", "Coordination"], swiftSettings: house),
         .testTarget(
             name: "NodeRuntimeTests", dependencies: ["ClusterModel", "NodeRuntime", "ZeroMQ"],
-            swiftSettings: house),
-        .testTarget(
-            name: "ReductionTests", dependencies: ["Reduction", "ReductionKernels"],
             swiftSettings: house),
         .testTarget(
             name: "RunRecordTests", dependencies: ["RunRecord", "ClusterFile", "ClusterModel"],

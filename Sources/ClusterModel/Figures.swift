@@ -57,7 +57,7 @@ package enum Figures {
         scaled(value, units: ["B", "kB", "MB", "GB", "TB", "PB"])
     }
 
-    /// `20.0 Mbit/s`.
+    /// `20 Mbit/s`.
     package static func bitRate(_ value: Double) -> String {
         scaled(value, units: ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s", "Pbit/s"])
     }
@@ -67,9 +67,9 @@ package enum Figures {
         guard seconds.isFinite else { return absent }
         let magnitude = seconds.magnitude
         if magnitude == 0 { return "0 s" }
-        if magnitude < 1e-3 { return significant(seconds * 1e6) + " us" }
-        if magnitude < 0.9995 { return significant(seconds * 1e3) + " ms" }
-        if magnitude < 59.95 { return significant(seconds) + " s" }
+        if magnitude < 1e-3 { return trimmed(seconds * 1e6) + " us" }
+        if magnitude < 0.9995 { return trimmed(seconds * 1e3) + " ms" }
+        if magnitude < 59.95 { return trimmed(seconds) + " s" }
         let whole = UInt64(magnitude.rounded())
         let sign = seconds < 0 ? "-" : ""
         if whole < 3600 { return "\(sign)\(whole / 60) min \(whole % 60) s" }
@@ -84,6 +84,15 @@ package enum Figures {
     /// What is printed where a figure is not known.
     package static let absent = "-"
 
+    /// `significant` without zeros that say nothing: `30`, not `30.0`.
+    private static func trimmed(_ value: Double) -> String {
+        var text = significant(value)
+        guard text.contains(".") else { return text }
+        while text.hasSuffix("0") { text.removeLast() }
+        if text.hasSuffix(".") { text.removeLast() }
+        return text
+    }
+
     private static func scaled(_ value: Double, units: [String]) -> String {
         guard value.isFinite else { return absent }
         var amount = value
@@ -92,6 +101,6 @@ package enum Figures {
             amount /= 1000
             unit += 1
         }
-        return (unit == 0 ? fixed(amount, 0) : significant(amount)) + " " + units[unit]
+        return (unit == 0 ? fixed(amount, 0) : trimmed(amount)) + " " + units[unit]
     }
 }

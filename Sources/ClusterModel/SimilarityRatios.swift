@@ -13,8 +13,9 @@ package struct SimilarityRatios: Codable, Equatable, Sendable {
         self.roundTripPerStep = roundTripPerStep
     }
 
-    /// The case the ratios are held against: 100 billion parameters as bf16, an outer round every 100
-    /// steps of 4.9 s (Streaming DiLoCo, arXiv 2501.18512, table 4), 10 Gbit/s and 30 ms round trip.
+    /// The case the ratios are held against: 100 billion parameters as bf16, an outer round every
+    /// 100 steps of 4.9 s (Streaming DiLoCo, arXiv 2501.18512, table 4), 10 Gbit/s and 30 ms round
+    /// trip.
     package enum FullScale {
         package static let parameters = 100e9
         package static let bytesPerParameter = 2.0

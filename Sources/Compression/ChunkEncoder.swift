@@ -20,7 +20,6 @@ package final class ChunkEncoder {
 
     private let kernels: any KernelSet.Type
     private let compressor = StageCompressor()
-    private let planes: PlaneStage
     private let body = Scratch(byteCount: ChunkFormat.elementLimit * 4)
 
     /// - Parameter kernels: the instruction set; tests compare them, everyone else takes the
@@ -30,7 +29,6 @@ package final class ChunkEncoder {
     ) {
         self.choice = choice
         self.kernels = kernels
-        planes = PlaneStage(kernels: kernels)
     }
 
     /// Encodes `source` (1 to 65,536 values) into the start of `output`.
@@ -130,8 +128,7 @@ package final class ChunkEncoder {
         unsafe fill(room)
         let start = unsafe output.baseAddress.unsafelyUnwrapped
         let written = unsafe compress(
-            UnsafeRawBufferPointer(room), transform, stage, elements, into: start,
-            limit: size - 1)
+            UnsafeRawBufferPointer(room), transform, stage, into: start, limit: size - 1)
         if let written { return EncodedExtent(stage: stage, byteCount: written) }
         unsafe output.copyMemory(from: UnsafeRawBufferPointer(room))
         return EncodedExtent(stage: .stored, byteCount: size)
@@ -139,7 +136,7 @@ package final class ChunkEncoder {
 
     private func compress(
         _ body: UnsafeRawBufferPointer, _ transform: TransformID, _ stage: StageID,
-        _ elements: Int, into output: UnsafeMutableRawPointer, limit: Int
+        into output: UnsafeMutableRawPointer, limit: Int
     ) -> Int? {
         guard limit > 0 else { return nil }
         // SAFETY: each stage writes at most `limit` bytes.
@@ -147,13 +144,7 @@ package final class ChunkEncoder {
         case .stored: nil
         case .lz4: unsafe compressor.lz4(body, into: output, limit: limit)
         case .zstd: unsafe compressor.zstd(body, into: output, limit: limit)
-        case .rice:
-            unsafe RiceStage.encode(body, elements: elements, into: output, limit: limit)
-        case .lz4Planes, .zstdPlanes:
-            unsafe PlaneStage.width(transform).flatMap { width in
-                unsafe planes.encode(
-                    body, width: width, stage, with: compressor, into: output, limit: limit)
-            }
+        case .lz4Planes, .zstdPlanes, .rice: nil
         }
     }
 }

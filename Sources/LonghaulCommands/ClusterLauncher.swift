@@ -35,21 +35,16 @@ struct ClusterLauncher {
             "coordinator pid \(coordinator.pid), "
                 + zip(topology.seats, workers).map { "\($0.worker.name) pid \($1.pid)" }
                 .joined(separator: ", "))
-        watch(coordinator, workers, interrupt, say)
+        var readings = LinkReadings(relays)
+        watch(coordinator, workers, interrupt, &readings, say)
         for relay in relays { relay.process.terminate() }
         waitForEnd(relays.map(\.process), seconds: 5)
-        try recordLinks(relays)
+        readings.read()
+        try record(readings)
         return ending(coordinator, workers)
     }
 
     // MARK: Starting
-
-    struct LocalRelay {
-        let link: Topology.Link
-        let process: ChildProcess
-        let ports: RelayPorts
-        let report: String
-    }
 
     private func startRelay(_ link: Topology.Link) throws -> LocalRelay {
         let a = topology.regions[link.a.index].name
@@ -139,11 +134,12 @@ struct ClusterLauncher {
 
     private func watch(
         _ coordinator: ChildProcess, _ workers: [ChildProcess], _ interrupt: Interrupt,
-        _ say: (String) -> Void
+        _ readings: inout LinkReadings, _ say: (String) -> Void
     ) {
         var told: [String] = []
         while coordinator.isRunning || workers.contains(where: \.isRunning) {
             usleep(50_000)
+            readings.readIfDue()
             if interrupt.isRaised, !interrupt.isHandled {
                 interrupt.markHandled()
                 say("stopping in order; once more stops at once")
@@ -184,24 +180,10 @@ struct ClusterLauncher {
     // MARK: Recording
 
     /// What crossed the links, as the relays counted it, and this process's memory.
-    private func recordLinks(_ relays: [LocalRelay]) throws {
-        let last = try RunLogReader(path: "\(directory)/run.sqlite").events().last?.time ?? .zero
+    private func record(_ readings: LinkReadings) throws {
         let log = try RunLog(path: "\(directory)/run.sqlite")
-        for relay in relays {
-            guard let data = FileManager.default.contents(atPath: relay.report),
-                let report = try? JSONDecoder().decode(RelayReport.self, from: data)
-            else { continue }
-            for (direction, from, to) in [
-                (report.aToB, relay.link.a, relay.link.b),
-                (report.bToA, relay.link.b, relay.link.a),
-            ] {
-                let use = RunEvent.LinkUse(
-                    from: from, to: to, bytes: direction.bytesDelivered,
-                    flows: direction.flowsOpened, peakQueueBytes: UInt64(direction.peakQueueBytes))
-                try log.record(
-                    StampedEvent(time: last, source: relay.process.name, event: .linkUse(use)))
-            }
-        }
+        for event in readings.events { try log.record(event) }
+        let last = readings.events.last?.time ?? .zero
         try log.record(
             StampedEvent(
                 time: last, source: "longhaul up",

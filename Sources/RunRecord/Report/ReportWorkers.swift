@@ -19,7 +19,7 @@ enum ReportWorkers {
             """
             \(HTMLReport.table(
                 [
-                    "worker", "region", "batch", "paced to", "last step", "tokens", "tokens/s", \
+                    "worker", "region", "batch", "paced to", "last step", "tokens", "tokens/s",
                     "CU",
                     "training loss", "state",
                 ], rows, wide: [1, 9]))
