@@ -68,7 +68,8 @@ extension Coordinator {
             return refuse(
                 connection, .version,
                 "worker speaks versions \(hello.minVersion)...\(hello.maxVersion)",
-                hint: "this coordinator speaks version \(spoken); install the same Longhaul on both")
+                hint: "this coordinator speaks version \(spoken); install the same Longhaul on both"
+            )
         }
         guard hello.worker == name, let seat = seat(named: name) else {
             return refuse(

@@ -176,7 +176,8 @@ extension Worker {
     mutating func part(_ code: ExitCode, _ reason: String, _ now: Instant) {
         guard coordinatorLostAt == nil else { return finish(code, reason) }
         effects.append(
-            .control(.leave(Leave(code: UInt16(truncatingIfNeeded: code.rawValue), reason: reason))))
+            .control(.leave(Leave(code: UInt16(truncatingIfNeeded: code.rawValue), reason: reason)))
+        )
         phase = .parting(code, reason: reason, until: now + CoordinationLimits.byeWait)
     }
 

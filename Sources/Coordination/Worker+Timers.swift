@@ -102,7 +102,8 @@ extension Worker {
             return
         }
         guard let since = waitingSince,
-            now - (waitingReportedAt ?? since.at) >= configuration.deadlines.patience
+            now - (waitingReportedAt ?? since.at)
+                >= configuration.deadlines.patience - CoordinationLimits.heartbeatInterval
         else { return }
         waitingReportedAt = now
         let silence = Int(configuration.deadlines.silence.seconds)

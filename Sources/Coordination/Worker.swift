@@ -109,7 +109,7 @@ package struct Worker: Sendable {
 
     let configuration: RunConfiguration
     let topology: Topology
-    let worker: WorkerID
+    package let worker: WorkerID
     let name: String
     let hello: Hello
 

@@ -179,7 +179,8 @@ extension WorkerRound {
         if isFrozen { return .recover }
         switch stage {
         case .sharing: return current?.firstArrival == nil ? .wait : .transfer
-        case .idle, .computing, .readyToShare, .readyToExchange, .awaitingCommit, .absorbing, .trained:
+        case .idle, .computing, .readyToShare, .readyToExchange, .awaitingCommit, .absorbing,
+            .trained:
             return .wait
         }
     }
@@ -192,7 +193,8 @@ extension WorkerRound {
             guard let exchange = current else { return nil }
             let contributors = shards.missingGroups(key).map {
                 exchange.geometry.sender(
-                    group: $0, slice: plan.flatMap { exchange.geometry.slice(ownedBy: $0.rank) } ?? 0)
+                    group: $0,
+                    slice: plan.flatMap { exchange.geometry.slice(ownedBy: $0.rank) } ?? 0)
             }
             let ranks = contributors.isEmpty ? exchange.missingOwners : contributors
             return (Self.describe(key), ranks.filter { $0 != plan?.rank })

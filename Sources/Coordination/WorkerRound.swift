@@ -59,7 +59,8 @@ package struct WorkerRound: Sendable {
     package enum Effect: Codable, Equatable, Sendable {
         case train(TrainerOrder)
         /// To another member's shard, or to this worker's own when `to` is its rank.
-        case contribute(to: Rank, key: CollectiveKey, slice: Int, position: Int, group: Int,
+        case contribute(
+            to: Rank, key: CollectiveKey, slice: Int, position: Int, group: Int,
             payload: EncodedPayload, weight: UInt64, mayLeave: Bool)
         /// Pass a mean on inside the region; the round keeps its own reference.
         case forward(to: Rank, Mean)
