@@ -135,6 +135,7 @@ let package = Package(
         .testTarget(
             name: "RunRecordTests", dependencies: ["RunRecord", "ClusterFile", "ClusterModel"],
             swiftSettings: house),
+        .testTarget(name: "TidyTests", swiftSettings: house),
         .testTarget(
             name: "TrainingTests",
             dependencies: ["Training", "TrainingKernels", "ClusterModel"],
