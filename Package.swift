@@ -18,7 +18,10 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CXXHash", path: "Sources/CXXHash"),
-        .target(name: "ClusterModel", swiftSettings: house),
+        // Interval(seconds:) rounds; without Foundation nothing else links libm.
+        .target(
+            name: "ClusterModel", swiftSettings: house,
+            linkerSettings: [.linkedLibrary("m")]),
         .target(name: "WireProtocol", dependencies: ["ClusterModel", "CXXHash"], swiftSettings: house),
         .target(
             name: "Coordination",
@@ -26,6 +29,20 @@ let package = Package(
                 "ClusterModel", "WireProtocol",
                 .product(name: "DequeModule", package: "swift-collections"),
             ], swiftSettings: house),
+        .target(
+            name: "Simulation",
+            dependencies: [
+                "ClusterModel", "WireProtocol", "Coordination",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
+            ], swiftSettings: house),
+        .executableTarget(
+            name: "simulation-bench", dependencies: ["ClusterModel", "Simulation"],
+            swiftSettings: house),
+        .testTarget(
+            name: "SimulationTests",
+            dependencies: ["ClusterModel", "WireProtocol", "Coordination", "Simulation"],
+            swiftSettings: house),
         .testTarget(
             name: "CoordinationTests",
             dependencies: ["ClusterModel", "WireProtocol", "Coordination"], swiftSettings: house),
