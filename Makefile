@@ -1,6 +1,51 @@
-.PHONY: build test
-build:
-	swift build -c release
+# `make run` trains; `make test` checks everything. Both install missing Debian packages when run
+# by root and otherwise print the command that does.
 
-test:
-	swift test -c release
+.DEFAULT_GOAL := build
+.PHONY: run build test lint format-check bench dependencies test-dependencies clean
+
+CLUSTER ?= Cluster/shanghai-jinan.yaml
+# Further arguments, as in: make run ARGS="--steps 60 --json"
+ARGS ?=
+# Debian's interpreter, which has Debian's modules; another one in PATH does not.
+PYTHON := /usr/bin/python3
+# On a terminal the build draws one line; in a log it would print thousands.
+QUIET := $(shell [ -t 2 ] || echo --quiet)
+SWIFT_BUILD := swift build -c release $(QUIET) --explicit-target-dependency-import-check error
+
+run: dependencies build
+	.build/release/longhaul up $(CLUSTER) $(ARGS)
+
+build: dependencies
+	$(SWIFT_BUILD)
+
+# Release: the instruction-set wrappers are only right with -O (docs/footguns.md), and checks are
+# preconditions, which release keeps. The tidy rules are among the tests.
+test: test-dependencies build
+	$(SWIFT_BUILD) --build-tests
+	.ci/swift-test
+	$(if $(wildcard Protocols/python),$(PYTHON) -m pytest -q Protocols/python)
+
+lint: format-check
+	.ci/swift-test --filter TidyTests
+
+format-check:
+	swift format lint --strict --recursive --parallel Package.swift Sources Tests
+
+bench: dependencies build
+	.build/release/longhaul bench $(ARGS)
+
+ifneq ($(wildcard Fuzz/run),)
+.PHONY: fuzz
+fuzz: dependencies
+	Fuzz/run $(ARGS)
+endif
+
+dependencies:
+	@.ci/dependencies run
+
+test-dependencies:
+	@.ci/dependencies test
+
+clean:
+	swift package clean

@@ -78,7 +78,10 @@ package struct ConnectionID: RawRepresentable, Hashable, Comparable, Codable, Se
 /// fragment between replicas.
 package struct CollectiveKey: Hashable, Comparable, Codable, Sendable {
     /// The set of workers that takes part.
-    package enum Scope: UInt8, Codable, Sendable { case region = 0, pool = 1 }
+    package enum Scope: UInt8, Codable, Sendable {
+        case region = 0
+        case pool = 1
+    }
     package var scope: Scope
     /// The region, or ``RegionID/none`` in pool scope.
     package var region: RegionID

@@ -246,7 +246,8 @@ extension Coordinator {
     }
 
     private mutating func reportSilence(_ now: Instant) {
-        let patience = configuration.deadlines.patience
+        // Looked at once a probe interval: one interval early keeps the promise.
+        let patience = configuration.deadlines.patience - CoordinationLimits.probeInterval
         for index in members.indices where now - members[index].lastHeard >= patience {
             if let last = members[index].silenceReportedAt, now - last < patience { continue }
             members[index].silenceReportedAt = now

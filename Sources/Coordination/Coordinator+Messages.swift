@@ -11,6 +11,8 @@ extension Coordinator {
         if case .hello(let hello) = message {
             return greet(connection, name, incarnation, hello, now)
         }
+        // Also of somebody evicted, who would otherwise wait for it in vain.
+        if case .leave(let leave) = message { return farewell(connection, leave, now) }
         guard touch(connection, incarnation, now) else {
             // A worker this coordinator does not know (any more) must say HELLO again.
             effects.append(
@@ -27,10 +29,9 @@ extension Coordinator {
         case .ready(let ready): markReady(connection, ready, now)
         case .heartbeat(let heartbeat): beat(connection, heartbeat, now)
         case .report(let report): record(report, from: connection, now)
-        case .leave(let leave): farewell(connection, leave, now)
         case .suspect(let suspect): probe(suspect)
         case .event, .bye, .error: break
-        case .hello, .welcome, .refuse, .plan, .go, .heartbeatAck, .commit, .close, .stop,
+        case .hello, .leave, .welcome, .refuse, .plan, .go, .heartbeatAck, .commit, .close, .stop,
             .evicted, .enrol, .enrolled, .laneHello, .laneWelcome, .chunk, .acknowledge, .pull,
             .stateRequest, .stateChunk, .laneBye:
             effects.append(
@@ -67,7 +68,8 @@ extension Coordinator {
             return refuse(
                 connection, .version,
                 "worker speaks versions \(hello.minVersion)...\(hello.maxVersion)",
-                hint: "this coordinator speaks version \(spoken); install the same Longhaul on both")
+                hint: "this coordinator speaks version \(spoken); install the same Longhaul on both"
+            )
         }
         guard hello.worker == name, let seat = seat(named: name) else {
             return refuse(

@@ -20,7 +20,8 @@ package struct LaneSession: Sendable {
         /// Something to send. Legal in every phase; leaves when there is credit.
         case enqueue(Outgoing)
         /// A frame from the peer. `payloadBytes` counts against the credit this side granted.
-        case received(sequence: UInt64, message: Message, payload: PayloadHandle?, payloadBytes: Int)
+        case received(
+            sequence: UInt64, message: Message, payload: PayloadHandle?, payloadBytes: Int)
         /// The receiver has let go of payload bytes that came in on this lane.
         case consumed(bytes: Int)
         /// A reconfiguration: what has not left yet is of no use to anybody.
@@ -86,7 +87,8 @@ package struct LaneSession: Sendable {
 
     package private(set) var framesResent: UInt64 = 0
 
-    package init(role: Role, hello: LaneHello, window: UInt64 = CoordinationLimits.laneWindowBytes) {
+    package init(role: Role, hello: LaneHello, window: UInt64 = CoordinationLimits.laneWindowBytes)
+    {
         self.role = role
         self.hello = hello
         self.window = window

@@ -24,7 +24,9 @@ extension Worker {
         case .refuse(let refusal):
             finish(refusal.code.exitCode, "refused: \(refusal.reason) \(refusal.hint)")
         case .plan(let plan): announce(plan, epoch, now)
-        case .go(let go): drive(.go(planVersion: go.planVersion, verdicts: go.verdicts), now)
+        case .go(let go):
+            hasStarted = true
+            drive(.go(planVersion: go.planVersion, verdicts: go.verdicts), now)
         case .commit(let commit):
             if pendingReport?.report.key == commit.key { pendingReport = nil }
             drive(.committed(key: commit.key), now)
@@ -86,7 +88,7 @@ extension Worker {
     private mutating func announce(_ plan: Plan, _ epoch: Epoch, _ now: Instant) {
         guard case .member = phase else { return }
         if let current = round.plan, plan.planVersion <= current.plan.planVersion { return }
-        if plan.activateAtRound > round.round, round.plan != nil {
+        if plan.activateAtRound > round.round, hasStarted {
             announced = (plan, epoch)
         } else {
             adopt(plan, epoch, now)
@@ -174,7 +176,8 @@ extension Worker {
     mutating func part(_ code: ExitCode, _ reason: String, _ now: Instant) {
         guard coordinatorLostAt == nil else { return finish(code, reason) }
         effects.append(
-            .control(.leave(Leave(code: UInt16(truncatingIfNeeded: code.rawValue), reason: reason))))
+            .control(.leave(Leave(code: UInt16(truncatingIfNeeded: code.rawValue), reason: reason)))
+        )
         phase = .parting(code, reason: reason, until: now + CoordinationLimits.byeWait)
     }
 

@@ -99,7 +99,8 @@ extension Worker {
                 .event(
                     .violation(
                         culprit: "worker \(lane.peer.rawValue)",
-                        what: "LANE-HELLO for another life of this worker; waiting for a new plan")))
+                        what: "LANE-HELLO for another life of this worker; waiting for a new plan"))
+            )
             return
         }
         if lanes[lane] == nil {

@@ -69,6 +69,7 @@ extension Worker {
         switch round.stage {
         case .idle, .computing: return .computing
         case .readyToShare: return .reducingInRegion
+        case .readyToExchange: return .reducingInPool
         case .sharing(let key), .awaitingCommit(let key):
             return key.scope == .region ? .reducingInRegion : .reducingInPool
         case .absorbing, .trained: return .applying
@@ -101,7 +102,8 @@ extension Worker {
             return
         }
         guard let since = waitingSince,
-            now - (waitingReportedAt ?? since.at) >= configuration.deadlines.patience
+            now - (waitingReportedAt ?? since.at)
+                >= configuration.deadlines.patience - CoordinationLimits.heartbeatInterval
         else { return }
         waitingReportedAt = now
         let silence = Int(configuration.deadlines.silence.seconds)

@@ -109,7 +109,7 @@ package struct Worker: Sendable {
 
     let configuration: RunConfiguration
     let topology: Topology
-    let worker: WorkerID
+    package let worker: WorkerID
     let name: String
     let hello: Hello
 
@@ -123,6 +123,8 @@ package struct Worker: Sendable {
 
     /// A plan that comes into force at a later round boundary.
     var announced: (plan: Plan, epoch: Epoch)?
+    /// Has been through a GO: later plans may have to wait for a round boundary.
+    var hasStarted = false
     /// The plan whose READY has been sent.
     var readyVersion: UInt32 = 0
     /// Frames of an epoch this worker has not reached, in order of arrival; bounded by lane credit.

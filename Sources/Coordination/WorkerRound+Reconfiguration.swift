@@ -6,13 +6,9 @@ package import WireProtocol
 extension WorkerRound {
     /// Takes a position of the mean, and passes it on where this worker is its region's receiver.
     mutating func hold(_ mean: Mean, _ now: Instant) {
-        guard let plan, current?.key == mean.key else {
-            effects.append(.release(mean.payload.handle))
-            if !isFinished(mean.key) {
-                effects.append(.violation("a mean of \(mean.key), which is not under way here"))
-            }
-            return
-        }
+        // Before GO an exchange of the old plan takes nothing: a mean of the new plan belongs to an
+        // attempt that has not begun here.
+        guard let plan, !isFrozen, current?.key == mean.key else { return keepForLater(mean) }
         let isOwn =
             current.map { $0.geometry.owner(ofSlice: mean.slice) == plan.rank } ?? false
         let taken =
@@ -30,6 +26,40 @@ extension WorkerRound {
             ? exchange.geometry.meanReceivers(slice: mean.slice)
             : exchange.geometry.forwards(slice: mean.slice, from: plan.rank)
         effects += onward.map { .forward(to: $0, mean) }
+    }
+
+    private mutating func keepForLater(_ mean: Mean) {
+        guard let plan, accepts(mean.key), isPosition(mean, of: plan.geometry(of: mean.key)),
+            !earlyMeans.contains(where: {
+                $0.key == mean.key && $0.slice == mean.slice && $0.position == mean.position
+            })
+        else {
+            effects.append(.release(mean.payload.handle))
+            if !isFinished(mean.key) {
+                effects.append(.violation("a mean of \(mean.key), which is not under way here"))
+            }
+            return
+        }
+        earlyMeans.append(mean)
+    }
+
+    private func isPosition(_ mean: Mean, of geometry: CollectiveGeometry) -> Bool {
+        mean.slice < geometry.sliceCount
+            && mean.position < geometry.positionCount(ofSlice: mean.slice)
+    }
+
+    mutating func takeEarlyMeans(of key: CollectiveKey, _ now: Instant) {
+        let early = earlyMeans
+        earlyMeans = []
+        for mean in early {
+            if mean.key == key {
+                hold(mean, now)
+            } else if accepts(mean.key) {
+                earlyMeans.append(mean)
+            } else {
+                effects.append(.release(mean.payload.handle))
+            }
+        }
     }
 
     private func isFinished(_ key: CollectiveKey) -> Bool {
@@ -81,6 +111,8 @@ extension WorkerRound {
         self.plan = active
         isFrozen = true
         effects.append(.abandonShards)
+        effects += earlyMeans.map { .release($0.payload.handle) }
+        earlyMeans = []
     }
 
     /// What READY says about the collectives this worker knows of.
@@ -147,7 +179,9 @@ extension WorkerRound {
         if isFrozen { return .recover }
         switch stage {
         case .sharing: return current?.firstArrival == nil ? .wait : .transfer
-        case .idle, .computing, .readyToShare, .awaitingCommit, .absorbing, .trained: return .wait
+        case .idle, .computing, .readyToShare, .readyToExchange, .awaitingCommit, .absorbing,
+            .trained:
+            return .wait
         }
     }
 
@@ -159,7 +193,8 @@ extension WorkerRound {
             guard let exchange = current else { return nil }
             let contributors = shards.missingGroups(key).map {
                 exchange.geometry.sender(
-                    group: $0, slice: plan.flatMap { exchange.geometry.slice(ownedBy: $0.rank) } ?? 0)
+                    group: $0,
+                    slice: plan.flatMap { exchange.geometry.slice(ownedBy: $0.rank) } ?? 0)
             }
             let ranks = contributors.isEmpty ? exchange.missingOwners : contributors
             return (Self.describe(key), ranks.filter { $0 != plan?.rank })
@@ -167,7 +202,7 @@ extension WorkerRound {
             return ("the commit of round \(key.round - 1)", [])
         case .readyToShare(let next, _) where waitsForCommit(beforeSharing: next):
             return ("the commit of round \(fragment.appliedRound)", [])
-        case .idle, .computing, .readyToShare, .absorbing:
+        case .idle, .computing, .readyToShare, .readyToExchange, .absorbing:
             return nil
         case .trained:
             return ("the commit of the last round", [])

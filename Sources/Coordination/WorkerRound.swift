@@ -7,7 +7,7 @@ package import WireProtocol
 /// ```
 /// idle -> computing -> readyToShare -> sharing(inner) -> absorbing -> idle
 ///                                                            |
-///                                  (a fragment leaves)       +-> sharing(outer) -> absorbing -> idle
+///   (a fragment leaves)   idle <- absorbing <- sharing(outer) <- readyToExchange
 /// ```
 ///
 /// A new plan freezes it: what is under way stays, nothing new starts until GO says for each collective
@@ -59,7 +59,8 @@ package struct WorkerRound: Sendable {
     package enum Effect: Codable, Equatable, Sendable {
         case train(TrainerOrder)
         /// To another member's shard, or to this worker's own when `to` is its rank.
-        case contribute(to: Rank, key: CollectiveKey, slice: Int, position: Int, group: Int,
+        case contribute(
+            to: Rank, key: CollectiveKey, slice: Int, position: Int, group: Int,
             payload: EncodedPayload, weight: UInt64, mayLeave: Bool)
         /// Pass a mean on inside the region; the round keeps its own reference.
         case forward(to: Rank, Mean)
@@ -71,7 +72,7 @@ package struct WorkerRound: Sendable {
         case release(PayloadHandle)
         case report(Report)
         case event(RunEvent)
-        /// The last step is taken and applied everywhere here.
+        /// The last step is taken and applied here.
         case trained
         case violation(String)
     }
@@ -84,9 +85,12 @@ package struct WorkerRound: Sendable {
         /// round is not known yet).
         case readyToShare(step: UInt32, tokens: UInt64)
         case sharing(CollectiveKey)
+        /// The values of an outer exchange are there; it has not started (frozen).
+        case readyToExchange(CollectiveKey, weight: UInt64)
         /// Every mean position is here; the previous round is not committed yet.
         case awaitingCommit(CollectiveKey)
         case absorbing(CollectiveKey, TrainerOrder.Target)
+        /// All steps are taken; rounds that others still need are taken part in.
         case trained
     }
 
@@ -115,7 +119,12 @@ package struct WorkerRound: Sendable {
     /// The last finished exchange of each scope: others may still need its mean.
     var finishedInner: Exchange?
     var finishedOuter: Exchange?
+    /// Means of collectives this worker has not come to yet: an owner that needs nothing from here can
+    /// be done first. At most one per position of the few collectives `accepts` lets in.
+    var earlyMeans: [Mean] = []
     var coordinatorIsLost = false
+    /// Highest outer round somebody has contributed to here.
+    var calledRound: UInt32 = 0
     var lastEvaluated: UInt32 = 0
     var effects: [Effect] = []
 
@@ -137,10 +146,11 @@ package struct WorkerRound: Sendable {
         case .encoded(let key, let epoch, let slice, let position, let payload):
             encoded(key, epoch, slice, position, payload)
         case .mean(let mean): hold(mean, now)
-        case .absorbed(let key, let target, let digest): absorbed(key, target, digest, now)
+        case .absorbed(let key, let target, let digest): absorbed(key, target, digest)
         case .committed(let key): committed(key)
         case .arrival(let key):
             if current?.key == key, current?.firstArrival == nil { current?.firstArrival = now }
+            if key.scope == .pool { calledRound = max(calledRound, key.round) }
         case .coordinatorLost: coordinatorIsLost = true
         case .coordinatorReturned: coordinatorIsLost = false
         case .stateInstalled(let step, let round): install(step: step, round: round)
@@ -155,7 +165,7 @@ package struct WorkerRound: Sendable {
         switch stage {
         case .sharing(let key), .awaitingCommit(let key):
             precondition(current?.key == key, "shares without an exchange")
-        case .absorbing, .idle, .computing, .readyToShare, .trained:
+        case .absorbing, .idle, .computing, .readyToShare, .readyToExchange, .trained:
             break
         }
         precondition(
@@ -193,8 +203,12 @@ extension WorkerRound {
             if plan.replica.count > 1 {
                 share(.inner(region: region, step: next), weight: tokens, now)
             } else {
-                gradientIsWhole(next, tokens, now)
+                gradientIsWhole(next, tokens)
             }
+            return true
+        case .readyToExchange(let key, let weight):
+            guard !isFrozen else { return false }
+            share(key, weight: weight, now)
             return true
         case .sharing(let key):
             guard current?.isComplete == true else { return false }
@@ -206,7 +220,13 @@ extension WorkerRound {
             }
             absorbCurrent(key)
             return true
-        case .computing, .absorbing, .trained:
+        case .trained:
+            // Replicas that trained on through an outage, or resumed at unlike steps, need unlike
+            // numbers of rounds: who has finished takes part in the others' with no tokens.
+            guard !isFrozen, calledRound > fragment.appliedRound else { return false }
+            stage = .readyToExchange(nextRound, weight: fragment.tokens)
+            return true
+        case .computing, .absorbing:
             return false
         }
     }
@@ -224,6 +244,10 @@ extension WorkerRound {
             afterStep: step, left: fragment.leftAt, final: step == configuration.steps)
     }
 
+    private var nextRound: CollectiveKey {
+        .outer(fragment: FragmentID(0), round: fragment.appliedRound + 1)
+    }
+
     private var knowsCommit: Bool { fragment.committedRound >= fragment.appliedRound }
 
     /// Starts (or starts again) this worker's part in a collective.
@@ -235,6 +259,7 @@ extension WorkerRound {
         current = exchange
         stage = .sharing(key)
         effects.append(.openShard(key))
+        defer { takeEarlyMeans(of: key, now) }
         var chunks: [TrainerOrder.Chunk] = []
         for slice in geometry.slicesSent(by: plan.rank) {
             for position in 0..<geometry.positionCount(ofSlice: slice) {
@@ -265,12 +290,10 @@ extension WorkerRound {
     }
 
     /// The replica's gradient of `next` is in the trainer: step on it, or average it over the pool.
-    private mutating func gradientIsWhole(_ next: UInt32, _ tokens: UInt64, _ now: Instant) {
+    private mutating func gradientIsWhole(_ next: UInt32, _ tokens: UInt64) {
         if schedule.sharesGradients {
             fragment.tokens = tokens
-            share(
-                .outer(fragment: FragmentID(0), round: fragment.appliedRound + 1), weight: tokens,
-                now)
+            stage = .readyToExchange(nextRound, weight: tokens)
         } else {
             fragment.tokens += tokens
             let key = CollectiveKey.inner(region: region, step: next)
@@ -336,7 +359,7 @@ extension WorkerRound {
     }
 
     private mutating func absorbed(
-        _ key: CollectiveKey, _ target: TrainerOrder.Target, _ digest: UInt64, _ now: Instant
+        _ key: CollectiveKey, _ target: TrainerOrder.Target, _ digest: UInt64
     ) {
         guard stage == .absorbing(key, target) else {
             effects.append(.violation("\(target) of \(key) ended in stage \(stage)"))
@@ -347,18 +370,14 @@ extension WorkerRound {
         switch target {
         case .gradient:
             let tokens = exchange?.totalWeight ?? 0
-            gradientIsWhole(step + 1, tokens, now)
+            gradientIsWhole(step + 1, tokens)
         case .optimiserStep:
             let mayLeave = exchange?.allMayLeave ?? knowsCommit
             if let exchange { fragment.tokens += exchange.totalWeight }
             step += 1
-            if leavesAfter(step), mayLeave {
-                share(
-                    .outer(fragment: FragmentID(0), round: fragment.appliedRound + 1),
-                    weight: fragment.tokens, now)
-            } else {
-                stage = .idle
-            }
+            stage =
+                leavesAfter(step) && mayLeave
+                ? .readyToExchange(nextRound, weight: fragment.tokens) : .idle
         case .pooledOptimiserStep, .outerStep:
             if target == .pooledOptimiserStep { step += 1 }
             endRound(key, digest, tokens: exchange?.totalWeight ?? 0)

@@ -132,7 +132,7 @@ struct ByteReader {
     }
 
     /// `list<T>`: u16 count, then the items. Nothing is allocated for items that cannot be there.
-    mutating func list<T: MetaFields>(
+    mutating func list<T: ListItem>(
         _ field: String, of type: T.Type = T.self, limit: Int
     ) throws(FrameError) -> [T] {
         let start = position

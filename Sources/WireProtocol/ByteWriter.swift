@@ -82,7 +82,7 @@ struct ByteWriter {
         bytes.append(contentsOf: value.bytes)
     }
 
-    mutating func list<T: MetaFields>(
+    mutating func list<T: ListItem>(
         _ items: [T], _ field: String, limit: Int
     ) throws(FrameError) {
         guard items.count <= limit else {

@@ -2,11 +2,13 @@ internal import CXXHash
 
 /// XXH3-64 with seed 0.
 package enum Checksum {
+    /// What stands in the checksum field while it is computed.
+    private static let zeros = [UInt8](repeating: 0, count: 8)
+
     /// Of a whole frame, as if its checksum field were zero. The frame has at least a header.
     static func frame(_ bytes: Span<UInt8>) -> UInt64 {
         precondition(bytes.count >= ProtocolLimits.headerBytes)
         let field = HeaderOffset.checksum
-        let zeros = [UInt8](repeating: 0, count: 8)
         // SAFETY: each pointer is used only inside the closure that lends it, with a count its span
         // vouches for; the C function keeps none of them.
         return unsafe bytes.withUnsafeBufferPointer { whole in

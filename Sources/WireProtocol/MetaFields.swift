@@ -1,18 +1,19 @@
 package import ClusterModel
 
-/// Typed fields in wire order: a message, or an item of a list. `init(reading:)` and `write(to:)`
-/// mirror each other line by line.
+/// Typed fields in wire order: a message, an item of a list, a part of either. `init(reading:)` and
+/// `write(to:)` mirror each other line by line.
 protocol MetaFields {
-    /// Bytes an item takes at least, so that a list's claimed count can be checked before anything
-    /// is allocated.
-    static var minimumBytes: Int { get }
     init(reading reader: inout ByteReader) throws(FrameError)
     func write(to writer: inout ByteWriter) throws(FrameError)
 }
 
-extension CollectiveKey: MetaFields {
-    static let minimumBytes = 12
+protocol ListItem: MetaFields {
+    /// Bytes of an item whose texts and lists are empty, so that a list's claimed count can be
+    /// checked before anything is allocated.
+    static var minimumBytes: Int { get }
+}
 
+extension CollectiveKey: MetaFields {
     init(reading reader: inout ByteReader) throws(FrameError) {
         let scope = try reader.value("key.scope", of: Scope.self)
         try reader.reserved("key.reserved1", as: UInt8.self)
@@ -42,7 +43,7 @@ extension CollectiveKey: MetaFields {
     }
 }
 
-extension Rank: MetaFields {
+extension Rank: ListItem {
     static let minimumBytes = 2
 
     init(reading reader: inout ByteReader) throws(FrameError) {

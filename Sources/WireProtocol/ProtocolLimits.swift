@@ -30,7 +30,7 @@ package enum ProtocolLimits {
     /// Names appear in file names, metrics labels and terminal columns.
     package static let nameBytes = 64
 
-    /// A member needs at least 60 bytes, so a control frame holds no more than this; real names and
+    /// A member needs at least 59 bytes, so a control frame holds no more than this; real names and
     /// endpoints reach the frame limit at several hundred.
     package static let members = 1024
     /// At most one contribution, one awaited rank per member.
@@ -83,7 +83,7 @@ extension MessageType {
         let text = Limits.textBytes
         let list = Limits.collectivesInFlight
         return switch self {
-        case .hello: FrameShape(meta: 93...475)
+        case .hello: FrameShape(meta: 92...475)
         case .welcome: FrameShape(meta: 33...33 + Limits.configurationBytes)
         case .refuse: FrameShape(meta: 8...8 + 2 * text)
         case .plan: FrameShape(meta: 14...Limits.controlFrameBytes - Limits.headerBytes)
@@ -101,7 +101,7 @@ extension MessageType {
         case .stop: FrameShape(meta: 5...5 + text)
         case .evicted: FrameShape(meta: 4...4 + text)
         case .error: FrameShape(meta: 13...13 + text)
-        case .enrol: FrameShape(meta: 37...164)
+        case .enrol: FrameShape(meta: 36...164)
         case .enrolled: FrameShape(meta: 4)
         case .laneHello: FrameShape(meta: 28)
         case .laneWelcome: FrameShape(meta: 16)

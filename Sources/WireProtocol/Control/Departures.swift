@@ -15,8 +15,6 @@ package struct Suspect: Hashable, Codable, Sendable {
 }
 
 extension Suspect: MetaFields {
-    static let minimumBytes = 12
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             rank: try reader.rank("SUSPECT.rank"),
@@ -33,7 +31,7 @@ extension Suspect: MetaFields {
 
 /// Worker to coordinator: going, by its own will.
 package struct Leave: Hashable, Codable, Sendable {
-    /// 0 = as planned, a ``RefusalCode``, or from 64 on the exit code the process will end with.
+    /// The exit code the process will end with; 0 = as planned.
     package var code: UInt16
     package var reason: String
 
@@ -44,8 +42,6 @@ package struct Leave: Hashable, Codable, Sendable {
 }
 
 extension Leave: MetaFields {
-    static let minimumBytes = 4
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             code: try reader.integer("LEAVE.code"),
@@ -64,14 +60,13 @@ package struct Bye: Hashable, Codable, Sendable {
 }
 
 extension Bye: MetaFields {
-    static let minimumBytes = 0
     init(reading reader: inout ByteReader) throws(FrameError) { self.init() }
     func write(to writer: inout ByteWriter) throws(FrameError) {}
 }
 
 /// Coordinator to worker: end now.
 package struct Stop: Hashable, Codable, Sendable {
-    /// As ``Leave/code``.
+    /// The exit code the worker shall end with; 0 = as planned.
     package var code: UInt16
     package var reason: String
     /// Whether to save state before leaving.
@@ -85,8 +80,6 @@ package struct Stop: Hashable, Codable, Sendable {
 }
 
 extension Stop: MetaFields {
-    static let minimumBytes = 5
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             code: try reader.integer("STOP.code"),
@@ -107,7 +100,6 @@ package struct EventMessage: Hashable, Codable, Sendable {
 }
 
 extension EventMessage: MetaFields {
-    static let minimumBytes = 0
     init(reading reader: inout ByteReader) throws(FrameError) { self.init() }
     func write(to writer: inout ByteWriter) throws(FrameError) {}
 }

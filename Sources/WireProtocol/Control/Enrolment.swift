@@ -16,8 +16,6 @@ package struct Enrol: Hashable, Codable, Sendable {
 }
 
 extension Enrol: MetaFields {
-    static let minimumBytes = 37
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             worker: try reader.name("ENROL.worker"),
@@ -41,8 +39,6 @@ package struct Enrolled: Hashable, Codable, Sendable {
 }
 
 extension Enrolled: MetaFields {
-    static let minimumBytes = 4
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(workerID: WorkerID(rawValue: try reader.integer("ENROLLED.workerID")))
     }

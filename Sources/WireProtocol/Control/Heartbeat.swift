@@ -24,8 +24,6 @@ package struct Heartbeat: Hashable, Codable, Sendable {
 }
 
 extension Heartbeat: MetaFields {
-    static let minimumBytes = 27
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             sentAt: try reader.instant("HEARTBEAT.sentAt"),
@@ -58,8 +56,6 @@ package struct HeartbeatAck: Hashable, Codable, Sendable {
 }
 
 extension HeartbeatAck: MetaFields {
-    static let minimumBytes = 16
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             echoSentAt: try reader.instant("HEARTBEAT-ACK.echoSentAt"),

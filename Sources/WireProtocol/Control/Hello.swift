@@ -49,8 +49,6 @@ package struct Hello: Hashable, Codable, Sendable {
 }
 
 extension Hello: MetaFields {
-    static let minimumBytes = 93
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             minVersion: try reader.integer("HELLO.minVersion"),

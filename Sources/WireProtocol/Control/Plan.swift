@@ -28,8 +28,6 @@ package struct Plan: Hashable, Codable, Sendable {
 }
 
 extension Plan: MetaFields {
-    static let minimumBytes = 14
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             planVersion: try reader.integer("PLAN.planVersion"),
@@ -85,8 +83,8 @@ package struct PlanMember: Hashable, Codable, Sendable {
     }
 }
 
-extension PlanMember: MetaFields {
-    static let minimumBytes = 60
+extension PlanMember: ListItem {
+    static let minimumBytes = 59
 
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
@@ -131,7 +129,7 @@ package struct PlanFragment: Hashable, Codable, Sendable {
     }
 }
 
-extension PlanFragment: MetaFields {
+extension PlanFragment: ListItem {
     static let minimumBytes = 8
 
     init(reading reader: inout ByteReader) throws(FrameError) {
@@ -161,7 +159,7 @@ package struct ElementRange: Hashable, Codable, Sendable {
     }
 }
 
-extension ElementRange: MetaFields {
+extension ElementRange: ListItem {
     static let minimumBytes = 16
     /// With `start` and `count` at most this, `start + count` fits a signed 64-bit integer.
     private static let most: UInt64 = (1 << 62) - 1

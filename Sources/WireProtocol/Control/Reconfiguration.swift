@@ -15,8 +15,6 @@ package struct Ready: Hashable, Codable, Sendable {
 }
 
 extension Ready: MetaFields {
-    static let minimumBytes = 14
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             planVersion: try reader.integer("READY.planVersion"),
@@ -43,7 +41,7 @@ package struct Holding: Hashable, Codable, Sendable {
     }
 }
 
-extension Holding: MetaFields {
+extension Holding: ListItem {
     static let minimumBytes = 13
 
     init(reading reader: inout ByteReader) throws(FrameError) {
@@ -70,8 +68,6 @@ package struct Go: Hashable, Codable, Sendable {
 }
 
 extension Go: MetaFields {
-    static let minimumBytes = 6
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             planVersion: try reader.integer("GO.planVersion"),
@@ -97,7 +93,7 @@ package struct Verdict: Hashable, Codable, Sendable {
     }
 }
 
-extension Verdict: MetaFields {
+extension Verdict: ListItem {
     static let minimumBytes = 15
 
     init(reading reader: inout ByteReader) throws(FrameError) {

@@ -23,8 +23,6 @@ package struct Refuse: Hashable, Codable, Sendable {
 }
 
 extension Refuse: MetaFields {
-    static let minimumBytes = 8
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             code: try reader.value("REFUSE.code"),
@@ -55,8 +53,6 @@ package struct Evicted: Hashable, Codable, Sendable {
 }
 
 extension Evicted: MetaFields {
-    static let minimumBytes = 4
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             code: try reader.value("EVICTED.code"),
@@ -89,8 +85,6 @@ package struct ErrorMessage: Hashable, Codable, Sendable {
 }
 
 extension ErrorMessage: MetaFields {
-    static let minimumBytes = 13
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             code: try reader.value("ERROR.code"),

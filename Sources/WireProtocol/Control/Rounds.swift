@@ -19,8 +19,6 @@ package struct Report: Hashable, Codable, Sendable {
 }
 
 extension Report: MetaFields {
-    static let minimumBytes = 36
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             key: try CollectiveKey(reading: &reader),
@@ -52,8 +50,6 @@ package struct Commit: Hashable, Codable, Sendable {
 }
 
 extension Commit: MetaFields {
-    static let minimumBytes = 22
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             key: try CollectiveKey(reading: &reader),
@@ -93,8 +89,6 @@ package struct Close: Hashable, Codable, Sendable {
 }
 
 extension Close: MetaFields {
-    static let minimumBytes = 14
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             key: try CollectiveKey(reading: &reader),
@@ -107,7 +101,7 @@ extension Close: MetaFields {
     }
 }
 
-extension Close.Contribution: MetaFields {
+extension Close.Contribution: ListItem {
     static let minimumBytes = 10
 
     init(reading reader: inout ByteReader) throws(FrameError) {

@@ -26,8 +26,6 @@ package struct Welcome: Hashable, Codable, Sendable {
 }
 
 extension Welcome: MetaFields {
-    static let minimumBytes = 33
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             workerID: WorkerID(rawValue: try reader.integer("WELCOME.workerID")),

@@ -48,8 +48,6 @@ package struct Chunk: Hashable, Codable, Sendable {
 }
 
 extension Chunk: MetaFields {
-    static let minimumBytes = 40
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         let key = try CollectiveKey(reading: &reader)
         let kind: ChunkKind = try reader.value("CHUNK.kind")
@@ -95,8 +93,6 @@ package struct ChunkFlags: OptionSet, Hashable, Codable, Sendable {
 }
 
 extension ChunkFlags: MetaFields {
-    static let minimumBytes = 2
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         let offset = reader.position
         self.init(rawValue: try reader.integer("CHUNK.flags"))
@@ -132,8 +128,6 @@ package struct Pull: Hashable, Codable, Sendable {
 }
 
 extension Pull: MetaFields {
-    static let minimumBytes = 20
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         let key = try CollectiveKey(reading: &reader)
         let kind: ChunkKind = try reader.value("PULL.kind")

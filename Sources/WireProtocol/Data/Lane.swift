@@ -22,8 +22,6 @@ package struct LaneHello: Hashable, Codable, Sendable {
 }
 
 extension LaneHello: MetaFields {
-    static let minimumBytes = 28
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             peerIncarnation: Incarnation(
@@ -55,8 +53,6 @@ package struct LaneWelcome: Hashable, Codable, Sendable {
 }
 
 extension LaneWelcome: MetaFields {
-    static let minimumBytes = 16
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             resumeFrom: try reader.integer("LANE-WELCOME.resumeFrom"),
@@ -83,8 +79,6 @@ package struct Acknowledge: Hashable, Codable, Sendable {
 }
 
 extension Acknowledge: MetaFields {
-    static let minimumBytes = 16
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             received: try reader.integer("ACK.received"),
@@ -106,8 +100,6 @@ package struct LaneBye: Hashable, Codable, Sendable {
 }
 
 extension LaneBye: MetaFields {
-    static let minimumBytes = 8
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(lastSequence: try reader.integer("LANE-BYE.lastSequence"))
     }

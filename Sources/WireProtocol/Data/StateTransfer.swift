@@ -16,8 +16,6 @@ package struct StateRequest: Hashable, Codable, Sendable {
 }
 
 extension StateRequest: MetaFields {
-    static let minimumBytes = 13
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             item: try reader.value("STATE-REQUEST.item"),
@@ -66,8 +64,6 @@ package struct StateChunk: Hashable, Codable, Sendable {
 }
 
 extension StateChunk: MetaFields {
-    static let minimumBytes = 41
-
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             item: try reader.value("STATE-CHUNK.item"),

@@ -1,0 +1,11 @@
+#ifndef LONGHAUL_CLINUX_SHIM_H
+#define LONGHAUL_CLINUX_SHIM_H
+
+/* Linux interfaces which Swift's Glibc module leaves out. */
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+
+#endif

@@ -1,0 +1,151 @@
+internal import ClusterModel
+
+extension CheckReport {
+    /// The plan that `file` comes to. Pure: the same file, the same figures.
+    package init(_ file: ClusterFile, path: String) {
+        let configuration = file.configuration
+        let topology = file.topology
+        let schedule = configuration.schedule
+        let context = UInt64(configuration.model.context)
+        let regions = topology.regions.map { Region($0, context: context) }
+        let tokensPerStep = regions.reduce(0) { $0 + $1.tokensPerStep }
+        let traffic = TrafficPlan(file)
+        let rounds = configuration.steps / schedule.syncEvery
+        let links = Self.links(topology, traffic: traffic, rounds: UInt64(rounds))
+        let step =
+            regions.allSatisfy { $0.stepSeconds != nil }
+            ? regions.compactMap(\.stepSeconds).max() : nil
+        let absent = Self.whyNoPrediction(topology, step: step)
+        self.init(
+            file: path, name: configuration.name, seed: configuration.seed,
+            seedIsGiven: file.seedIsGiven, parameterCount: configuration.model.parameterCount,
+            model: configuration.model, steps: configuration.steps,
+            warmupSteps: configuration.training.warmupSteps, tokensPerStep: tokensPerStep,
+            tokens: tokensPerStep * UInt64(configuration.steps),
+            dataPath: configuration.data.path,
+            coordinatorRegion: topology.regions[topology.coordinatorRegion.index].name,
+            regions: regions, innerSchedule: schedule.inner.rawValue,
+            outerSchedule: schedule.outer.rawValue,
+            replicas: schedule.inner == .everyStep ? regions.count : topology.seats.count,
+            syncEverySteps: schedule.syncEvery, outerLearningRate: schedule.outerLearningRate,
+            outerMomentum: schedule.outerMomentum, rounds: rounds, fragments: 1,
+            wireInside: "\(configuration.wire.insideRegion)",
+            wireBetween: "\(configuration.wire.betweenRegions)",
+            bytesPerValueBetween: traffic.bytesPerValue,
+            bytesPerRound: links.reduce(0) { $0 + $1.bytesPerRound }, links: links,
+            prediction: absent == nil
+                ? Self.predict(file, links: links, step: step ?? 0, tokensPerStep: tokensPerStep)
+                : nil,
+            predictionAbsent: absent,
+            similarity: Self.similarity(links, step: step, syncEvery: schedule.syncEvery),
+            fullScaleSimilarity: SimilarityRatios.FullScale.ratios,
+            notes: Self.notes(file, regions: regions))
+    }
+
+    private static func links(
+        _ topology: Topology, traffic: TrafficPlan, rounds: UInt64
+    ) -> [Link] {
+        var links: [Link] = []
+        for from in topology.regions.indices {
+            for to in topology.regions.indices where to != from {
+                let link = topology.link(between: RegionID(from), and: RegionID(to))
+                let bytes = traffic.bytesPerRound(from: from, to: to)
+                let rate = link.flatMap { $0.rate > 0 ? $0.rate : nil }
+                links.append(
+                    Link(
+                        from: topology.regions[from].name, to: topology.regions[to].name,
+                        distanceKilometres: link.flatMap {
+                            $0.distanceKilometres > 0 ? $0.distanceKilometres : nil
+                        },
+                        oneWaySeconds: link?.oneWayDelay.seconds,
+                        roundTripSeconds: link.map { 2 * $0.oneWayDelay.seconds },
+                        rateBitsPerSecond: rate, jitterSeconds: link?.jitter.seconds,
+                        queueBytes: link?.queueBytes, bytesPerRound: bytes, bytes: bytes * rounds,
+                        transferSeconds: rate.map { Double(bytes) * 8 / Double($0) }))
+            }
+        }
+        return links
+    }
+
+    private static func whyNoPrediction(_ topology: Topology, step: Double?) -> String? {
+        if topology.regions.count > 1, topology.links.isEmpty {
+            return "no `links` are described: the network is the real one"
+        }
+        return step == nil ? "a worker has no nominal `step`: it goes as fast as it can" : nil
+    }
+
+    private static func predict(
+        _ file: ClusterFile, links: [Link], step: Double, tokensPerStep: UInt64
+    ) -> Prediction {
+        let steps = Double(file.configuration.schedule.syncEvery)
+        let transfer = links.compactMap(\.transferSeconds).max() ?? 0
+        let roundTrip = links.compactMap(\.roundTripSeconds).max() ?? 0
+        let between = steps * step + transfer + roundTrip
+        let seats = file.topology.seats
+        let compute = seats.reduce(0) { $0 + $1.worker.nominalStep.seconds } * steps
+        return Prediction(
+            secondsBetweenRounds: between, blockedSeconds: transfer + roundTrip,
+            computeUtilisation: compute / (Double(seats.count) * between),
+            tokensPerSecond: Double(tokensPerStep) * steps / between,
+            wallSeconds: between * Double(file.configuration.steps) / steps)
+    }
+
+    /// With the time between rounds of undisturbed compute, as the full-scale figures have it.
+    private static func similarity(
+        _ links: [Link], step: Double?, syncEvery: UInt32
+    ) -> SimilarityRatios {
+        guard let step, step > 0 else {
+            return SimilarityRatios(linkFill: nil, roundTripPerStep: nil)
+        }
+        return SimilarityRatios(
+            linkFill: links.compactMap(\.transferSeconds).max().map {
+                $0 / (Double(syncEvery) * step)
+            },
+            roundTripPerStep: links.compactMap(\.roundTripSeconds).max().map { $0 / step })
+    }
+
+    private static func notes(_ file: ClusterFile, regions: [Region]) -> [String] {
+        let seats = file.topology.seats
+        var notes: [String] = []
+        if file.topology.regions.count > 1 {
+            notes.append(
+                file.topology.links.isEmpty
+                    ? "Nothing is emulated: regions reach each other over the real network."
+                    : "Links are emulated: bytes between regions pass a relay with this rate and "
+                        + "delay."
+            )
+        }
+        let paced = seats.filter { $0.worker.nominalStep > .zero }.map(\.worker)
+        if !paced.isEmpty {
+            notes.append(
+                "Speed is emulated for \(paced.count) of \(seats.count) workers: a step ends at "
+                    + "the later of its real end and its nominal time.")
+        }
+        if let fastest = paced.map(\.nominalStep).min(),
+            let slowest = paced.map(\.nominalStep).max(),
+            fastest < slowest
+        {
+            let share = 1 - fastest.seconds / slowest.seconds
+            notes.append(
+                "Step times differ: the fastest worker waits \(Figures.percent(share)) of the time "
+                    + "for the slowest; a larger batch for it would use that.")
+        }
+        if !file.seedIsGiven {
+            notes.append(
+                "No `seed`: every run draws its own; this one drew "
+                    + "\(file.configuration.seed).")
+        }
+        return notes
+    }
+}
+
+extension CheckReport.Region {
+    fileprivate init(_ region: Topology.Region, context: UInt64) {
+        let samples = region.workers.reduce(0) { $0 + $1.microBatch }
+        let steps = region.workers.map(\.nominalStep)
+        self.init(
+            name: region.name, workers: region.workers.count, samplesPerStep: samples,
+            tokensPerStep: UInt64(samples) * context,
+            stepSeconds: steps.contains(.zero) ? nil : steps.max()?.seconds)
+    }
+}

@@ -1,0 +1,143 @@
+internal import ClusterModel
+
+extension CheckReport {
+    /// For people: aligned, definitions beside the numbers, no colour.
+    package var text: String {
+        let sections = [
+            heading, table(plan), regionTable, linkTable, predictionText, similarityText, noteText,
+        ]
+        return sections.filter { !$0.isEmpty }.joined(separator: "\n\n") + "\n"
+    }
+
+    private var heading: String {
+        "\(name): \(workersText) in \(count(regions.count, "region")), "
+            + "coordinator in \(coordinatorRegion)\n\(file): nothing wrong found"
+    }
+
+    private var workersText: String {
+        count(regions.reduce(0) { $0 + $1.workers }, "worker")
+    }
+
+    private var plan: [(String, String)] {
+        var rows = [
+            ("parameters", "\(Figures.grouped(parameterCount)) (\(shape))"),
+            (
+                "tokens",
+                "\(Figures.grouped(tokensPerStep)) per step, \(Figures.grouped(tokens)) in "
+                    + "\(Figures.grouped(UInt64(steps))) steps (\(warmupSteps) of warm-up)"
+            ),
+            ("data", dataPath),
+            ("seed", seedIsGiven ? "\(seed)" : "\(seed), drawn now"),
+            ("inside a region", "\(innerSchedule), \(wireInside)"),
+        ]
+        let between: String
+        if replicas < 2 {
+            between = "nothing: there is one replica"
+        } else if syncEverySteps == 1, outerSchedule == "every-step" {
+            between = "every-step: gradients are averaged after each step, \(wireBetween)"
+        } else {
+            between =
+                "\(outerSchedule), H = \(syncEverySteps): a round every \(syncEverySteps) steps, "
+                + "outer learning rate \(outerLearningRate), momentum \(outerMomentum), \(wireBetween)"
+        }
+        rows.append(("between replicas", between))
+        if replicas > 1 {
+            rows.append(
+                (
+                    "rounds",
+                    "\(Figures.grouped(UInt64(rounds))) of \(count(fragments, "fragment")) "
+                        + "(the whole model) between \(replicas) replicas"
+                ))
+        }
+        return rows
+    }
+
+    private var shape: String {
+        "width \(model.width), \(count(model.layers, "layer")), \(count(model.heads, "head")), "
+            + "context \(model.context)\(model.tiedHead ? ", tied head" : "")"
+    }
+
+    private var regionTable: String {
+        TextTable.render(
+            ["region", "workers", "sequences/step", "tokens/step", "step time"],
+            regions.map { region in
+                [
+                    region.name, "\(region.workers)", "\(region.samplesPerStep)",
+                    Figures.grouped(region.tokensPerStep),
+                    region.stepSeconds.map(Figures.duration) ?? "not paced",
+                ]
+            })
+    }
+
+    private var linkTable: String {
+        guard !links.isEmpty else { return "" }
+        let rows = links.map { link in
+            [
+                "\(link.from) -> \(link.to)",
+                link.distanceKilometres.map { Figures.significant($0) + " km" } ?? Figures.absent,
+                link.roundTripSeconds.map(Figures.duration) ?? Figures.absent,
+                link.rateBitsPerSecond.map { Figures.bitRate(Double($0)) } ?? "not limited",
+                Figures.bytes(Double(link.bytesPerRound)), Figures.bytes(Double(link.bytes)),
+                link.transferSeconds.map(Figures.duration) ?? Figures.absent,
+            ]
+        }
+        return TextTable.render(
+            ["link", "distance", "RTT", "rate", "bytes/round", "bytes/run", "transfer/round"], rows)
+            + "\nBytes of encoded values (\(Figures.significant(bytesPerValueBetween * 8)) bits each), "
+            + "without frame headers, encryption and control traffic."
+    }
+
+    private var predictionText: String {
+        guard let prediction else {
+            return "No prediction: \(predictionAbsent ?? "")."
+        }
+        return table([
+            (
+                "predicted CU",
+                Figures.percent(prediction.computeUtilisation) + ", "
+                    + "\(Figures.grouped(prediction.tokensPerSecond)) tokens/s, "
+                    + Figures.duration(prediction.wallSeconds) + " of training"
+            ),
+            (
+                "outer round",
+                "blocks for \(Figures.duration(prediction.blockedSeconds)) every "
+                    + Figures.duration(prediction.secondsBetweenRounds)
+            ),
+        ]) + "\n" + TextTable.wrapped(Prediction.model)
+    }
+
+    private var similarityText: String {
+        guard !links.isEmpty else { return "" }
+        func row(_ term: String, _ here: Double?, _ full: Double?) -> [String] {
+            [
+                term, here.map(Figures.significant) ?? Figures.absent,
+                full.map(Figures.significant) ?? Figures.absent,
+            ]
+        }
+        return TextTable.render(
+            ["similarity", "this run", "full scale"],
+            [
+                row(
+                    "bytes per round / (rate x time between rounds)", similarity.linkFill,
+                    fullScaleSimilarity.linkFill),
+                row(
+                    "RTT / step time", similarity.roundTripPerStep,
+                    fullScaleSimilarity.roundTripPerStep),
+            ]) + "\nFull scale: \(SimilarityRatios.FullScale.text).\n"
+            + TextTable.wrapped(similarity.linkSentence) + "\n"
+            + TextTable.wrapped(similarity.delaySentence)
+    }
+
+    private var noteText: String {
+        notes.map { TextTable.wrapped($0) }.joined(separator: "\n")
+    }
+
+    private func table(_ rows: [(String, String)]) -> String {
+        let width = rows.map(\.0.count).max() ?? 0
+        return rows.map { TextTable.padded($0.0, width) + "  " + $0.1 }.joined(separator: "\n")
+    }
+
+    private func count(_ number: Int, _ noun: String) -> String {
+        "\(number) \(noun)\(number == 1 ? "" : "s")"
+    }
+}

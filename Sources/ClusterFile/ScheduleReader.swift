@@ -1,0 +1,161 @@
+internal import ClusterModel
+
+/// The two levels of synchronisation and what travels on each. Settings that would silently do
+/// nothing are refused with the reason.
+extension FileReader {
+    static let scheduleKeys = ["inner", "outer", "sync_every", "outer_lr", "outer_momentum"]
+
+    func readSchedule(
+        _ top: Section, topology: Topology?, steps: Int?
+    ) -> RunConfiguration.Schedule? {
+        let section = top.section("schedule", keys: Self.scheduleKeys)
+        if section == nil, top.line(of: "schedule") != nil { return nil }
+        let workers = topology?.seats.count ?? 2
+        guard let section else {
+            if workers > 1 {
+                top.refuse(
+                    "schedule", "`schedule` is missing",
+                    expected: "how \(workers) workers are kept together",
+                    example: "schedule: {inner: every-step, outer: diloco, sync_every: 30}")
+                return nil
+            }
+            return .init(
+                inner: .everyStep, outer: .everyStep, syncEvery: 1, outerLearningRate: 1,
+                outerMomentum: 0)
+        }
+        let innerGiven = section.line(of: "inner") != nil
+        let inner = section.value(
+            .choice(
+                "inner", of: "the schedule inside a region",
+                RunConfiguration.Schedule.Inner.allCases.map { ($0.rawValue, $0) }))
+        let outer = section.required(
+            .choice(
+                "outer", of: "the schedule between replicas",
+                RunConfiguration.Schedule.Outer.allCases.map { ($0.rawValue, $0) }))
+        guard let outer, inner != nil || !innerGiven else { return nil }
+        let chosen = inner ?? .everyStep
+        switch outer {
+        case .everyStep: return everyStep(section, inner: chosen)
+        case .localSGD, .diloco:
+            return periodic(section, inner: chosen, outer: outer, topology: topology, steps: steps)
+        }
+    }
+
+    private func everyStep(
+        _ section: Section, inner: RunConfiguration.Schedule.Inner
+    ) -> RunConfiguration.Schedule? {
+        var accepted = true
+        for key in ["sync_every", "outer_lr", "outer_momentum"] where section.line(of: key) != nil {
+            accepted = false
+            section.refuse(
+                key,
+                "`\(key)` would do nothing: with `outer: every-step` gradients are averaged "
+                    + "after each step and there is no outer step",
+                expected: "`\(key)` only with `outer: diloco`"
+                    + (key == "sync_every" ? " or `outer: local-sgd`" : ""),
+                example: key == "sync_every" ? "outer: diloco" : "remove `\(key)`")
+        }
+        guard accepted else { return nil }
+        return .init(
+            inner: inner, outer: .everyStep, syncEvery: 1, outerLearningRate: 1, outerMomentum: 0)
+    }
+
+    private func periodic(
+        _ section: Section, inner: RunConfiguration.Schedule.Inner,
+        outer: RunConfiguration.Schedule.Outer, topology: Topology?, steps: Int?
+    ) -> RunConfiguration.Schedule? {
+        let momentumRange = 0.0...0.9999
+        let syncEvery = section.required(
+            .count(
+                "sync_every", 1...Limits.steps, of: "inner steps between two outer rounds",
+                example: 30))
+        let rate = section.value(
+            .number("outer_lr", 1e-6...100, of: "the outer learning rate", example: "0.7"))
+        let momentum = section.value(
+            .number("outer_momentum", momentumRange, of: "the outer momentum", example: "0.9"))
+        var accepted = true
+        if outer == .localSGD {
+            for key in ["outer_lr", "outer_momentum"] where section.line(of: key) != nil {
+                accepted = false
+                section.refuse(
+                    key, "`\(key)` would do nothing: `local-sgd` takes the plain mean",
+                    expected: "`\(key)` only with `outer: diloco`", example: "outer: diloco")
+            }
+        }
+        if let topology { accepted = checkReplicas(section, inner, outer, topology) && accepted }
+        if let syncEvery, let steps {
+            accepted = checkRounds(section, syncEvery: syncEvery, steps: steps) && accepted
+        }
+        let given = ["outer_lr": rate, "outer_momentum": momentum]
+        let broken = given.contains { section.line(of: $0.key) != nil && $0.value == nil }
+        guard let syncEvery, accepted, !broken else { return nil }
+        let isMean = outer == .localSGD
+        return .init(
+            inner: inner, outer: outer, syncEvery: UInt32(syncEvery),
+            outerLearningRate: isMean ? 1 : rate ?? 0.7, outerMomentum: isMean ? 0 : momentum ?? 0.9
+        )
+    }
+
+    private func checkReplicas(
+        _ section: Section, _ inner: RunConfiguration.Schedule.Inner,
+        _ outer: RunConfiguration.Schedule.Outer, _ topology: Topology
+    ) -> Bool {
+        let workers = topology.seats.count
+        let replicas = inner == .everyStep ? topology.regions.count : workers
+        guard replicas < 2 else { return true }
+        let why =
+            workers == 1
+            ? "there is one worker"
+            : "the workers of the one region step together and are one replica"
+        section.refuse(
+            "outer", "`\(outer.rawValue)` has nobody to average with: \(why)",
+            expected: "at least two replicas, or `outer: every-step`",
+            example: workers == 1 ? "outer: every-step" : "inner: none")
+        return false
+    }
+
+    private func checkRounds(_ section: Section, syncEvery: Int, steps: Int) -> Bool {
+        if syncEvery > steps {
+            section.refuse(
+                "sync_every",
+                "an outer round every \(syncEvery) steps never comes in a run of "
+                    + "\(steps) steps",
+                expected: "at most `steps`", example: "sync_every: \(min(30, steps))")
+            return false
+        }
+        let rest = steps % syncEvery
+        guard rest > 0 else { return true }
+        section.refuse(
+            "sync_every",
+            "the last \(rest) of \(steps) steps would never be synchronised: "
+                + "\(steps) is not a multiple of \(syncEvery)",
+            expected: "`steps` as a multiple of `sync_every`",
+            example: "steps: \(steps - rest + syncEvery)")
+        return false
+    }
+
+    func readWire(_ top: Section, topology: Topology?) -> RunConfiguration.Wire? {
+        guard top.line(of: "wire") != nil else {
+            return .init(insideRegion: .fp32, betweenRegions: .fp32)
+        }
+        guard let section = top.section("wire", keys: ["inside", "between"]) else { return nil }
+        let inside = section.value(
+            .choice(
+                "inside", of: "the encoding inside a region", [("fp32", TransformID.fp32)]))
+        let between = section.value(
+            .choice(
+                "between", of: "the encoding between regions",
+                [("int8", TransformID.int8), ("bf16", .bf16), ("fp32", .fp32)]))
+        if topology?.regions.count == 1, section.line(of: "between") != nil {
+            section.refuse(
+                "between", "`between` would do nothing: there is one region",
+                expected: "`between` only with two regions or more", example: "wire: {inside: fp32}"
+            )
+            return nil
+        }
+        guard inside != nil || section.line(of: "inside") == nil,
+            between != nil || section.line(of: "between") == nil
+        else { return nil }
+        return .init(insideRegion: inside ?? .fp32, betweenRegions: between ?? .fp32)
+    }
+}

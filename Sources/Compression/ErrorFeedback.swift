@@ -1,0 +1,76 @@
+package import ClusterModel
+
+/// What compression has withheld of one fragment range so far, in fp32. It is added to the next
+/// contribution, so that every part of a gradient arrives in the end, if later.
+///
+/// The residue does not depend on the transform: it survives a change of codec. It is dropped when
+/// the range changes owner.
+package struct ErrorFeedback: Sendable {
+    private var residue: [Float]
+    private var chunkSquares: [Double]
+
+    /// A zero residue for `count` elements.
+    package init(count: Int) {
+        precondition(count >= 0, "a range of \(count) elements")
+        residue = [Float](repeating: 0, count: count)
+        let chunks = (count + ChunkFormat.elementLimit - 1) / ChunkFormat.elementLimit
+        chunkSquares = [Double](repeating: 0, count: chunks)
+    }
+
+    /// Elements of the range.
+    package var count: Int { residue.count }
+
+    /// Number of chunks of the range.
+    package var chunkCount: Int { chunkSquares.count }
+
+    /// The residue's Euclidean norm, as of each chunk's last encoding.
+    package var norm: Double { chunkSquares.reduce(0, +).squareRoot() }
+
+    /// The residue of every element.
+    package var values: [Float] { residue }
+
+    /// Forgets the residue and returns the norm which is lost with it, to be reported.
+    package mutating func drop() -> Double {
+        let lost = norm
+        for index in residue.indices { residue[index] = 0 }
+        for index in chunkSquares.indices { chunkSquares[index] = 0 }
+        return lost
+    }
+
+    /// Encodes chunk `chunk` of the range: contribution + residue goes out, what the transform
+    /// lost stays. `contribution` holds that chunk's values.
+    package mutating func encode(
+        chunk: Int, of contribution: Span<Float>, transform: TransformID,
+        with encoder: ChunkEncoder, into output: inout MutableSpan<UInt8>
+    ) throws(ChunkError) -> EncodedExtent {
+        // SAFETY: both pointers are used only inside the closures.
+        try unsafe output.withUnsafeMutableBytes { bytes throws(ChunkError) in
+            try unsafe contribution.withUnsafeBytes { values throws(ChunkError) in
+                try unsafe encode(
+                    chunk: chunk, of: values, transform: transform, with: encoder, into: bytes)
+            }
+        }
+    }
+
+    /// The same over raw memory.
+    package mutating func encode(
+        chunk: Int, of contribution: UnsafeRawBufferPointer, transform: TransformID,
+        with encoder: ChunkEncoder, into output: UnsafeMutableRawBufferPointer
+    ) throws(ChunkError) -> EncodedExtent {
+        let start = chunk * ChunkFormat.elementLimit
+        let size = min(ChunkFormat.elementLimit, residue.count - start)
+        precondition(
+            chunk >= 0 && chunk < chunkCount && contribution.count == size * 4,
+            "chunk \(chunk) of \(chunkCount) has \(size) elements")
+        // SAFETY: the slice of the residue has exactly the contribution's size.
+        var span = residue.mutableSpan
+        let written = try unsafe span.withUnsafeMutableBytes { all throws(ChunkError) in
+            let rest = unsafe UnsafeMutableRawBufferPointer(
+                rebasing: all[(start * 4)..<((start + size) * 4)])
+            return try unsafe encoder.encode(
+                contribution, residue: rest, transform: transform, into: output)
+        }
+        chunkSquares[chunk] = written.residueSquares
+        return written.extent
+    }
+}

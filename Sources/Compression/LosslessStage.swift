@@ -1,0 +1,105 @@
+internal import CLZ4
+internal import CZstd
+package import ClusterModel
+
+/// Whether and how a sender compresses bodies.
+package enum LosslessChoice: Equatable, Sendable {
+    /// Never.
+    case stored
+    /// This stage wherever it is defined and shrinks the chunk.
+    case always(StageID)
+}
+
+/// The compressors' states: one per thread, allocated once.
+@safe
+final class StageCompressor {
+    private let lz4State: UnsafeMutableRawPointer
+    private let zstd: OpaquePointer
+
+    /// zstd's fastest positive level: higher ones gain under 1 % on quantised gradients.
+    static let zstdLevel: Int32 = 1
+
+    init() {
+        // SAFETY: LZ4_sizeofState says how much its state needs; both states are freed in deinit.
+        unsafe lz4State = UnsafeMutableRawPointer.allocate(
+            byteCount: Int(LZ4_sizeofState()), alignment: 16)
+        guard let context = unsafe ZSTD_createCCtx() else {
+            fatalError("zstd: no memory for a compression context")
+        }
+        unsafe zstd = context
+    }
+
+    deinit {
+        // SAFETY: both were allocated in init.
+        unsafe lz4State.deallocate()
+        unsafe ZSTD_freeCCtx(zstd)
+    }
+
+    /// One LZ4 block of `input` in at most `limit` bytes of `output`; nil if it does not fit.
+    func lz4(
+        _ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawPointer, limit: Int
+    ) -> Int? {
+        // SAFETY: LZ4 reads input.count and writes at most `limit` bytes.
+        let written = unsafe LZ4_compress_fast_extState(
+            lz4State, input.baseAddress?.assumingMemoryBound(to: CChar.self),
+            output.assumingMemoryBound(to: CChar.self), Int32(input.count), Int32(limit), 1)
+        return written > 0 ? Int(written) : nil
+    }
+
+    /// One zstd frame of `input` in at most `limit` bytes of `output`; nil if it does not fit.
+    func zstd(
+        _ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawPointer, limit: Int
+    ) -> Int? {
+        // SAFETY: zstd reads input.count and writes at most `limit` bytes.
+        let written = unsafe ZSTD_compressCCtx(
+            zstd, output, limit, input.baseAddress, input.count, Self.zstdLevel)
+        return ZSTD_isError(written) == 0 && written > 0 ? written : nil
+    }
+}
+
+/// The decompressors' states: one per thread.
+@safe
+final class StageDecompressor {
+    private let zstd: OpaquePointer
+
+    init() {
+        // SAFETY: freed in deinit.
+        guard let context = unsafe ZSTD_createDCtx() else {
+            fatalError("zstd: no memory for a decompression context")
+        }
+        unsafe zstd = context
+    }
+
+    deinit {
+        // SAFETY: allocated in init.
+        unsafe ZSTD_freeDCtx(zstd)
+    }
+
+    /// Unpacks one LZ4 block into exactly `output.count` bytes; otherwise says how many it gave,
+    /// or nil if it is malformed.
+    func lz4(
+        _ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer
+    ) -> Int? {
+        // SAFETY: LZ4_decompress_safe neither reads nor writes beyond the given sizes.
+        let got = unsafe LZ4_decompress_safe(
+            input.baseAddress?.assumingMemoryBound(to: CChar.self),
+            output.baseAddress?.assumingMemoryBound(to: CChar.self),
+            Int32(input.count), Int32(output.count))
+        return got >= 0 ? Int(got) : nil
+    }
+
+    /// Unpacks one zstd frame whose header states exactly `output.count` bytes; otherwise says how
+    /// many it states or gave, or nil if it is malformed or longer than its frame.
+    func zstd(
+        _ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer
+    ) -> Int? {
+        // SAFETY: zstd neither reads nor writes beyond the given sizes.
+        let frame = unsafe ZSTD_findFrameCompressedSize(input.baseAddress, input.count)
+        guard ZSTD_isError(frame) == 0, frame == input.count else { return nil }
+        let stated = unsafe ZSTD_getFrameContentSize(input.baseAddress, input.count)
+        guard stated == UInt64(output.count) else { return Int(clamping: stated) }
+        let got = unsafe ZSTD_decompressDCtx(
+            zstd, output.baseAddress, output.count, input.baseAddress, input.count)
+        return ZSTD_isError(got) == 0 ? got : nil
+    }
+}

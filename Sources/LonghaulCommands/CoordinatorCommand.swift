@@ -1,0 +1,151 @@
+package import ArgumentParser
+import ClusterFile
+import ClusterModel
+import Foundation
+import NodeRuntime
+import RunRecord
+import ZeroMQ
+
+/// `longhaul-coordinator`: decides for one run and keeps its record.
+package struct CoordinatorCommand: ParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "longhaul-coordinator",
+        abstract: "Coordinate a training run: membership, plans, rounds, record.",
+        discussion: """
+            EXAMPLES
+              longhaul-coordinator Cluster/shanghai-jinan.yaml --listen tcp://0.0.0.0:7700 \\
+                --advertise coordinator.example.org
+                prints a join token; give it to every worker (longhaul-worker --token-file F)
+              longhaul-coordinator run.yaml --dir runs/1 --resume
+                goes on with a run whose workers kept their state
+            """,
+        version: Longhaul.version)
+
+    @OptionGroup var input: RunFile
+
+    @Option(help: "Where workers connect.")
+    var listen = "tcp://127.0.0.1:*"
+
+    @Option(help: "Host name that workers dial, if it is not the listening address.")
+    var advertise: String?
+
+    @Option(help: "Directory for the record, the report and keys.")
+    var dir = "runs/coordinator"
+
+    @Option(help: "File with known workers' public keys: JSON {\"name\": \"Z85 key\"}.")
+    var allow: String?
+
+    @Flag(help: "Print one line of JSON with the endpoint and key instead of the join token.")
+    var machineReadable = false
+
+    @Flag(help: "Leave when standard input ends (a parent process died).")
+    var exitWithParent = false
+
+    @Flag(help: "Relays between the regions emulate the links.")
+    var emulated = false
+
+    @Option(help: "Command line to be shown in the report.")
+    var reportedCommand: String?
+
+    @Flag(help: "On failure, print the error as JSON on standard output.")
+    var json = false
+
+    package init() {}
+
+    package func run() throws {
+        let cluster = try input.load()
+        try FileManager.default.createDirectory(
+            atPath: dir, withIntermediateDirectories: true)
+        let keys = try loadKeys()
+        let enrolment = allow == nil ? try CurveKeyPair.generate() : nil
+        let log = try RunLog(path: "\(dir)/run.sqlite")
+        let interrupt = try Interrupt()
+        interrupt.install()
+        var printer = ProgressPrinter(
+            style: OutputStyle(
+                isTerminal: Console.errorIsTerminal,
+                environment: ProcessInfo.processInfo.environment),
+            write: Console.write)
+        let parameters = cluster.configuration.model.parameterCount
+        let options = CoordinatorOptions(
+            configuration: cluster.configuration, topology: cluster.topology, keys: keys,
+            listen: listen, allowed: try loadAllowed(), enrolment: enrolment,
+            parameterCount: parameters, run: WallClock.runID())
+        let node = try CoordinatorNode(options, interrupt: interrupt) { event in
+            try log.record(event)
+            printer.consume(event)
+        }
+        try announce(node.endpoint, keys, enrolment)
+        if exitWithParent { interrupt.watchParent() }
+        let outcome = try node.run(
+            .runStarted(started(cluster, options)),
+            tick: { now in
+                printer.tick(now: now)
+                try? log.flush()
+            })
+        printer.finish()
+        try log.close()
+        if !machineReadable {
+            try ReportFiles(directory: dir).write()
+            print(try ReportFiles(directory: dir).text())
+        }
+        guard outcome.code == .ok else {
+            Console.error("run ended: \(outcome.reason)")
+            throw EndOfRun(code: outcome.code)
+        }
+    }
+
+    private func started(
+        _ cluster: ClusterFile, _ options: CoordinatorOptions
+    ) -> RunEvent.RunStarted {
+        RunEvent.RunStarted(
+            run: options.run, version: Longhaul.version,
+            command: reportedCommand.map { [$0] } ?? CommandLine.arguments,
+            configuration: cluster.configuration, topology: cluster.topology, emulated: emulated,
+            curve: true, parameterCount: options.parameterCount,
+            machine: MachineDescription.text)
+    }
+
+    /// The coordinator's key pair stays with the directory, so that workers know it after a restart.
+    private func loadKeys() throws -> CurveKeyPair {
+        let path = "\(dir)/coordinator.key"
+        if FileManager.default.fileExists(atPath: path) {
+            return try CurveKeyFile.readSecret(path)
+        }
+        let keys = try CurveKeyPair.generate()
+        try CurveKeyFile.writeSecret(keys, to: path)
+        return keys
+    }
+
+    private func loadAllowed() throws -> [CurvePublicKey: String] {
+        guard let allow else { return [:] }
+        guard let data = FileManager.default.contents(atPath: allow),
+            let names = try? JSONDecoder().decode([String: String].self, from: data)
+        else {
+            throw Failure(
+                .configuration, "cannot read the allow-list '\(allow)'",
+                hint: "expected JSON: {\"worker name\": \"public key in Z85\"}")
+        }
+        var allowed: [CurvePublicKey: String] = [:]
+        for (name, key) in names { allowed[try CurvePublicKey(z85: key)] = name }
+        return allowed
+    }
+
+    private func announce(
+        _ endpoint: String, _ keys: CurveKeyPair, _ enrolment: CurveKeyPair?
+    ) throws {
+        guard !machineReadable else {
+            print("{\"endpoint\":\"\(endpoint)\"}")
+            fflush(nil)
+            return
+        }
+        guard let enrolment else { return }
+        let port = endpoint.split(separator: ":").last.map(String.init) ?? ""
+        let token = JoinToken(
+            endpoint: advertise.map { "tcp://\($0):\(port)" } ?? endpoint,
+            serverKey: keys.publicKey, secret: enrolment.secretZ85)
+        print("join token (secret; one per worker seat of the cluster file):\n\(token.text)")
+        print("each worker:  longhaul-worker --token-file FILE --dir DIR")
+        fflush(nil)
+    }
+}

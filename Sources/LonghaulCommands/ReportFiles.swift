@@ -1,0 +1,38 @@
+import ClusterModel
+import Foundation
+import RunRecord
+
+/// The views of one run directory's log: `run.json`, `report.html`, the closing text.
+struct ReportFiles {
+    let directory: String
+
+    var log: String { "\(directory)/run.sqlite" }
+    var json: String { "\(directory)/run.json" }
+    var html: String { "\(directory)/report.html" }
+    var model: String { "\(directory)/model.safetensors" }
+
+    func summary() throws -> RunSummary {
+        guard FileManager.default.fileExists(atPath: log) else {
+            throw Failure(
+                .data, "no run record in '\(directory)' (run.sqlite is missing)",
+                hint: "give the directory that 'longhaul up' printed")
+        }
+        return try RunSummary(events: RunLogReader(path: log).events())
+    }
+
+    /// Writes both files from the log.
+    @discardableResult
+    func write() throws -> RunSummary {
+        let summary = try summary()
+        try RunJSON.write(summary, to: json)
+        try HTMLReport.render(summary).write(toFile: html, atomically: true, encoding: .utf8)
+        return summary
+    }
+
+    func text() throws -> String {
+        var files = [("report", html), ("figures", json)]
+        if FileManager.default.fileExists(atPath: model) { files.append(("model", model)) }
+        return SummaryText.render(
+            try summary(), files: files.map { (label: $0.0, path: $0.1) })
+    }
+}

@@ -1,0 +1,91 @@
+import ArgumentParser
+import ClusterFile
+import ClusterModel
+import Foundation
+import NodeRuntime
+import RunRecord
+
+/// `longhaul up`: coordinator, workers and emulated links of a cluster file as processes of this
+/// machine.
+struct UpCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "up", abstract: "Run a whole cluster on this machine, links emulated.",
+        discussion: """
+            EXAMPLES
+              longhaul up Cluster/shanghai-jinan.yaml
+              longhaul up Cluster/shanghai-jinan.yaml --seed 7 --steps 60 --json
+              longhaul up Cluster/shanghai-jinan.yaml --data book.txt
+              longhaul up Cluster/shanghai-jinan.yaml --resume runs/NAME
+            """)
+
+    @OptionGroup var input: RunFile
+
+    @Option(help: "Directory of this run; by default runs/NAME-DATE.")
+    var dir: String?
+
+    @Option(help: "Go on from the state in this run directory.")
+    var resume: String?
+
+    @Flag(help: "Print run.json on standard output instead of the closing text.")
+    var json = false
+
+    func run() throws {
+        let cluster = try input.load()
+        try checkData(cluster.configuration.data.path)
+        let directory = try makeDirectory(cluster.configuration.name)
+        let files = ReportFiles(directory: directory)
+        Console.error(CheckReport(cluster, path: input.file).text)
+        let launcher = ClusterLauncher(
+            cluster: cluster, directory: directory, binaries: try Self.binaries(),
+            arguments: input.arguments(cluster), isResumed: resume != nil)
+        let ending = try launcher.run { Console.error("longhaul: \($0)") }
+        let summary = try files.write()
+        if json {
+            try Console.printSummary(summary)
+        } else {
+            print(try files.text())
+        }
+        guard ending.code == .ok else {
+            Console.error("longhaul: \(ending.reason) (code \(ending.code.rawValue))")
+            throw EndOfRun(code: ending.code)
+        }
+    }
+
+    private func checkData(_ path: String) throws {
+        guard !FileManager.default.isReadableFile(atPath: path) else { return }
+        throw Failure(
+            .data, "cannot read the training text '\(path)'",
+            hint: path.hasSuffix("gcide.dict.dz")
+                ? "apt-get install dict-gcide, or --data FILE with any other text"
+                : "give a plain, .gz or dictzip text file with --data")
+    }
+
+    private func makeDirectory(_ name: String) throws -> String {
+        if let resume {
+            guard FileManager.default.fileExists(atPath: resume) else {
+                throw Failure(.data, "no run directory '\(resume)' to resume")
+            }
+            return resume
+        }
+        let formatter = DateFormatter()
+        formatter.locale = Locale(identifier: "en_US_POSIX")
+        formatter.dateFormat = "yyyyMMdd-HHmmss"
+        let path = dir ?? "runs/\(name)-\(formatter.string(from: Date()))"
+        try FileManager.default.createDirectory(
+            atPath: path, withIntermediateDirectories: true)
+        return path
+    }
+
+    /// The other binaries lie beside this one.
+    private static func binaries() throws -> String {
+        let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        return URL(filePath: own).deletingLastPathComponent().path
+    }
+}
+
+extension Console {
+    /// `run.json`'s text.
+    static func printSummary(_ summary: RunSummary) throws {
+        print(String(decoding: try RunJSON.encode(summary), as: UTF8.self))
+    }
+}

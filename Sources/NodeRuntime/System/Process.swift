@@ -1,0 +1,83 @@
+package import ClusterModel
+import Foundation
+import Glibc
+import Synchronization
+package import ZeroMQ
+
+/// Peak resident memory of this process, as the kernel counts it.
+package enum ProcessMemory {
+    package static func peakBytes() -> UInt64 {
+        var usage = rusage()
+        // SAFETY: the kernel fills this function's own structure.
+        guard unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 else { return 0 }
+        // Linux counts in KiB.
+        return UInt64(usage.ru_maxrss) * 1024
+    }
+}
+
+package enum WallClock {
+    /// Nanoseconds since 1970: larger for each later start of a process on this machine.
+    package static func incarnation() -> Incarnation {
+        Incarnation(rawValue: UInt64(Date().timeIntervalSince1970 * 1e9))
+    }
+
+    /// A number for a run: unlike those of other runs.
+    package static func runID() -> RunID { RunID(rawValue: incarnation().rawValue) }
+}
+
+/// Keeps signal sources alive; filled once, at start-up, by one thread.
+private final class SignalSources: @unchecked Sendable {
+    private var sources: [any DispatchSourceSignal] = []
+    func keep(_ source: any DispatchSourceSignal) { sources.append(source) }
+}
+
+/// Ctrl-C and SIGTERM as something a loop can poll. The first asks to leave in order, the second ends
+/// the process.
+package final class Interrupt: Sendable {
+    package let wakeUp: WakeUp
+    private let raised = Atomic<Bool>(false)
+    private let handled = Atomic<Bool>(false)
+    private let sources = SignalSources()
+
+    package init() throws(ZeroMQError) { wakeUp = try WakeUp() }
+
+    /// Takes SIGINT and SIGTERM over.
+    package func install() {
+        for number in [SIGINT, SIGTERM] {
+            _ = signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(
+                signal: number, queue: DispatchQueue(label: "signal \(number)"))
+            source.setEventHandler { [self] in
+                if raised.exchange(true, ordering: .acquiringAndReleasing) {
+                    exit(number == SIGINT ? 130 : 143)
+                }
+                wakeUp.signal()
+            }
+            source.resume()
+            sources.keep(source)
+        }
+    }
+
+    /// As if a signal had come: used when the parent is gone.
+    package func raise() {
+        raised.store(true, ordering: .releasing)
+        wakeUp.signal()
+    }
+
+    package var isRaised: Bool { raised.load(ordering: .acquiring) }
+    package var isHandled: Bool { handled.load(ordering: .acquiring) }
+    package func markHandled() {
+        handled.store(true, ordering: .releasing)
+        wakeUp.drain()
+    }
+
+    /// Raises when standard input reaches its end: a child whose parent died leaves too.
+    package func watchParent() {
+        let thread = Thread { [self] in
+            while let data = try? FileHandle.standardInput.read(upToCount: 1), !data.isEmpty {}
+            raise()
+        }
+        thread.name = "parent watch"
+        thread.start()
+    }
+}

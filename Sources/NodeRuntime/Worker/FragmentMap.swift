@@ -1,0 +1,30 @@
+import WireProtocol
+
+/// Places elements of a collective (its ranges laid end to end) in the parameter vector.
+struct FragmentMap {
+    private let ranges: [ElementRange]
+
+    init(_ ranges: [ElementRange]) { self.ranges = ranges }
+
+    /// Parts of the parameter vector that elements `range` of the collective cover, in order.
+    func parameters(_ range: Range<UInt64>) -> [Range<Int>] {
+        var parts: [Range<Int>] = []
+        var offset: UInt64 = 0
+        for fragment in ranges {
+            let covered =
+                max(
+                    range.lowerBound, offset)..<max(
+                    max(range.lowerBound, offset), min(range.upperBound, offset + fragment.count))
+            if !covered.isEmpty {
+                let start = Int(fragment.start + (covered.lowerBound - offset))
+                parts.append(start..<start + covered.count)
+            }
+            offset += fragment.count
+        }
+        return parts
+    }
+
+    var all: [Range<Int>] {
+        ranges.map { Int($0.start)..<Int($0.start + $0.count) }
+    }
+}

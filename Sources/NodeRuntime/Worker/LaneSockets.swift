@@ -1,0 +1,232 @@
+import ClusterModel
+import Coordination
+import WireProtocol
+import ZeroMQ
+
+/// A worker's data sockets: one ROUTER that peers dial, one DEALER for each peer it dials.
+final class LaneSockets {
+    enum Input {
+        case frame(LaneID, FrameHeader, WireProtocol.Message, HeldMessage, payload: Range<Int>)
+        case connected(WorkerID)
+        case disconnected(LaneID)
+        case violation(String)
+    }
+
+    /// One dialled peer.
+    private final class Dialled {
+        let member: PlanMember
+        var socket: Socket
+        var monitor: SocketMonitor
+        init(_ member: PlanMember, _ socket: Socket, _ monitor: SocketMonitor) {
+            self.member = member
+            self.socket = socket
+            self.monitor = monitor
+        }
+    }
+
+    let router: Socket
+    let endpoint: String
+    private let context: Context
+    private let authenticator: ZapAuthenticator
+    private let options: WorkerOptions
+    private let topology: Topology
+    private let ownRegion: RegionID
+    private var dialled: [WorkerID: Dialled] = [:]
+    private var accepted: [WorkerID: RoutingID] = [:]
+    private var owners: [RoutingID: WorkerID] = [:]
+    private var redials: [(due: Int64, member: PlanMember)] = []
+
+    init(
+        _ context: Context, _ options: WorkerOptions, topology: Topology, region: RegionID
+    ) throws {
+        self.context = context
+        self.options = options
+        self.topology = topology
+        ownRegion = region
+        authenticator = try ZapAuthenticator(context, domain: NodeLimits.zapDomain)
+        let settings = Self.settings(
+            .curveServer(options.keys, domain: NodeLimits.zapDomain))
+        try StartUpSelfTest.run(context, authenticator: authenticator, serverOptions: settings)
+        router = try Socket(context, kind: .router, options: settings)
+        let bound = try router.bind(options.listen)
+        endpoint = Self.advertised(bound, host: options.advertiseHost)
+    }
+
+    private static func settings(_ security: SocketSecurity) -> SocketOptions {
+        var settings = SocketOptions(security: security)
+        settings.sendHighWaterMark = NodeLimits.laneHighWaterMark
+        settings.receiveHighWaterMark = NodeLimits.laneHighWaterMark
+        settings.maxMessageSize = Int64(ProtocolLimits.dataFrameBytes)
+        settings.immediate = false
+        // Every thread but control's.
+        settings.ioThreadAffinity = 2
+        return settings
+    }
+
+    private static func advertised(_ bound: String, host: String?) -> String {
+        guard let host, let port = bound.split(separator: ":").last else { return bound }
+        return "tcp://\(host):\(port)"
+    }
+
+    func allow(_ members: [PlanMember]) throws {
+        var names: [CurvePublicKey: String] = [:]
+        for member in members {
+            if let key = CurvePublicKey(member.dataKey.bytes.span) { names[key] = member.name }
+        }
+        try authenticator.replaceAllowed(names)
+    }
+
+    func dial(_ member: PlanMember) throws {
+        guard let key = CurvePublicKey(member.dataKey.bytes.span) else { return }
+        var settings = Self.settings(.curveClient(options.keys, server: key))
+        if member.region != ownRegion {
+            settings.socksProxy = options.proxies[topology.regions[member.region.index].name]
+        }
+        let socket = try Socket(context, kind: .dealer, options: settings)
+        let monitor = try SocketMonitor(socket)
+        try socket.connect(member.endpoint)
+        dialled[member.workerID] = Dialled(member, socket, monitor)
+        generation += 1
+    }
+
+    func hangUp(_ lane: LaneID) {
+        switch lane.role {
+        case .dialler:
+            redials.removeAll { $0.member.workerID == lane.peer }
+            guard let entry = dialled.removeValue(forKey: lane.peer) else { return }
+            entry.monitor.close()
+            entry.socket.close()
+            generation += 1
+        case .acceptor:
+            if let route = accepted.removeValue(forKey: lane.peer) { owners[route] = nil }
+        }
+    }
+
+    /// Grows when the set of sockets changes: the poller must be built anew.
+    private(set) var generation = 0
+
+    func enrol(in poller: inout Poller, from first: UInt64) throws {
+        var token = first
+        try poller.add(router, token: token, for: .readable)
+        for peer in dialled.keys.sorted() {
+            guard let entry = dialled[peer] else { continue }
+            try poller.add(entry.socket, token: token + 1, for: .readable)
+            try poller.add(entry.monitor.socket, token: token + 2, for: .readable)
+            token += 2
+        }
+    }
+
+    /// False if the frame could not be handed to the transport: the lane is down.
+    func send(_ lane: LaneID, _ frame: inout ZeroMQ.Message) throws -> Bool {
+        switch lane.role {
+        case .dialler:
+            guard let entry = dialled[lane.peer] else { return false }
+            return try entry.socket.send(&frame) == .sent
+        case .acceptor:
+            guard let route = accepted[lane.peer] else { return false }
+            return try router.send(to: route, &frame) == .sent
+        }
+    }
+
+    /// Takes what has arrived, at most a burst from each socket.
+    func poll(now: Int64, _ deliver: (Input) throws -> Void) throws {
+        try redialDue(now)
+        for _ in 0..<NodeLimits.burst {
+            guard let routed = try router.receiveRouted() else { break }
+            let sender = routed.sender
+            try accept(sender, routed.holdBody(), deliver)
+        }
+        for peer in dialled.keys.sorted() {
+            guard let entry = dialled[peer] else { continue }
+            try watch(peer, entry, now, deliver)
+            for _ in 0..<NodeLimits.burst {
+                guard let message = try entry.socket.receive() else { break }
+                try decode(
+                    LaneID(peer: peer, role: .dialler), HeldMessage(message), deliver)
+            }
+        }
+    }
+
+    var nextRedial: Int64? { redials.map(\.due).min() }
+
+    private func redialDue(_ now: Int64) throws {
+        let due = redials.filter { $0.due <= now }
+        redials.removeAll { $0.due <= now }
+        for redial in due {
+            hangUp(LaneID(peer: redial.member.workerID, role: .dialler))
+            try dial(redial.member)
+        }
+    }
+
+    private func watch(
+        _ peer: WorkerID, _ entry: Dialled, _ now: Int64, _ deliver: (Input) throws -> Void
+    ) throws {
+        while let event = try entry.monitor.next() {
+            switch event.kind {
+            case .handshakeSucceeded:
+                try deliver(.connected(peer))
+            case .disconnected:
+                try deliver(.disconnected(LaneID(peer: peer, role: .dialler)))
+            case .handshakeFailedAuthentication, .handshakeFailedProtocol,
+                .handshakeFailedWithoutDetail:
+                // libzmq does not try again after a refusal; the peer may simply not have the plan yet.
+                redials.append((now + NodeLimits.redialDelay.nanoseconds, entry.member))
+            case .connected, .connectDelayed, .connectRetried, .listening, .bindFailed, .accepted,
+                .acceptFailed, .closed, .closeFailed, .monitorStopped, .unknown:
+                break
+            }
+        }
+    }
+
+    /// A frame on the ROUTER: its connection must have said LANE-HELLO under the name its key has.
+    private func accept(
+        _ route: RoutingID, _ message: HeldMessage, _ deliver: (Input) throws -> Void
+    ) throws {
+        guard let frame = try frame(message, deliver) else { return }
+        if case .laneHello(let hello) = frame.message {
+            let seats = topology.seats
+            let index = Int(hello.workerID.rawValue)
+            guard seats.indices.contains(index), message.userID == seats[index].worker.name else {
+                let said = message.userID ?? "?"
+                try deliver(
+                    .violation("'\(said)' says LANE-HELLO for seat \(hello.workerID.rawValue)"))
+                return
+            }
+            if let old = accepted[hello.workerID] { owners[old] = nil }
+            accepted[hello.workerID] = route
+            owners[route] = hello.workerID
+        }
+        guard let peer = owners[route] else { return }
+        try deliver(
+            .frame(
+                LaneID(peer: peer, role: .acceptor), frame.header, frame.message, message,
+                payload: frame.payload))
+    }
+
+    private func decode(
+        _ lane: LaneID, _ message: HeldMessage, _ deliver: (Input) throws -> Void
+    ) throws {
+        guard let frame = try frame(message, deliver) else { return }
+        try deliver(.frame(lane, frame.header, frame.message, message, payload: frame.payload))
+    }
+
+    private func frame(
+        _ message: HeldMessage, _ deliver: (Input) throws -> Void
+    ) throws -> Frame? {
+        do {
+            return try message.withBytes { bytes throws(FrameError) in
+                try FrameDecoder.decode(bytes, limits: .data)
+            }
+        } catch {
+            try deliver(
+                .violation("malformed frame from '\(message.userID ?? "a peer")': \(error)"))
+            return nil
+        }
+    }
+
+    func close() {
+        for peer in dialled.keys.sorted() { hangUp(LaneID(peer: peer, role: .dialler)) }
+        router.close()
+        authenticator.stop()
+    }
+}

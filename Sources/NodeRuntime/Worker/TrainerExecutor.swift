@@ -1,0 +1,325 @@
+import ClusterModel
+import Compression
+import Coordination
+import Training
+import WireProtocol
+import ZeroMQ
+
+/// An order with the bytes it refers to.
+enum TrainerTask: Sendable {
+    case order(TrainerOrder)
+    case absorb(TrainerOrder.Absorption, [PayloadBytes])
+    case install(StateChunk, PayloadBytes, PayloadHandle, last: Bool)
+}
+
+/// What the trainer thread hands back to the loop thread.
+enum TrainerOutput: Sendable {
+    case event(Worker.TrainerEvent)
+    case encoded(
+        key: CollectiveKey, epoch: Epoch, slice: Int, position: Int, elements: UInt32, PayloadBytes)
+    case stateRead(to: WorkerID, StateChunk, PayloadBytes)
+    /// Bytes that do not decode although their frame's checksum was right.
+    case failed(String)
+    case modelWritten(path: String, digest: UInt64)
+    case note(String)
+}
+
+/// Carries out orders on the trainer thread, in order, with one trainer.
+final class TrainerExecutor {
+    let trainer: any Trainer
+    let setup: TrainerSetup
+    private let account: TimeAccount
+    private let emit: (TrainerOutput) -> Void
+    private let encoder = ChunkEncoder()
+    private let decoder = ChunkDecoder()
+    private var stream: SeatStream
+    private var gathered: [Float] = []
+    /// As the trainer itself knows them: what a saved state says.
+    private var step: UInt32
+    private var round: UInt32
+
+    init(
+        trainer: any Trainer, setup: TrainerSetup, restored: RestoredState?, account: TimeAccount,
+        emit: @escaping (TrainerOutput) -> Void
+    ) {
+        self.trainer = trainer
+        self.setup = setup
+        self.account = account
+        self.emit = emit
+        step = restored?.step ?? 0
+        round = restored?.round ?? 0
+        stream = SeatStream(
+            seat: UInt64(setup.worker.rawValue), seats: UInt64(setup.seats),
+            position: restored?.samples ?? 0)
+    }
+
+    func run(_ task: TrainerTask) {
+        switch task {
+        case .order(.compute(let step, let samples)): compute(step, samples)
+        case .order(.encode(let encoding)): encode(encoding)
+        case .absorb(let absorption, let means): absorb(absorption, means)
+        case .order(.evaluate(let step)): evaluate(step)
+        case .order(.checkpoint(let step, let round)): checkpoint(step, round)
+        case .order(.save(_, _, let model)): save(model: model)
+        case .order(.readState(let request, let peer)): readState(request, peer)
+        case .install(let chunk, let bytes, let handle, let last):
+            install(chunk, bytes, handle, last: last)
+        case .order(.absorb), .order(.installState):
+            preconditionFailure("orders with payloads come with their bytes")
+        }
+        account.enter(.idle)
+    }
+
+    private func compute(_ step: UInt32, _ samples: Int) {
+        account.enter(.compute)
+        let began = MonotonicClock.now()
+        let result = trainer.computeGradient(samples: stream.next(samples))
+        let nominal = setup.nominalStep.nanoseconds
+        let left = began + nominal - MonotonicClock.now()
+        if nominal > 0, left > 0 {
+            Pause.nanoseconds(left)
+            account.addPaced(left)
+        }
+        emit(
+            .event(
+                .computed(
+                    step: step, loss: Double(result.loss), tokens: UInt64(result.tokens),
+                    samples: stream.position)))
+    }
+
+    private func encode(_ encoding: TrainerOrder.Encoding) {
+        account.enter(.encode)
+        let map = FragmentMap(encoding.fragment)
+        let kind: ContributionKind = encoding.source == .gradient ? .gradient : .outerGradient
+        encoder.choice = setup.losslessChoice(encoding.key.scope, encoding.transform)
+        for chunk in encoding.chunks {
+            do {
+                let parts = map.parameters(chunk.range)
+                var bytes: [UInt8] = []
+                let extent =
+                    parts.count == 1
+                    ? try trainer.withContribution(kind, range: parts[0]) { values in
+                        try encoder.encode(
+                            values, transform: encoding.transform, appendingTo: &bytes)
+                    }
+                    : try gather(kind, parts).withSpan { values in
+                        try encoder.encode(
+                            values, transform: encoding.transform, appendingTo: &bytes)
+                    }
+                emit(
+                    .encoded(
+                        key: encoding.key, epoch: encoding.epoch, slice: chunk.slice,
+                        position: chunk.position, elements: UInt32(chunk.range.count),
+                        PayloadBytes(
+                            made: bytes, transform: encoding.transform, stage: extent.stage)))
+            } catch {
+                emit(.failed("cannot encode chunk \(chunk) of \(encoding.key): \(error)"))
+            }
+        }
+    }
+
+    private func gather(_ kind: ContributionKind, _ parts: [Range<Int>]) -> GatheredValues {
+        gathered.removeAll(keepingCapacity: true)
+        for part in parts {
+            trainer.withContribution(kind, range: part) { values in
+                for index in values.indices { gathered.append(values[index]) }
+            }
+        }
+        return GatheredValues(values: gathered)
+    }
+
+    private func absorb(_ absorption: TrainerOrder.Absorption, _ means: [PayloadBytes]) {
+        account.enter(.decode)
+        let kind: ContributionKind =
+            absorption.target == .outerStep ? .outerGradient : .gradient
+        let map = FragmentMap(absorption.fragment)
+        for (chunk, bytes) in zip(absorption.means, means) {
+            do {
+                try decode(bytes, into: map.parameters(chunk.range), kind)
+            } catch {
+                emit(.failed("cannot decode a mean of \(absorption.key): \(error)"))
+                return
+            }
+        }
+        account.enter(.apply)
+        switch absorption.target {
+        case .gradient: break
+        case .optimiserStep, .pooledOptimiserStep:
+            trainer.optimiserStep()
+            step = absorption.step
+        case .outerStep:
+            trainer.outerStep(ranges: map.all, optimiser: setup.outerOptimiser, blend: 0)
+        }
+        if absorption.target.endsRound { round = absorption.key.round }
+        let digest = absorption.target.endsRound ? stateDigest() : 0
+        emit(
+            .event(
+                .absorbed(key: absorption.key, target: absorption.target, digest: digest)))
+    }
+
+    private func decode(
+        _ bytes: PayloadBytes, into parts: [Range<Int>], _ kind: ContributionKind
+    ) throws(ChunkError) {
+        if parts.count == 1 {
+            try trainer.withMeanDestination(kind, range: parts[0]) { target throws(ChunkError) in
+                try bytes.withBytes { encoded throws(ChunkError) in
+                    try decoder.decode(
+                        encoded, transform: bytes.transform, stage: bytes.stage, into: &target)
+                }
+            }
+            return
+        }
+        var values = [Float](repeating: 0, count: parts.reduce(0) { $0 + $1.count })
+        var target = values.mutableSpan
+        try bytes.withBytes { encoded throws(ChunkError) in
+            try decoder.decode(
+                encoded, transform: bytes.transform, stage: bytes.stage, into: &target)
+        }
+        var next = 0
+        for part in parts {
+            trainer.withMeanDestination(kind, range: part) { target in
+                for index in 0..<target.count { target[index] = values[next + index] }
+            }
+            next += part.count
+        }
+    }
+
+    /// XXH3 over what all members share: outer copy and momentum, or the parameters (architecture page,
+    /// "The life of one fragment").
+    func stateDigest() -> UInt64 {
+        var digest = Digest64()
+        for vector in trainer.digestVectors {
+            trainer.withState(vector, range: 0..<trainer.parameterCount) { digest.update($0) }
+        }
+        return digest.value
+    }
+
+    private func evaluate(_ step: UInt32) {
+        account.enter(.apply)
+        let samples = setup.configuration.training.evaluationSamples
+        let loss = trainer.evaluate(samples: samples)
+        emit(.event(.evaluated(step: step, loss: Double(loss), samples: samples)))
+    }
+
+    // MARK: State on disk
+
+    private func checkpoint(_ step: UInt32, _ round: UInt32) {
+        account.enter(.recover)
+        do {
+            let bytes = try writeState()
+            emit(.event(.checkpointed(path: setup.statePath, step: step, bytes: bytes)))
+        } catch {
+            emit(.event(.checkpointFailed(path: setup.statePath, reason: "\(error)")))
+        }
+    }
+
+    private func save(model: Bool) {
+        account.enter(.recover)
+        do {
+            _ = try writeState()
+            if model {
+                try setup.writeModel(trainer)
+                emit(.modelWritten(path: setup.modelPath, digest: stateDigest()))
+            }
+            emit(.event(.saved))
+        } catch {
+            emit(.event(.saveFailed(reason: "\(error)")))
+        }
+    }
+
+    private func writeState() throws -> UInt64 {
+        try setup.writeState(
+            trainer, step: step, round: round, samples: stream.position, digest: stateDigest())
+    }
+
+    // MARK: State for peers
+
+    private func readState(_ request: StateRequest, _ peer: WorkerID) {
+        account.enter(.recover)
+        let total = UInt64(trainer.parameterCount)
+        var chunk = StateChunk(
+            item: request.item, start: request.start, count: 0, total: total, round: round,
+            step: UInt64(step), digest: stateDigest())
+        guard let vector = StateVector(request.item) else {
+            emit(
+                .stateRead(
+                    to: peer, chunk, PayloadBytes(made: [], transform: .fp32, stage: .stored)))
+            return
+        }
+        let end = min(request.start + UInt64(request.count), total)
+        guard request.start < end else {
+            return emit(.failed("a peer asks for elements \(request.start)..., of \(total)"))
+        }
+        chunk.count = UInt32(end - request.start)
+        var bytes: [UInt8] = []
+        if trainer.stateVectors.contains(vector) {
+            do {
+                _ = try trainer.withState(vector, range: Int(request.start)..<Int(end)) { values in
+                    try encoder.encode(values, transform: .fp32, appendingTo: &bytes)
+                }
+            } catch {
+                return emit(.failed("cannot encode state for a peer: \(error)"))
+            }
+        } else {
+            bytes = [UInt8](repeating: 0, count: 4 * Int(chunk.count))
+        }
+        emit(
+            .stateRead(
+                to: peer, chunk, PayloadBytes(made: bytes, transform: .fp32, stage: .stored)))
+    }
+
+    private func install(
+        _ chunk: StateChunk, _ bytes: PayloadBytes, _ handle: PayloadHandle, last: Bool
+    ) {
+        account.enter(.recover)
+        if let vector = StateVector(chunk.item), trainer.stateVectors.contains(vector) {
+            let range = Int(chunk.start)..<Int(chunk.start) + Int(chunk.count)
+            do {
+                try trainer.withMutableState(vector, range: range) { target throws(ChunkError) in
+                    try bytes.withBytes { encoded throws(ChunkError) in
+                        try decoder.decode(
+                            encoded, transform: .fp32, stage: .stored, into: &target)
+                    }
+                }
+            } catch {
+                emit(.failed("cannot install state: \(error)"))
+            }
+        }
+        emit(.event(.consumed(handle)))
+        guard last else { return }
+        step = UInt32(clamping: chunk.step)
+        round = chunk.round
+        setup.synchroniseCounters(trainer, step: step)
+        let digest = stateDigest()
+        guard digest == chunk.digest else {
+            return emit(
+                .failed(
+                    "the state taken over has digest \(digest), its source said \(chunk.digest)"))
+        }
+        emit(.event(.stateInstalled(step: step, round: round, digest: digest)))
+    }
+}
+
+/// Values of several parts of the parameter vector, laid end to end.
+private struct GatheredValues {
+    let values: [Float]
+    func withSpan<Result, Failure: Error>(
+        _ body: (Span<Float>) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try body(values.span)
+    }
+}
+
+extension StateVector {
+    /// Nil for the index.
+    init?(_ item: StateItem) {
+        switch item {
+        case .index: return nil
+        case .parameters: self = .parameters
+        case .outerCopy: self = .outerCopy
+        case .outerMomentum: self = .outerMomentum
+        case .firstMoment: self = .firstMoment
+        case .secondMoment: self = .secondMoment
+        }
+    }
+}

@@ -1,0 +1,172 @@
+package import ClusterModel
+import Compression
+import Coordination
+import Foundation
+import Training
+
+/// Everything about a worker's trainer that the run's configuration decides. Equal configurations give
+/// equal trainers on every machine.
+package struct TrainerSetup: Sendable {
+    package let configuration: RunConfiguration
+    package let worker: WorkerID
+    package let name: String
+    package let seats: Int
+    package let nominalStep: Interval
+    /// Where the state for `--resume` lies.
+    package let statePath: String
+    /// Where the first rank writes the trained model.
+    package let modelPath: String
+
+    package init(
+        configuration: RunConfiguration, topology: Topology, worker: WorkerID, name: String,
+        directory: String
+    ) {
+        self.configuration = configuration
+        self.worker = worker
+        self.name = name
+        let seats = topology.seats
+        self.seats = seats.count
+        nominalStep = seats[Int(worker.rawValue)].worker.nominalStep
+        statePath = "\(directory)/worker-\(name).safetensors"
+        modelPath = "\(directory)/model.safetensors"
+    }
+
+    var outerOptimiser: OuterNesterov {
+        OuterNesterov(
+            learningRate: Float(configuration.schedule.outerLearningRate),
+            momentum: Float(configuration.schedule.outerMomentum))
+    }
+
+    /// Inside a region links are fast and bytes are fp32: compressing costs more than it saves.
+    func losslessChoice(_ scope: CollectiveKey.Scope, _ transform: TransformID) -> LosslessChoice {
+        switch scope {
+        case .region: .stored
+        case .pool: transform == .fp32 ? .stored : .always(.lz4)
+        }
+    }
+
+    static func shape(_ model: RunConfiguration.Model) -> ModelShape {
+        ModelShape(
+            dModel: model.width, layers: model.layers, heads: model.heads, context: model.context,
+            tiedHead: model.tiedHead)
+    }
+
+    func makeTrainer() throws -> any Trainer {
+        let training = configuration.training
+        let corpus = try Corpus.load(
+            path: configuration.data.path, context: configuration.model.context)
+        return try TransformerTrainer(
+            settings: TransformerTrainerSettings(
+                shape: Self.shape(configuration.model), seed: configuration.seed,
+                optimiser: AdamWSettings(
+                    weightDecay: Float(training.weightDecay),
+                    clipNorm: training.clipNorm > 0 ? Float(training.clipNorm) : nil),
+                schedule: LearningRateSchedule(
+                    peak: Float(training.learningRate),
+                    floor: Float(training.learningRate * training.finalShare),
+                    warmupSteps: Int(training.warmupSteps), totalSteps: Int(configuration.steps)),
+                keepsOuterCopy: !configuration.schedule.outerSchedule.sharesGradients),
+            corpus: corpus)
+    }
+}
+
+/// What a saved state says of itself.
+package struct RestoredState: Sendable, Equatable {
+    package var step: UInt32
+    package var round: UInt32
+    package var samples: UInt64
+    package var digest: UInt64
+}
+
+/// A saved state that cannot be used, and why.
+package struct StateFileError: Error, CustomStringConvertible {
+    package let path: String
+    package let reason: String
+    package var description: String {
+        "cannot resume from \(path): \(reason). Remove the file to start afresh, or resume with the "
+            + "cluster file it was written for"
+    }
+}
+
+extension TrainerSetup {
+    /// Metadata keys of a state file.
+    private enum Key {
+        static let run = "longhaul.run"
+        static let step = "longhaul.step"
+        static let round = "longhaul.round"
+        static let samples = "longhaul.samples"
+        static let digest = "longhaul.digest"
+        static let seed = "longhaul.seed"
+    }
+
+    func writeState(
+        _ trainer: any Trainer, step: UInt32, round: UInt32, samples: UInt64, digest: UInt64
+    ) throws -> UInt64 {
+        try TrainerCheckpoint.save(
+            trainer, path: statePath,
+            metadata: [
+                (Key.run, configuration.name), (Key.seed, String(configuration.seed)),
+                (Key.step, String(step)), (Key.round, String(round)),
+                (Key.samples, String(samples)), (Key.digest, String(digest, radix: 16)),
+            ])
+        let attributes = try FileManager.default.attributesOfItem(atPath: statePath)
+        return (attributes[.size] as? NSNumber)?.uint64Value ?? 0
+    }
+
+    /// Parameters only, by their PyTorch names, for everybody else's tools.
+    func writeModel(_ trainer: any Trainer) throws {
+        let entries = trainer.tensors.map {
+            SafetensorsEntry(name: $0.name, type: .float32, shape: $0.shape)
+        }
+        try SafetensorsWriter.write(
+            path: modelPath, entries: entries,
+            metadata: [("format", "pt"), (Key.run, configuration.name)]
+        ) { writer throws(SafetensorsError) in
+            let all = 0..<trainer.parameterCount
+            let vector: StateVector = trainer.keepsOuterCopy ? .outerCopy : .parameters
+            try trainer.withState(vector, range: all) { span throws(SafetensorsError) in
+                try writer.write(floats: span)
+            }
+        }
+    }
+
+    /// The digest over what was read must be the one that was written: a flipped bit in a tensor is
+    /// not otherwise visible.
+    func restoreState(
+        _ trainer: any Trainer, digest: (any Trainer) -> UInt64
+    ) throws -> RestoredState {
+        let metadata = try TrainerCheckpoint.restore(trainer, path: statePath)
+        func value(_ key: String, radix: Int = 10) throws -> UInt64 {
+            guard let text = metadata.first(where: { $0.key == key })?.value,
+                let number = UInt64(text, radix: radix)
+            else { throw StateFileError(path: statePath, reason: "metadata '\(key)' is missing") }
+            return number
+        }
+        let state = RestoredState(
+            step: UInt32(clamping: try value(Key.step)),
+            round: UInt32(clamping: try value(Key.round)), samples: try value(Key.samples),
+            digest: try value(Key.digest, radix: 16))
+        guard try value(Key.seed) == configuration.seed else {
+            throw StateFileError(
+                path: statePath, reason: "it belongs to a run with seed \(try value(Key.seed))")
+        }
+        guard digest(trainer) == state.digest else {
+            throw StateFileError(
+                path: statePath, reason: "its contents do not match their digest (damaged file)")
+        }
+        return state
+    }
+
+    /// After taking over a peer's vectors: counters that follow from the step.
+    func synchroniseCounters(_ trainer: any Trainer, step: UInt32) {
+        var counters = TrainerCounters()
+        counters.innerSteps = UInt64(step)
+        counters.tokens = trainer.counters.tokens
+        let settings = AdamWSettings()
+        for _ in 0..<step {
+            counters.beta1Power *= Double(settings.beta1)
+            counters.beta2Power *= Double(settings.beta2)
+        }
+        trainer.counters = counters
+    }
+}

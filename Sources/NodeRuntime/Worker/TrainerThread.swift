@@ -1,0 +1,116 @@
+import ClusterModel
+import Coordination
+import Foundation
+import Synchronization
+import Training
+import ZeroMQ
+
+/// The thread that owns the trainer. Tasks go in, outputs come out in order; the loop thread is woken
+/// by an eventfd.
+final class TrainerThread: Sendable {
+    /// Orders a machine can have outstanding: one step's few. More means it does not wait for answers.
+    private static let taskLimit = 65_536
+
+    /// What the trainer said when it was built.
+    struct Ready: Sendable {
+        var parameterCount: UInt64
+        var restored: RestoredState?
+    }
+
+    let wakeUp: WakeUp
+    let account = TimeAccount()
+    private let tasks = Mutex<[TrainerTask]>([])
+    private let outputs = Mutex<[TrainerOutput]>([])
+    private let pending = DispatchSemaphore(value: 0)
+    private let stopping = Atomic<Bool>(false)
+    private let finished = DispatchSemaphore(value: 0)
+
+    init() throws(ZeroMQError) { wakeUp = try WakeUp() }
+
+    /// Builds the trainer on its own thread (reading the text takes a moment) and waits for it.
+    /// `whileWaiting` is called every half second, so that nobody waits in silence.
+    func start(
+        _ setup: TrainerSetup, resume: Bool, whileWaiting: () -> Void
+    ) throws -> Ready {
+        let outcome = Mutex<Result<Ready, any Error>?>(nil)
+        let built = DispatchSemaphore(value: 0)
+        let thread = Thread { [self] in
+            do {
+                let trainer = try setup.makeTrainer()
+                var restored: RestoredState?
+                if resume, FileManager.default.fileExists(atPath: setup.statePath) {
+                    restored = try setup.restoreState(trainer) { trainer in
+                        Self.digest(trainer, setup, self.account)
+                    }
+                }
+                let executor = TrainerExecutor(
+                    trainer: trainer, setup: setup, restored: restored, account: account
+                ) { [self] output in self.put(output) }
+                let ready = Ready(
+                    parameterCount: UInt64(trainer.parameterCount), restored: restored)
+                outcome.withLock { $0 = .success(ready) }
+                built.signal()
+                serve(executor)
+            } catch {
+                outcome.withLock { $0 = .failure(error) }
+                built.signal()
+            }
+            finished.signal()
+        }
+        thread.name = "trainer"
+        thread.stackSize = 8 << 20
+        thread.start()
+        while built.wait(timeout: .now() + .milliseconds(500)) == .timedOut { whileWaiting() }
+        guard let result = outcome.withLock({ $0 }) else {
+            preconditionFailure("the trainer thread signalled without an outcome")
+        }
+        return try result.get()
+    }
+
+    private static func digest(
+        _ trainer: any Trainer, _ setup: TrainerSetup, _ account: TimeAccount
+    ) -> UInt64 {
+        TrainerExecutor(
+            trainer: trainer, setup: setup, restored: nil, account: account, emit: { _ in }
+        ).stateDigest()
+    }
+
+    func submit(_ task: TrainerTask) {
+        tasks.withLock {
+            precondition($0.count < Self.taskLimit, "the trainer has too many orders")
+            $0.append(task)
+        }
+        pending.signal()
+    }
+
+    /// Everything put out since the last call.
+    func take() -> [TrainerOutput] {
+        wakeUp.drain()
+        return outputs.withLock { outputs in
+            defer { outputs = [] }
+            return outputs
+        }
+    }
+
+    /// Ends after the order under way; waits for it.
+    func stop() {
+        stopping.store(true, ordering: .releasing)
+        pending.signal()
+        _ = finished.wait(timeout: .now() + .seconds(10))
+    }
+
+    private func put(_ output: TrainerOutput) {
+        outputs.withLock { $0.append(output) }
+        wakeUp.signal()
+    }
+
+    private func serve(_ executor: TrainerExecutor) {
+        while true {
+            pending.wait()
+            if stopping.load(ordering: .acquiring) { return }
+            let task = tasks.withLock { $0.isEmpty ? nil : $0.removeFirst() }
+            guard let task else { continue }
+            executor.run(task)
+        }
+    }
+}

@@ -1,0 +1,51 @@
+import ClusterModel
+import WireProtocol
+
+/// Counts what a worker sends, by region; and what its operator wants to read at once.
+struct WorkerFigures {
+    /// Region of each seat.
+    var regions: [RegionID] = []
+    private var byRegion: [RunEvent.Traffic] = []
+
+    mutating func sent(to peer: WorkerID, frameBytes: Int, message: WireProtocol.Message) {
+        guard regions.indices.contains(Int(peer.rawValue)) else { return }
+        let region = regions[Int(peer.rawValue)]
+        let index =
+            byRegion.firstIndex { $0.toRegion == region }
+            ?? {
+                byRegion.append(
+                    RunEvent.Traffic(
+                        toRegion: region, frames: 0, bytes: 0, resent: 0, values: 0,
+                        encodedBytes: 0))
+                return byRegion.count - 1
+            }()
+        byRegion[index].frames += 1
+        byRegion[index].bytes += UInt64(frameBytes)
+        if case .chunk(let chunk) = message {
+            byRegion[index].values += UInt64(chunk.elements)
+            byRegion[index].encodedBytes += UInt64(frameBytes - Chunk.payloadOffset)
+        }
+    }
+
+    var traffic: [RunEvent.Traffic] { byRegion }
+
+    /// A line for the worker's own terminal, for events that matter there; nil for the others.
+    static func line(for event: RunEvent) -> String? {
+        switch event {
+        case .coordinatorLost(_, _, let until):
+            let left = Int(until.nanoseconds / 1_000_000_000)
+            return "the coordinator is silent; training goes on until \(left) s of run time, then "
+                + "the state is saved and this worker leaves with code 69"
+        case .coordinatorReturned: return "the coordinator is back"
+        case .checkpointFailed(_, let path, let reason):
+            return "checkpoint \(path) failed, training goes on: \(reason)"
+        case .violation(let culprit, let what): return "\(culprit): \(what)"
+        case .waiting(_, let activity, let names, _, _, let then):
+            return "waiting for \(names.joined(separator: ", ")): \(activity); else: \(then)"
+        case .runStarted, .workerJoined, .epochStarted, .stepped, .evaluated, .roundCommitted,
+            .workerEvicted, .workerLeft, .checkpointWritten, .budget, .traffic, .linkUse,
+            .peakMemory, .modelWritten, .note, .runEnded:
+            return nil
+        }
+    }
+}

@@ -1,0 +1,417 @@
+package import ClusterModel
+import Coordination
+import DequeModule
+import WireProtocol
+import ZeroMQ
+
+/// The real driver of a ``Worker``: one loop thread with the machine and all sockets, one trainer
+/// thread.
+package final class WorkerNode {
+    private enum Token {
+        static let trainer: UInt64 = 0
+        static let interrupt: UInt64 = 1
+        static let control: UInt64 = 2
+        static let controlMonitor: UInt64 = 3
+        static let lanes: UInt64 = 16
+    }
+
+    private let options: WorkerOptions
+    private let context: Context
+    private let incarnation: Incarnation
+    private let control: ControlConnection
+    private let trainer: TrainerThread
+    private let interrupt: Interrupt
+    private let log: (String) -> Void
+    /// Added to the monotonic clock: Instants are the coordinator's, to half a round trip.
+    private var clockOffset: Int64 = 0
+
+    private var machine: Worker?
+    private var lanes: LaneSockets?
+    private var setup: TrainerSetup?
+    private var payloads = PayloadStore()
+    private let reducer = ReductionRunner()
+    private var figures = WorkerFigures()
+    private var backlog: [RunEvent] = []
+    private var controlIsDown = false
+    private var outcome: (code: ExitCode, reason: String)?
+    private var figuresDue: Int64 = 0
+    private var inbox: Deque<Worker.Event> = []
+    private var isStepping = false
+
+    /// - Parameter log: one line for the operator of this worker.
+    package init(
+        _ options: WorkerOptions, interrupt: Interrupt, log: @escaping (String) -> Void
+    ) throws {
+        self.options = options
+        self.interrupt = interrupt
+        self.log = log
+        context = try Context(ioThreads: 2)
+        incarnation = WallClock.incarnation()
+        control = try ControlConnection(context, options, incarnation: incarnation)
+        trainer = try TrainerThread()
+    }
+
+    private var now: Instant { Instant(nanoseconds: MonotonicClock.now() + clockOffset) }
+
+    /// Joins, trains, leaves. Returns how it ended.
+    package func run() throws -> (code: ExitCode, reason: String) {
+        defer {
+            trainer.stop()
+            // libzmq 4.3.4 aborts on closing a socket whose SOCKS proxy has failed; the process ends
+            // now anyway, and there is nobody left to say anything to.
+            if !controlIsDown || options.controlProxy == nil {
+                lanes?.close()
+                control.close()
+                try? context.terminate()
+            }
+        }
+        guard let welcome = try fetchBriefing() else { return (.interrupted, "interrupted") }
+        try prepare(welcome)
+        try loop()
+        return outcome ?? (.unavailable, "the loop ended without an outcome")
+    }
+
+    // MARK: Joining
+
+    /// HELLO without parameters asks for the configuration; repeated until it comes.
+    private func fetchBriefing() throws -> Welcome? {
+        let began = MonotonicClock.now()
+        var poller = Poller()
+        try poller.add(control.socket, token: Token.control, for: .readable)
+        try poller.add(control.monitor.socket, token: Token.controlMonitor, for: .readable)
+        poller.add(interrupt.wakeUp, token: Token.interrupt)
+        var ready: [Poller.Ready] = []
+        var helloDue = began
+        var reported = began
+        while true {
+            let time = MonotonicClock.now()
+            if interrupt.isRaised { return nil }
+            if time >= helloDue {
+                try control.send(.hello(hello(nil)), epoch: .none, rank: .none)
+                helloDue = time + 1_000_000_000
+            }
+            if time - reported >= 4_000_000_000 {
+                reported = time
+                let left = (NodeLimits.joinDeadline.nanoseconds - (time - began)) / 1_000_000_000
+                log("waiting for the coordinator at \(options.coordinator), \(left) s left")
+            }
+            guard time - began < NodeLimits.joinDeadline.nanoseconds else {
+                throw NodeError(
+                    .unavailable, "no answer from the coordinator at \(options.coordinator)",
+                    hint: "is it running, and can this machine reach that port?")
+            }
+            try poller.wait(until: min(helloDue, time + 500_000_000), into: &ready)
+            while let input = try control.next() {
+                if let welcome = try briefing(input) { return welcome }
+            }
+        }
+    }
+
+    private func briefing(_ input: ControlConnection.Input) throws -> Welcome? {
+        switch input {
+        case .frame(let header, .welcome(let welcome)):
+            control.run = header.run
+            let half = (MonotonicClock.now() - welcome.echoSentAt.nanoseconds) / 2
+            clockOffset =
+                welcome.coordinatorTime.nanoseconds - (welcome.echoSentAt.nanoseconds + half)
+            return welcome
+        case .frame(_, .refuse(let refusal)):
+            throw NodeError(
+                refusal.code.exitCode, "refused by the coordinator: \(refusal.reason)",
+                hint: refusal.hint)
+        case .refused(let why):
+            throw NodeError(
+                .notAllowed, why,
+                hint: "compare the server key of the join token, and the coordinator's allow-list")
+        case .malformed(let what):
+            throw NodeError(.data, "the coordinator sent a malformed frame: \(what)")
+        case .frame, .down:
+            return nil
+        }
+    }
+
+    private var dataKey: PublicKey {
+        guard let key = PublicKey(bytes: options.keys.publicKey.bytes) else {
+            preconditionFailure("a CURVE key has 32 bytes")
+        }
+        return key
+    }
+
+    private func hello(_ ready: TrainerThread.Ready?) -> Hello {
+        Hello(
+            minVersion: ProtocolLimits.version, maxVersion: ProtocolLimits.version,
+            worker: options.name, region: options.region, endpoint: lanes?.endpoint ?? "",
+            dataKey: dataKey,
+            parameterCount: ready?.parameterCount ?? 0, configurationDigest: 0,
+            round: ready?.restored?.round ?? 0, step: UInt64(ready?.restored?.step ?? 0),
+            stateDigest: ready?.restored?.digest ?? 0, samples: ready?.restored?.samples ?? 0,
+            sentAt: Instant(nanoseconds: MonotonicClock.now()))
+    }
+
+    private func prepare(_ welcome: Welcome) throws {
+        var briefing = try Briefing(text: welcome.configuration)
+        if let path = options.dataPath { briefing.configuration.data.path = path }
+        let topology = briefing.topology
+        let seat = topology.seats[Int(welcome.workerID.rawValue)]
+        lanes = try LaneSockets(context, options, topology: topology, region: seat.region)
+        let setup = TrainerSetup(
+            configuration: briefing.configuration, topology: topology, worker: welcome.workerID,
+            name: options.name, directory: options.directory)
+        self.setup = setup
+        log("'\(options.name)' has seat \(welcome.workerID.rawValue); reading the text")
+        let ready = try trainer.start(setup, resume: options.resume) {
+            _ = try? self.control.send(.hello(self.hello(nil)), epoch: .none, rank: .none)
+        }
+        if let restored = ready.restored {
+            log("resumes from step \(restored.step), round \(restored.round)")
+        }
+        var hello = hello(ready)
+        hello.configurationDigest = welcome.configurationDigest
+        machine = Worker(
+            worker: welcome.workerID, region: seat.region, hello: hello,
+            configuration: briefing.configuration, topology: topology)
+        figures.regions = topology.seats.map(\.region)
+    }
+
+    // MARK: The loop
+
+    private func loop() throws {
+        guard let lanes else { return }
+        var poller = Poller()
+        var generation = -1
+        var ready: [Poller.Ready] = []
+        try step(.started)
+        while outcome == nil {
+            if generation != lanes.generation {
+                generation = lanes.generation
+                poller = try makePoller(lanes)
+            }
+            try poller.wait(until: wakeTime(lanes), into: &ready)
+            if interrupt.isRaised, !interrupt.isHandled {
+                interrupt.markHandled()
+                try step(.leave(code: .interrupted, reason: "interrupted by its operator"))
+            }
+            try takeControl()
+            try lanes.poll(now: MonotonicClock.now()) { try self.take($0) }
+            try takeTrainer()
+            try step(.tick)
+            if MonotonicClock.now() >= figuresDue { try reportFigures() }
+        }
+    }
+
+    private func makePoller(_ lanes: LaneSockets) throws -> Poller {
+        var poller = Poller()
+        poller.add(trainer.wakeUp, token: Token.trainer)
+        poller.add(interrupt.wakeUp, token: Token.interrupt)
+        try poller.add(control.socket, token: Token.control, for: .readable)
+        try poller.add(control.monitor.socket, token: Token.controlMonitor, for: .readable)
+        try lanes.enrol(in: &poller, from: Token.lanes)
+        return poller
+    }
+
+    private func wakeTime(_ lanes: LaneSockets) -> Int64 {
+        var time = figuresDue
+        if let deadline = machine?.nextDeadline {
+            time = min(time, deadline.nanoseconds - clockOffset)
+        }
+        if let redial = lanes.nextRedial { time = min(time, redial) }
+        return time
+    }
+
+    private func takeControl() throws {
+        for _ in 0..<NodeLimits.burst {
+            guard let input = try control.next() else { return }
+            switch input {
+            case .frame(let header, let message):
+                if controlIsDown {
+                    controlIsDown = false
+                    try flushBacklog()
+                }
+                try step(.control(message, epoch: header.epoch))
+            case .down:
+                controlIsDown = true
+                try step(.controlDown)
+            case .refused(let why):
+                // While the coordinator is away something else may answer; it was said already.
+                if !controlIsDown { log(why) }
+            case .malformed(let what):
+                try report(.violation(culprit: "coordinator", what: what))
+            }
+        }
+    }
+
+    private func take(_ input: LaneSockets.Input) throws {
+        switch input {
+        case .connected(let peer): try step(.laneConnected(peer))
+        case .disconnected(let lane): try step(.laneDisconnected(lane))
+        case .violation(let what): try report(.violation(culprit: "a peer", what: what))
+        case .frame(let lane, let header, let message, let held, let payload):
+            let bytes = payloadBytes(message, held, payload)
+            try step(
+                .lane(
+                    lane,
+                    Worker.LaneFrame(
+                        incarnation: header.incarnation, epoch: header.epoch,
+                        sequence: header.sequence, message: message,
+                        payload: bytes.map { payloads.add($0) }, payloadBytes: payload.count)))
+        }
+    }
+
+    private func payloadBytes(
+        _ message: WireProtocol.Message, _ held: HeldMessage, _ range: Range<Int>
+    ) -> PayloadBytes? {
+        switch message {
+        case .chunk(let chunk):
+            return PayloadBytes(
+                in: held, range: range, transform: chunk.transform, stage: chunk.stage)
+        case .stateChunk:
+            return PayloadBytes(in: held, range: range, transform: .fp32, stage: .stored)
+        default:
+            return nil
+        }
+    }
+
+    private func takeTrainer() throws {
+        for output in trainer.take() {
+            switch output {
+            case .event(let event): try step(.trainer(event))
+            case .encoded(let key, let epoch, let slice, let position, let elements, let bytes):
+                let payload = EncodedPayload(
+                    handle: payloads.add(bytes), bytes: bytes.count, elements: elements,
+                    transform: bytes.transform, stage: bytes.stage)
+                try step(
+                    .trainer(
+                        .encoded(
+                            key: key, epoch: epoch, slice: slice, position: position,
+                            payload: payload)))
+            case .stateRead(let peer, let chunk, let bytes):
+                let payload = EncodedPayload(
+                    handle: payloads.add(bytes), bytes: bytes.count, elements: chunk.count,
+                    transform: .fp32, stage: .stored)
+                try step(.trainer(.stateRead(to: peer, chunk: chunk, payload: payload)))
+            case .failed(let what):
+                try report(.violation(culprit: options.name, what: what))
+                try step(.leave(code: .data, reason: what))
+            case .modelWritten(let path, let digest):
+                guard let worker = machine?.worker else { continue }
+                try report(.modelWritten(worker: worker, path: path, digest: digest))
+            case .note(let text): try report(.note(source: options.name, text: text))
+            }
+        }
+    }
+
+    // MARK: Driving the machine
+
+    /// Events that arise while effects are carried out wait their turn: effects of one event must all
+    /// be out (and frames in sequence) before the next event is looked at.
+    private func step(_ event: Worker.Event) throws {
+        inbox.append(event)
+        guard !isStepping else { return }
+        isStepping = true
+        defer { isStepping = false }
+        while let next = inbox.popFirst() {
+            guard let effects = machine?.handle(next, at: now) else { return }
+            for effect in effects { try apply(effect) }
+        }
+        if let kind = machine?.round.idleKind { trainer.account.idle(as: kind) }
+    }
+
+    private func apply(_ effect: Worker.Effect) throws {
+        guard let lanes else { return }
+        let plan = machine?.round.plan
+        switch effect {
+        case .control(let message):
+            if case .leave = message { try reportFigures() }
+            try control.send(message, epoch: plan?.epoch ?? .none, rank: plan?.rank ?? .none)
+        case .allow(let members): try lanes.allow(members)
+        case .dial(let member): try lanes.dial(member)
+        case .hangUp(let lane): lanes.hangUp(lane)
+        case .transmit(let lane, let sequence, let epoch, let message, let payload):
+            try transmit(
+                lane, sequence, epoch == .none ? plan?.epoch ?? .none : epoch, message, payload)
+        case .train(let order): submit(order)
+        case .reduce(let key, let epoch, let slice, let position, let sources, let transform, let n):
+            let bytes = try reducer.reduce(
+                sources.map { (payloads[$0.handle], $0.weight) }, elements: n,
+                transform: transform, scope: key.scope, setup: setup)
+            let mean = EncodedPayload(
+                handle: payloads.add(bytes), bytes: bytes.count, elements: UInt32(n),
+                transform: bytes.transform, stage: bytes.stage)
+            try step(
+                .reduced(key: key, epoch: epoch, slice: slice, position: position, mean: mean))
+        case .release(let handle): payloads.release(handle)
+        case .event(let event): try report(event)
+        case .finished(let code, let reason): outcome = (code, reason)
+        }
+    }
+
+    private func submit(_ order: TrainerOrder) {
+        switch order {
+        case .absorb(let absorption):
+            trainer.submit(
+                .absorb(absorption, absorption.means.map { payloads[$0.payload.handle] }))
+        case .installState(let chunk, let handle, let last):
+            trainer.submit(.install(chunk, payloads[handle], handle, last: last))
+        case .compute, .encode, .evaluate, .checkpoint, .save, .readState:
+            trainer.submit(.order(order))
+        }
+    }
+
+    private func transmit(
+        _ lane: LaneID, _ sequence: UInt64, _ epoch: Epoch, _ message: WireProtocol.Message,
+        _ payload: PayloadHandle?
+    ) throws {
+        guard let lanes, let machine else { return }
+        let header = FrameHeader(
+            run: control.run, incarnation: incarnation, epoch: epoch,
+            rank: machine.round.plan?.rank ?? .none, sequence: sequence)
+        var frame = try makeFrame(header, message, payload.map { payloads[$0] })
+        let size = frame.count
+        if try lanes.send(lane, &frame) {
+            figures.sent(to: lane.peer, frameBytes: size, message: message)
+        } else if lane.role == .acceptor {
+            try step(.laneDisconnected(lane))
+        }
+    }
+
+    private func makeFrame(
+        _ header: FrameHeader, _ message: WireProtocol.Message, _ payload: PayloadBytes?
+    ) throws -> ZeroMQ.Message {
+        guard let payload else {
+            return try ZeroMQ.Message(
+                copying: try FrameEncoder.encode(header: header, message: message))
+        }
+        return try payload.withBytes { bytes in
+            try ZeroMQ.Message(
+                copying: try FrameEncoder.encode(
+                    header: header, message: message, payload: bytes))
+        }
+    }
+
+    // MARK: Reporting
+
+    private func report(_ event: RunEvent) throws {
+        if let line = WorkerFigures.line(for: event) { log(line) }
+        guard !controlIsDown else {
+            if backlog.count >= CoordinationLimits.eventBacklog { backlog.removeFirst() }
+            backlog.append(event)
+            return
+        }
+        try control.send(
+            .event(EventMessage()), epoch: .none, rank: .none, payload: EventCoding.encode(event))
+    }
+
+    private func flushBacklog() throws {
+        let waiting = backlog
+        backlog = []
+        for event in waiting { try report(event) }
+    }
+
+    private func reportFigures() throws {
+        figuresDue = MonotonicClock.now() + NodeLimits.figuresInterval.nanoseconds
+        guard let worker = machine?.worker else { return }
+        try report(.budget(worker: worker, trainer.account.budget))
+        for traffic in figures.traffic { try report(.traffic(worker: worker, traffic)) }
+        try report(.peakMemory(process: options.name, bytes: ProcessMemory.peakBytes()))
+    }
+}

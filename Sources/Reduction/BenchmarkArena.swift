@@ -1,0 +1,154 @@
+import Glibc
+import ReductionKernels
+
+/// The memory of one kernel benchmark.
+@safe
+final class BenchmarkArena: @unchecked Sendable {
+    // SAFETY of @unchecked Sendable: set up before and read-only during a pass; passes write
+    // disjoint ranges.
+    private let operation: ReduceOperation
+    private let dtype: ElementKind
+    private let sourceCount: Int
+    private let elements: Int
+    private var blocks: [UnsafeMutableRawBufferPointer] = unsafe []
+    private var sources: [KernelSource] = unsafe []
+    private var target: KernelTarget
+    private var chunkSquares: [Double]
+
+    /// Elements which one thread takes at a time: a chunk.
+    private static let chunk = 65_536
+
+    init(operation: ReduceOperation, dtype: ElementKind, sources: Int, elements: Int) {
+        self.operation = operation
+        self.dtype = dtype
+        self.elements = elements
+        sourceCount = operation == .apply ? 1 : sources
+        chunkSquares = Array(repeating: 0, count: (elements + Self.chunk - 1) / Self.chunk)
+        let targetKind = operation == .fused ? dtype : .fp32
+        // SAFETY: freed in deinit; every operand covers `elements`.
+        let placeholder = UnsafeMutableRawPointer.allocate(byteCount: 4, alignment: 4)
+        unsafe target = KernelTarget(values: placeholder, scales: placeholder, kind: .fp32)
+        unsafe placeholder.deallocate()
+        let sample = unsafe allocate(elements * 4)
+        unsafe fill(sample)
+        for index in 0..<sourceCount {
+            let values = unsafe allocate(dtype.valueBytes(elements))
+            let scales = unsafe allocate(dtype.scaleBytes(elements))
+            unsafe BaselineKernels.encode(
+                sample, count: elements,
+                into: KernelTarget(values: values, scales: scales, kind: dtype))
+            unsafe self.sources.append(
+                KernelSource(
+                    values: UnsafeRawPointer(values), scales: UnsafeRawPointer(scales),
+                    factor: index == 0 ? 0.25 : 0.125, kind: dtype))
+        }
+        unsafe target = KernelTarget(
+            values: allocate(targetKind.valueBytes(elements)),
+            scales: allocate(targetKind.scaleBytes(elements)), kind: targetKind)
+        if operation == .apply { for _ in 0..<2 { _ = unsafe allocate(elements * 4) } }
+    }
+
+    deinit {
+        // SAFETY: mapped in `allocate`.
+        for unsafe block in unsafe blocks { unsafe munmap(block.baseAddress, block.count) }
+    }
+
+    /// Page-aligned memory, touched, in huge pages where the kernel gives them (as numpy asks for).
+    private func allocate(_ byteCount: Int) -> UnsafeMutableRawPointer {
+        let size = (max(byteCount, 1) + 4_095) & ~4_095
+        // SAFETY: an anonymous private mapping; the result is checked.
+        let mapped = unsafe mmap(
+            nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else {
+            fatalError("benchmark: no memory for \(size) bytes")
+        }
+        unsafe madvise(mapped, size, 14)
+        unsafe memset(mapped, 0, size)
+        unsafe blocks.append(UnsafeMutableRawBufferPointer(start: mapped, count: size))
+        return unsafe mapped
+    }
+
+    private func fill(_ base: UnsafeMutableRawPointer) {
+        var state: UInt32 = 1
+        for index in 0..<elements {
+            state = state &* 1_664_525 &+ 1_013_904_223
+            let value = (Float(state >> 8) / 16_777_216 - 0.5) * 1e-6
+            // SAFETY: the buffer holds `elements` floats.
+            unsafe base.storeBytes(of: value, toByteOffset: index * 4, as: Float.self)
+        }
+    }
+
+    /// One pass over all elements, by one thread or by the pool.
+    func run(_ kernels: any KernelSet.Type, _ pool: KernelPool?) {
+        guard let pool else {
+            chunkSquares[0] = pass(kernels, 0, elements)
+            return
+        }
+        pool.run(chunkSquares.count) { [self] index in
+            let start = index * Self.chunk
+            _ = pass(kernels, start, min(Self.chunk, elements - start))
+        }
+    }
+
+    private func pass(_ kernels: any KernelSet.Type, _ start: Int, _ count: Int) -> Double {
+        // SAFETY: start + count <= elements, and start is a multiple of a block.
+        let target = unsafe KernelTarget(
+            values: target.values + target.kind.valueBytes(start),
+            scales: target.scales + target.kind.scaleBytes(start), kind: target.kind)
+        if start == 0 { return unsafe pass(kernels, sources, target, count) }
+        let moved = unsafe sources.map { source in
+            unsafe KernelSource(
+                values: source.values + source.kind.valueBytes(start),
+                scales: source.scales + source.kind.scaleBytes(start),
+                factor: source.factor, kind: source.kind)
+        }
+        return unsafe pass(kernels, moved, target, count)
+    }
+
+    private func pass(
+        _ kernels: any KernelSet.Type, _ sources: [KernelSource], _ target: KernelTarget,
+        _ count: Int
+    ) -> Double {
+        // SAFETY: as in the caller.
+        switch operation {
+        case .sum where sourceCount == 2 && dtype == .fp32:
+            unsafe kernels.accumulate(
+                UnsafeMutableRawPointer(mutating: sources[0].values), sources[1].values,
+                count: count)
+            return 0
+        case .sum, .fused:
+            return unsafe kernels.reduce(
+                sources, sourceCount: sourceCount, count: count, into: target)
+        case .apply:
+            let step = OuterStep(learningRate: 0.7, momentum: 0.9, alpha: 0.5)
+            let offset = unsafe target.values - self.target.values
+            let last = unsafe blocks.count - 1
+            return unsafe kernels.apply(
+                sources[0], count: count, step: step, outer: target.values,
+                momentum: blocks[last].baseAddress! + offset,
+                live: blocks[last - 1].baseAddress! + offset
+            ).squares
+        }
+    }
+
+    /// Bytes moved by one pass, and the formula in words.
+    var traffic: (bytes: Int, formula: String) {
+        let encoded = dtype.valueBytes(elements) + dtype.scaleBytes(elements)
+        return switch operation {
+        case .sum where sourceCount == 2 && dtype == .fp32:
+            (elements * 12, "2 reads + 1 write of fp32, in place")
+        case .sum:
+            (
+                sourceCount * encoded + elements * 4,
+                "\(sourceCount) encoded reads + 1 write of fp32"
+            )
+        case .fused:
+            ((sourceCount + 1) * encoded, "\(sourceCount) encoded reads + 1 encoded write")
+        case .apply:
+            (
+                encoded + elements * 24,
+                "1 encoded read + reads and writes of outer copy, momentum, live"
+            )
+        }
+    }
+}

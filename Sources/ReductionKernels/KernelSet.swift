@@ -1,0 +1,125 @@
+/// The kernels as compiled for one instruction set.
+///
+/// The bodies below are emitted into whichever module conforms, with that module's instruction
+/// set: a conformance is the whole of a wrapper module. All are deterministic, and their results
+/// do not depend on the conformer.
+public protocol KernelSet: SendableMetatype {
+    /// The name which `LONGHAUL_ISA` accepts.
+    static var name: String { get }
+
+    /// accumulator += source, element by element. Memory traffic: 12 bytes per element.
+    static func accumulate(
+        _ accumulator: UnsafeMutableRawPointer, _ source: UnsafeRawPointer, count: Int)
+
+    /// The weighted sum of `sourceCount` sources in their order, encoded into `target`.
+    ///
+    /// acc = f_0 x_0, then acc = acc + f_i x_i, each product and sum rounded to fp32. Works block
+    /// by block: one trip through memory whatever the number of sources.
+    /// - Returns: the sum of squares of the result before encoding (`squares` of each block, added
+    ///   as Double in block order); not finite if a result is not finite.
+    static func reduce(
+        _ sources: UnsafePointer<KernelSource>, sourceCount: Int, count: Int,
+        into target: KernelTarget
+    ) -> Double
+
+    /// The coordinate-wise trimmed mean of `sourceCount` <= 64 sources, encoded into `target`.
+    ///
+    /// Per element the values are sorted, `trim` are dropped at either end, and the rest is added in
+    /// ascending order and divided by their number. trim = (n - 1) / 2 gives the median. NaN sort
+    /// beyond the infinities of their sign, so that up to `trim` of either sign are dropped.
+    /// - Returns: as `reduce`.
+    static func trimmedMean(
+        _ sources: UnsafePointer<KernelSource>, sourceCount: Int, count: Int, trim: Int,
+        into target: KernelTarget
+    ) -> Double
+
+    /// The receiver's pass over one decoded mean g: m = mu m + g; outer -= lr (g + mu m);
+    /// live = alpha live + (1 - alpha) outer (live = outer when alpha is 0).
+    ///
+    /// Stops before the first block of 256 which holds a NaN or an infinity.
+    /// - Returns: the elements applied, and the sum of squares of g over them.
+    static func apply(
+        _ mean: KernelSource, count: Int, step: OuterStep, outer: UnsafeMutableRawPointer,
+        momentum: UnsafeMutableRawPointer, live: UnsafeMutableRawPointer
+    ) -> (applied: Int, squares: Double)
+
+    /// Decodes `count` elements to fp32.
+    static func decode(
+        _ source: KernelSource, count: Int, into output: UnsafeMutableRawPointer)
+
+    /// Encodes `count` floats.
+    static func encode(_ input: UnsafeRawPointer, count: Int, into target: KernelTarget)
+
+    /// Encodes contribution + residue and leaves what the encoding lost in the residue.
+    ///
+    /// sum = contribution + residue; target = encode(sum); residue = sum - decode(target).
+    /// - Returns: the sum of squares of the new residue.
+    static func encodeWithResidue(
+        _ contribution: UnsafeRawPointer, residue: UnsafeMutableRawPointer, count: Int,
+        into target: KernelTarget
+    ) -> Double
+
+    /// The sum of squares of `count` floats in the kernels' fixed order; not finite if an element
+    /// is not finite.
+    static func sumOfSquares(_ input: UnsafeRawPointer, count: Int) -> Double
+}
+
+extension KernelSet {
+    @_alwaysEmitIntoClient @inline(__always)
+    public static func accumulate(
+        _ accumulator: UnsafeMutableRawPointer, _ source: UnsafeRawPointer, count: Int
+    ) {
+        unsafe accumulateBody(accumulator, source, count)
+    }
+
+    @_alwaysEmitIntoClient @inline(__always)
+    public static func reduce(
+        _ sources: UnsafePointer<KernelSource>, sourceCount: Int, count: Int,
+        into target: KernelTarget
+    ) -> Double {
+        unsafe reduceBody(sources, sourceCount, count, target)
+    }
+
+    @_alwaysEmitIntoClient @inline(__always)
+    public static func trimmedMean(
+        _ sources: UnsafePointer<KernelSource>, sourceCount: Int, count: Int, trim: Int,
+        into target: KernelTarget
+    ) -> Double {
+        unsafe trimmedMeanBody(sources, sourceCount, count, trim, target)
+    }
+
+    @_alwaysEmitIntoClient @inline(__always)
+    public static func apply(
+        _ mean: KernelSource, count: Int, step: OuterStep, outer: UnsafeMutableRawPointer,
+        momentum: UnsafeMutableRawPointer, live: UnsafeMutableRawPointer
+    ) -> (applied: Int, squares: Double) {
+        unsafe applyBody(mean, count, step, outer, momentum, live)
+    }
+
+    @_alwaysEmitIntoClient @inline(__always)
+    public static func decode(
+        _ source: KernelSource, count: Int, into output: UnsafeMutableRawPointer
+    ) {
+        unsafe decodeBody(source, count, output)
+    }
+
+    @_alwaysEmitIntoClient @inline(__always)
+    public static func encode(
+        _ input: UnsafeRawPointer, count: Int, into target: KernelTarget
+    ) {
+        unsafe encodeBody(input, count, target)
+    }
+
+    @_alwaysEmitIntoClient @inline(__always)
+    public static func encodeWithResidue(
+        _ contribution: UnsafeRawPointer, residue: UnsafeMutableRawPointer, count: Int,
+        into target: KernelTarget
+    ) -> Double {
+        unsafe encodeWithResidueBody(contribution, residue, count, target)
+    }
+
+    @_alwaysEmitIntoClient @inline(__always)
+    public static func sumOfSquares(_ input: UnsafeRawPointer, count: Int) -> Double {
+        unsafe sumOfSquaresBody(input, count)
+    }
+}

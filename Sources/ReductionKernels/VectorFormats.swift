@@ -1,0 +1,88 @@
+// The conversions of `ScalarFormats`, 16 values at a time: the same operations on the same bits.
+
+@_alwaysEmitIntoClient @_transparent
+func bf16Bits(_ v: SIMD16<Float>) -> SIMD16<UInt16> {
+    let u = bits(v)
+    let rounded = (u &+ 0x7FFF &+ ((u &>> 16) & 1)) &>> 16
+    let quiet = (u &>> 16) | 0x40
+    let isNaN = all(0x7F80_0000) .< u & 0x7FFF_FFFF
+    return lowHalves(rounded.replacing(with: quiet, where: isNaN))
+}
+
+@_alwaysEmitIntoClient @_transparent
+func floatsFromBF16(_ v: SIMD16<UInt16>) -> SIMD16<Float> {
+    floats(widened(v) &<< 16)
+}
+
+@_alwaysEmitIntoClient @_transparent
+func fp16Bits(_ v: SIMD16<Float>) -> SIMD16<UInt16> {
+    let u = bits(v)
+    let sign = (u &>> 16) & 0x8000
+    let magnitude = u & 0x7FFF_FFFF
+    let odd = (magnitude &>> 13) & 1
+    let normal = (magnitude &- 0x3800_0000 &+ 0xFFF &+ odd) &>> 13
+    let saturated = normal.replacing(with: 0x7BFF, where: all(0x7BFF) .< normal)
+    let small = bits(floats(magnitude) + 0.5) &- 0x3F00_0000
+    var result = saturated.replacing(with: small, where: magnitude .< all(0x3880_0000))
+    result.replace(with: 0x7C00, where: magnitude .== 0x7F80_0000)
+    result.replace(with: 0x7E00, where: all(0x7F80_0000) .< magnitude)
+    return lowHalves(result | sign)
+}
+
+@_alwaysEmitIntoClient @_transparent
+func floatsFromFP16(_ v: SIMD16<UInt16>) -> SIMD16<Float> {
+    let wide = widened(v)
+    let shifted = (wide & 0x7FFF) &<< 13
+    let scaled = bits(floats(shifted) * Float(bitPattern: 0x7780_0000))
+    let special = shifted | 0x7F80_0000
+    let magnitude = scaled.replacing(with: special, where: all(0x0F7F_FFFF) .< shifted)
+    return floats(magnitude | ((wide & 0x8000) &<< 16))
+}
+
+/// Values of int4 codes before scaling.
+@_alwaysEmitIntoClient @_transparent
+func floatsFromInt4(_ codes: SIMD16<UInt32>) -> SIMD16<Float> {
+    converted(codes) - 8
+}
+
+/// Values of E3M0 codes before scaling.
+@_alwaysEmitIntoClient @_transparent
+func floatsFromE3M0(_ codes: SIMD16<UInt32>) -> SIMD16<Float> {
+    let level = codes & 7
+    let magnitude = ((level &+ 120) &<< 23).replacing(with: 0, where: level .== 0)
+    return floats(magnitude | ((codes & 8) &<< 28))
+}
+
+@_alwaysEmitIntoClient @_transparent
+func e3m0Codes(_ v: SIMD16<Float>) -> SIMD16<UInt32> {
+    let u = bits(v)
+    let level = larger((u &>> 23) & 0xFF, all(120)) &- 120
+    let code = level | ((u &>> 28) & 8)
+    return code.replacing(with: 0, where: level .== 0)
+}
+
+/// Nearest integers, ties to even, in the low bits; as `roundedBits` of one value.
+@_alwaysEmitIntoClient @_transparent
+func roundedBits(_ v: SIMD16<Float>) -> SIMD16<UInt32> {
+    bits(v + 12_582_912)
+}
+
+/// The largest of 16 values. Element by element: taking halves of a vector which a loop carries
+/// makes the compiler keep it in pieces.
+@_alwaysEmitIntoClient @_transparent
+func largest(_ v: SIMD16<UInt32>) -> UInt32 {
+    var result = v[0]
+    for i in 1..<16 { result = max(result, v[i]) }
+    return result
+}
+
+/// The 16 elements added pairwise: element i with i + 8, then + 4, + 2, + 1.
+@_alwaysEmitIntoClient @_transparent
+func treeSum(_ v: SIMD16<Float>) -> Float {
+    let eight = SIMD8<Float>(
+        v[0] + v[8], v[1] + v[9], v[2] + v[10], v[3] + v[11], v[4] + v[12], v[5] + v[13],
+        v[6] + v[14], v[7] + v[15])
+    let four = SIMD4<Float>(
+        eight[0] + eight[4], eight[1] + eight[5], eight[2] + eight[6], eight[3] + eight[7])
+    return (four[0] + four[2]) + (four[1] + four[3])
+}

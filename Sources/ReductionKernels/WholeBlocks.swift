@@ -1,0 +1,132 @@
+// Blocks of exactly 256 elements, 16 at a time. Partial blocks go through `decodeBlock` and
+// `encodeBlock`, which do the same to one element at a time.
+
+/// What a pass notes about a block of sums: per lane the sum of squares and the largest magnitude.
+@frozen
+public struct BlockNotes {
+    @usableFromInline var squares: SIMD16<Float>
+    @usableFromInline var largest: SIMD16<UInt32>
+
+    @_alwaysEmitIntoClient @_transparent
+    init() {
+        squares = SIMD16(repeating: 0)
+        largest = SIMD16(repeating: 0)
+    }
+
+    @_alwaysEmitIntoClient @_transparent
+    mutating func note(_ lanes: SIMD16<Float>) {
+        squares += lanes * lanes
+        largest = larger(largest, bits(lanes) & 0x7FFF_FFFF)
+    }
+}
+
+extension KernelSet {
+    /// Scale of block `block`; 0 for kinds without.
+    @_alwaysEmitIntoClient @_transparent
+    static func scale(_ source: KernelSource, _ kind: ElementKind, _ block: Int) -> Float {
+        // SAFETY: the source covers the block.
+        unsafe kind.isBlockScaled ? load(source.scales, block, as: Float.self) : 0
+    }
+
+    /// Decodes a whole block.
+    @_alwaysEmitIntoClient
+    static func decodeWhole(
+        _ source: KernelSource, block: Int, into output: UnsafeMutableRawPointer
+    ) {
+        // SAFETY: the source covers the block; 256 floats of output.
+        switch unsafe source.kind {
+        case .fp32: unsafe decodeWhole(FloatLanes.self, source, block, output)
+        case .bf16: unsafe decodeWhole(BFloat16Lanes.self, source, block, output)
+        case .fp16: unsafe decodeWhole(HalfLanes.self, source, block, output)
+        case .int8: unsafe decodeWhole(Int8Lanes.self, source, block, output)
+        case .int4: unsafe decodeWhole(Int4Lanes.self, source, block, output)
+        case .e3m0: unsafe decodeWhole(E3M0Lanes.self, source, block, output)
+        }
+    }
+
+    @_alwaysEmitIntoClient
+    static func decodeWhole<Decoder: LaneDecoder>(
+        _ decoder: Decoder.Type, _ source: KernelSource, _ block: Int,
+        _ output: UnsafeMutableRawPointer
+    ) {
+        let kind = Decoder.kind
+        let values = unsafe source.values + kind.valueBytes(block &* KernelLimits.block)
+        let scale = unsafe scale(source, kind, block)
+        var i = 0
+        // SAFETY: as in the caller.
+        while i < KernelLimits.block {
+            unsafe storeLanes(Decoder.lanes(values, scale, i), output, i)
+            unsafe storeLanes(Decoder.lanes(values, scale, i &+ 16), output, i &+ 16)
+            i &+= 32
+        }
+    }
+
+    /// Reduces one whole block of sources of one kind into fp32 sums, 64 elements at a time: their
+    /// accumulators stay in registers over all sources.
+    @_alwaysEmitIntoClient @_transparent
+    static func reduceWhole<Decoder: LaneDecoder>(
+        _ decoder: Decoder.Type, _ sources: UnsafePointer<KernelSource>, _ sourceCount: Int,
+        block: Int, into output: UnsafeMutableRawPointer
+    ) -> BlockNotes {
+        var notes = BlockNotes()
+        let kind = Decoder.kind
+        let first = kind.valueBytes(block &* KernelLimits.block)
+        var i = 0
+        // SAFETY: every source covers the block; the output holds 256 floats.
+        while i < KernelLimits.block {
+            var values = unsafe sources[0].values + first
+            var scale = unsafe scale(sources[0], kind, block)
+            var f = unsafe sources[0].factor
+            var a = unsafe f * Decoder.lanes(values, scale, i)
+            var b = unsafe f * Decoder.lanes(values, scale, i &+ 16)
+            var c = unsafe f * Decoder.lanes(values, scale, i &+ 32)
+            var d = unsafe f * Decoder.lanes(values, scale, i &+ 48)
+            var index = 1
+            while index < sourceCount {
+                unsafe values = sources[index].values + first
+                scale = unsafe Self.scale(sources[index], kind, block)
+                f = unsafe sources[index].factor
+                a += unsafe f * Decoder.lanes(values, scale, i)
+                b += unsafe f * Decoder.lanes(values, scale, i &+ 16)
+                c += unsafe f * Decoder.lanes(values, scale, i &+ 32)
+                d += unsafe f * Decoder.lanes(values, scale, i &+ 48)
+                index &+= 1
+            }
+            unsafe storeLanes(a, output, i)
+            unsafe storeLanes(b, output, i &+ 16)
+            unsafe storeLanes(c, output, i &+ 32)
+            unsafe storeLanes(d, output, i &+ 48)
+            notes.note(a)
+            notes.note(b)
+            notes.note(c)
+            notes.note(d)
+            i &+= 64
+        }
+        return notes
+    }
+
+    /// The same over sources of different kinds: each is decoded to `scratch` and added.
+    @_alwaysEmitIntoClient
+    static func reduceMixed(
+        _ sources: UnsafePointer<KernelSource>, _ sourceCount: Int, block: Int,
+        scratch: UnsafeMutableRawPointer, into output: UnsafeMutableRawPointer
+    ) -> BlockNotes {
+        var notes = BlockNotes()
+        var index = 0
+        // SAFETY: every source covers the block; output and scratch hold 256 floats each.
+        while index < sourceCount {
+            unsafe decodeWhole(sources[index], block: block, into: scratch)
+            let f = unsafe sources[index].factor
+            var i = 0
+            while i < KernelLimits.block {
+                let product = unsafe f * loadLanes(scratch, i)
+                let sum = unsafe index == 0 ? product : loadLanes(output, i) + product
+                unsafe storeLanes(sum, output, i)
+                if index &+ 1 == sourceCount { notes.note(sum) }
+                i &+= 16
+            }
+            index &+= 1
+        }
+        return notes
+    }
+}

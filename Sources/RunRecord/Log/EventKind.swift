@@ -1,0 +1,44 @@
+internal import ClusterModel
+
+extension RunEvent {
+    /// Name of the case, as stored in the log.
+    var kind: String {
+        switch self {
+        case .runStarted: "runStarted"
+        case .workerJoined: "workerJoined"
+        case .epochStarted: "epochStarted"
+        case .stepped: "stepped"
+        case .evaluated: "evaluated"
+        case .roundCommitted: "roundCommitted"
+        case .waiting: "waiting"
+        case .workerEvicted: "workerEvicted"
+        case .workerLeft: "workerLeft"
+        case .violation: "violation"
+        case .coordinatorLost: "coordinatorLost"
+        case .coordinatorReturned: "coordinatorReturned"
+        case .checkpointWritten: "checkpointWritten"
+        case .checkpointFailed: "checkpointFailed"
+        case .budget: "budget"
+        case .traffic: "traffic"
+        case .linkUse: "linkUse"
+        case .peakMemory: "peakMemory"
+        case .modelWritten: "modelWritten"
+        case .note: "note"
+        case .runEnded: "runEnded"
+        }
+    }
+
+    /// Whether the event is rare and worth its own transaction: it must be on disk even if the
+    /// process dies in the next moment.
+    var isWrittenAtOnce: Bool {
+        switch self {
+        case .runStarted, .workerJoined, .epochStarted, .workerEvicted, .workerLeft, .violation,
+            .coordinatorLost, .coordinatorReturned, .checkpointWritten, .checkpointFailed,
+            .modelWritten, .runEnded:
+            true
+        case .stepped, .evaluated, .roundCommitted, .waiting, .budget, .traffic, .linkUse,
+            .peakMemory, .note:
+            false
+        }
+    }
+}

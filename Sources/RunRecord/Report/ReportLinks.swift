@@ -1,0 +1,146 @@
+internal import ClusterModel
+
+/// The map of regions.
+enum ReportPlaces {
+    static func section(_ summary: RunSummary) -> Markup {
+        HTMLReport.section(
+            summary.regions.count == 1 ? "Region" : "Regions and links", id: "places",
+            """
+            \(RegionDiagram(summary: summary).markup)
+            \(regions(summary))
+            """)
+    }
+
+    private static func regions(_ summary: RunSummary) -> Markup {
+        guard summary.regions.count > 1 else { return .nothing }
+        return HTMLReport.table(
+            [
+                "region", "workers", "tokens/s", "compute utilisation", "training loss",
+                "validation loss",
+            ],
+            summary.regions.map { region in
+                [
+                    region.name, "\(region.workers)",
+                    region.tokensPerSecond.map { Figures.grouped($0) } ?? Figures.absent,
+                    HTMLReport.percent(region.computeUtilisation),
+                    HTMLReport.loss(region.finalTrainingLoss),
+                    HTMLReport.loss(region.finalValidationLoss),
+                ]
+            })
+    }
+}
+
+/// Use of the links over time, totals per direction, and what the small link stands for.
+enum ReportLinks {
+    static func section(_ summary: RunSummary) -> Markup {
+        let outer = summary.links.filter { !$0.isInsideRegion }
+        guard !outer.isEmpty else { return .nothing }
+        return HTMLReport.section(
+            "The links", id: "links",
+            """
+            \(charts(summary, outer))
+            \(table(outer))
+            <p class="note">Charts show the mean between two readings of the \
+            \(outer.contains { $0.seriesSource == "lanes" } ? "lanes' counters" : "relay's counter"), so \
+            short bursts look lower and longer than they were. Relay bytes crossed the emulated \
+            link, with framing, encryption and control \
+            traffic. Lane bytes are the frames workers handed over, before encryption. Use is the \
+            mean \
+            over the training time of the relay's count, or of the lanes' where there is no \
+            relay.</p>
+            <h3>What this link stands for</h3>
+            \(similarity(summary))
+            """)
+    }
+
+    /// One chart per direction on a common scale: lines of both directions would cover each other.
+    private static func charts(_ summary: RunSummary, _ links: [RunSummary.Link]) -> Markup {
+        let shown = links.prefix(chartLimit)
+        let rates = shown.map { readings($0, since: summary.pool.trainingStartSeconds) }
+        let peak = rates.flatMap { $0 }.map(\.y).max() ?? 0
+        let limit = shown.compactMap(\.rateBitsPerSecond).max().map { Double($0) }
+        // A limit far above the traffic would flatten it; then it is only named.
+        let isNear = limit.map { $0 <= 8 * peak } ?? false
+        let top = isNear ? max(peak, limit ?? 0) : peak
+        let unit = AxisUnit.bitRate(top)
+        let time = AxisUnit.time(summary.pool.trainingSeconds)
+        let charts = zip(shown, rates).enumerated().map { index, pair -> Markup in
+            let (link, points) = pair
+            let direction = "\(link.from) \u{2192} \(link.to)"
+            let rate = link.rateBitsPerSecond.map { Double($0) }
+            let name = rate.map { "rate \(Figures.bitRate($0))" } ?? "rate not limited"
+            return LineChart(
+                title: "\(direction)\(isNear ? "" : ", \(name)")",
+                description: "\(direction): traffic over time, at most "
+                    + "\(Figures.bitRate(points.map(\.y).max() ?? 0)) between two readings",
+                xLabel: "\(time.name) since the first step", yLabel: unit.name,
+                series: [
+                    .init(
+                        name: direction, colour: "r\(index % 8)",
+                        points: points.map { ($0.x / time.size, $0.y / unit.size) }, mark: .steps)
+                ], limit: isNear ? rate.map { ($0 / unit.size, name) } : nil, yFromZero: true,
+                yAtLeast: top / unit.size
+            ).markup
+        }
+        return "<div class=\"pair\">\(charts)</div>"
+    }
+
+    /// Directions drawn; the table has all of them.
+    private static let chartLimit = 6
+
+    /// Mean bits per second between two readings of the counter.
+    private static func readings(
+        _ link: RunSummary.Link, since start: Double
+    ) -> [(x: Double, y: Double)] {
+        zip(link.series, link.series.dropFirst()).compactMap { before, after in
+            guard after.seconds > before.seconds, after.bytes >= before.bytes else { return nil }
+            let bits = Double(after.bytes - before.bytes) * 8
+            return (max(0, after.seconds - start), bits / (after.seconds - before.seconds))
+        }
+    }
+
+    private static func table(_ links: [RunSummary.Link]) -> Markup {
+        HTMLReport.table(
+            [
+                "direction", "rate", "RTT", "relay bytes", "lane bytes", "use", "bits per value",
+                "resent frames", "longest queue",
+            ],
+            links.map { link in
+                [
+                    "\(link.from) \u{2192} \(link.to)",
+                    link.rateBitsPerSecond.map { Figures.bitRate(Double($0)) } ?? "not limited",
+                    link.roundTripSeconds.map(Figures.duration) ?? Figures.absent,
+                    link.relayBytes.map { Figures.bytes(Double($0)) } ?? Figures.absent,
+                    Figures.bytes(Double(link.laneBytes)), HTMLReport.percent(link.meanUse),
+                    link.bitsPerValue.map(Figures.significant) ?? Figures.absent,
+                    Figures.grouped(link.resentFrames),
+                    link.peakQueueBytes.map { Figures.bytes(Double($0)) } ?? Figures.absent,
+                ]
+            })
+    }
+
+    private static func similarity(_ summary: RunSummary) -> Markup {
+        func row(_ term: String, _ here: Double?, _ full: Double?) -> [String] {
+            [
+                term, here.map(Figures.significant) ?? Figures.absent,
+                full.map(Figures.significant) ?? Figures.absent,
+            ]
+        }
+        let ratios = HTMLReport.table(
+            ["ratio", "this run", "full scale"],
+            [
+                row(
+                    "bytes per round / (rate x time between rounds)",
+                    summary.similarity.linkFill, summary.fullScaleSimilarity.linkFill),
+                row(
+                    "round trip / step time", summary.similarity.roundTripPerStep,
+                    summary.fullScaleSimilarity.roundTripPerStep),
+            ])
+        return """
+            \(ratios)
+            <p class="note">A small run stands for a large one where both ratios agree. Full \
+            scale: \(SimilarityRatios.FullScale.text). \(summary.similarity.linkSentence) \
+            \(summary.similarity.delaySentence)</p>
+            """
+    }
+}

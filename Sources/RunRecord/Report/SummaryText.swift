@@ -1,0 +1,154 @@
+internal import ClusterModel
+
+/// The end of `longhaul up`: the run in one screen of text.
+package enum SummaryText {
+    /// - Parameter files: what was written, as (what it is, path), in the order to be shown.
+    package static func render(
+        _ summary: RunSummary, files: [(label: String, path: String)] = []
+    ) -> String {
+        let sections = [
+            heading(summary), headline(summary), regions(summary), links(summary),
+            workers(summary), incidents(summary), paths(files),
+        ]
+        return sections.filter { !$0.isEmpty }.joined(separator: "\n\n") + "\n"
+    }
+
+    private static func heading(_ summary: RunSummary) -> String {
+        let outcome = summary.outcome
+        guard outcome.isComplete else {
+            return "\(summary.identity.name): INCOMPLETE\n" + TextTable.wrapped(outcome.reason)
+        }
+        let code = outcome.exitCode ?? 0
+        return "\(summary.identity.name): \(code == 0 ? "done" : "ended with code \(code)") in "
+            + "\(Figures.duration(summary.pool.wallSeconds)): \(outcome.reason)"
+    }
+
+    private static func headline(_ summary: RunSummary) -> String {
+        let pool = summary.pool
+        var rows = [
+            (
+                "CU", percent(pool.computeUtilisation),
+                "time computing, pacing included / wall time of the trainer threads"
+            ),
+            (
+                "tokens/s", pool.tokensPerSecond.map { Figures.grouped($0) } ?? Figures.absent,
+                "\(Figures.grouped(pool.tokens)) tokens in "
+                    + "\(Figures.duration(pool.trainingSeconds)) of training"
+            ),
+            (
+                "training loss", loss(summary.loss.finalTrainingLoss),
+                "nats per byte, mean of the last \(summary.loss.finalTrainingSteps) steps"
+            ),
+            (
+                "validation loss", loss(summary.loss.finalValidationLoss),
+                summary.loss.finalValidationStep.map { "after step \($0)" } ?? "not evaluated"
+            ),
+        ]
+        if let last = summary.rounds.latest.last {
+            let verdict =
+                summary.rounds.conflicts.isEmpty
+                ? "one digest each, the last \(last.digest)"
+                : "DIGESTS DIFFER: \(summary.rounds.conflicts.joined(separator: "; "))"
+            rows.append(("rounds", "\(summary.rounds.committed)", verdict))
+        }
+        let label = rows.map(\.0.count).max() ?? 0
+        let value = rows.map(\.1.count).max() ?? 0
+        return rows.map { row in
+            "  " + TextTable.padded(row.0, label) + "  "
+                + TextTable.padded(row.1, value, left: true) + "  " + row.2
+        }.joined(separator: "\n")
+    }
+
+    private static func regions(_ summary: RunSummary) -> String {
+        indented(
+            TextTable.render(
+                ["region", "workers", "tokens/s", "CU", "training loss", "validation loss"],
+                summary.regions.map { region in
+                    [
+                        region.name, "\(region.workers)",
+                        region.tokensPerSecond.map { Figures.grouped($0) } ?? Figures.absent,
+                        percent(region.computeUtilisation), loss(region.finalTrainingLoss),
+                        loss(region.finalValidationLoss),
+                    ]
+                }))
+    }
+
+    private static func links(_ summary: RunSummary) -> String {
+        let outer = summary.links.filter { !$0.isInsideRegion }
+        guard !outer.isEmpty else { return "" }
+        let table = TextTable.render(
+            ["link", "RTT", "rate", "relay bytes", "lane bytes", "use", "bits/value"],
+            outer.map { link in
+                [
+                    "\(link.from) -> \(link.to)",
+                    link.roundTripSeconds.map(Figures.duration) ?? Figures.absent,
+                    link.rateBitsPerSecond.map { Figures.bitRate(Double($0)) } ?? "not limited",
+                    link.relayBytes.map { Figures.bytes(Double($0)) } ?? Figures.absent,
+                    Figures.bytes(Double(link.laneBytes)), percent(link.meanUse),
+                    link.bitsPerValue.map(Figures.significant) ?? Figures.absent,
+                ]
+            })
+        let kind = summary.identity.emulated ? "emulated by a relay" : "real network, not emulated"
+        return indented(
+            table + "\nlinks: \(kind); "
+                + "curve encryption \(summary.identity.curve ? "on" : "off")")
+    }
+
+    private static func workers(_ summary: RunSummary) -> String {
+        let header = [
+            "worker", "steps", "tokens/s", "CU", "compute", "encode", "wait", "transfer", "decode",
+            "apply", "recover", "residue",
+        ]
+        let rows = summary.workers.map { worker -> [String] in
+            var row = [
+                worker.name, "\(worker.lastStep)",
+                worker.tokensPerSecond.map { Figures.grouped($0) } ?? Figures.absent,
+                percent(worker.computeUtilisation),
+            ]
+            guard let budget = worker.budget, budget.wallSeconds > 0 else { return row }
+            row += budget.categories.map { share($0.seconds, budget) }
+            row.append(share(budget.residueSeconds, budget))
+            return row
+        }
+        return indented(TextTable.render(header, rows) + "\nshares of trainer time in per cent")
+    }
+
+    private static func share(_ seconds: Double, _ budget: RunSummary.Budget) -> String {
+        Figures.fixed(100 * seconds / budget.wallSeconds, 1)
+    }
+
+    private static func incidents(_ summary: RunSummary) -> String {
+        let counts = summary.counts
+        var parts: [String] = []
+        func add(_ number: Int, _ noun: String, _ seconds: Double? = nil) {
+            guard number > 0 else { return }
+            let length = seconds.map { " (\(Figures.duration($0)))" } ?? ""
+            parts.append("\(number) \(noun)\(number == 1 ? "" : "s")\(length)")
+        }
+        add(counts.evictions, "eviction")
+        add(counts.leavers, "early leaver")
+        add(counts.waits, "wait", counts.waitSeconds)
+        add(counts.violations, "protocol violation")
+        add(counts.coordinatorOutages, "coordinator outage", counts.coordinatorOutageSeconds)
+        add(counts.failedCheckpoints, "failed checkpoint")
+        return parts.isEmpty ? "" : "  incidents: " + parts.joined(separator: ", ")
+    }
+
+    private static func paths(_ files: [(label: String, path: String)]) -> String {
+        let width = files.map(\.label.count).max() ?? 0
+        return files.map { "  \(TextTable.padded($0.label, width))  \($0.path)" }
+            .joined(separator: "\n")
+    }
+
+    private static func indented(_ text: String) -> String {
+        text.split(separator: "\n").map { "  " + $0 }.joined(separator: "\n")
+    }
+
+    private static func percent(_ share: Double?) -> String {
+        share.map(Figures.percent) ?? Figures.absent
+    }
+
+    private static func loss(_ value: Double?) -> String {
+        value.map { Figures.fixed($0, 3) } ?? Figures.absent
+    }
+}

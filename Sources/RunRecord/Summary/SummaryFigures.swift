@@ -1,0 +1,156 @@
+internal import ClusterModel
+
+/// The figures themselves, once all events are in.
+extension SummaryBuilder {
+    /// - Throws: ``RunSummaryError`` when the run's start was not among the events.
+    package func summary() throws(RunSummaryError) -> RunSummary {
+        guard let start else { throw .noStart(events: eventCount) }
+        let window = trainingWindow
+        let training = window.end - window.start
+        let ordered = workers.sorted { $0.key < $1.key }
+        let tallies = ordered.map(\.value)
+        let curves = CurveBuilder(tallies)
+        let linkFigures = links(start, training: training)
+        let outer = linkFigures.filter { !$0.isInsideRegion }
+        let loss = lossFigures(curves, tallies, regions: start.topology.regions)
+        let busiest = outer.map { Double($0.relayBytes ?? $0.laneBytes) }.max()
+        let perRound = busiest.flatMap {
+            rounds.outerCount > 0 ? $0 / Double(rounds.outerCount) : nil
+        }
+        let roundFigures = rounds.finish(bytesPerRoundBusiest: perRound)
+        return RunSummary(
+            formatVersion: RunSummary.formatVersion, identity: identity(start),
+            setup: RunSummary.Setup(start), outcome: outcome,
+            pool: pool(window, tallies: tallies, links: outer),
+            regions: regions(start.topology, training: training, loss: loss),
+            workers: ordered.map { workerFigures($0.key, $0.value, start.topology) },
+            links: linkFigures, loss: loss, rounds: roundFigures, counts: log.counts,
+            incidents: log.incidents.sorted { $0.seconds < $1.seconds },
+            peakMemory: memory.sorted { $0.key < $1.key }
+                .map { .init(process: $0.key, peakBytes: $0.value) },
+            similarity: similarity(
+                start, links: outer, rounds: roundFigures, training: training, tallies: tallies),
+            fullScaleSimilarity: SimilarityRatios.FullScale.ratios,
+            definitions: RunSummary.Definition.all)
+    }
+
+    private func identity(_ start: RunEvent.RunStarted) -> RunSummary.Identity {
+        RunSummary.Identity(
+            run: hexadecimal(start.run.rawValue), name: start.configuration.name,
+            version: start.version, command: start.command, seed: start.configuration.seed,
+            machine: start.machine, kernels: kernels, curve: start.curve,
+            emulated: start.emulated, coordinatorStarts: coordinatorStarts)
+    }
+
+    private var outcome: RunSummary.Outcome {
+        guard let end else {
+            return .init(
+                isComplete: false, exitCode: nil,
+                reason:
+                    "the log stops at \(Figures.duration(lastSeconds)) without the run's end: the "
+                    + "run is still going on, or its coordinator was killed; all figures are up to "
+                    + "there", models: models)
+        }
+        return .init(isComplete: true, exitCode: end.code, reason: end.reason, models: models)
+    }
+
+    /// From the start of the first step, which the budgets tell, to the last step or commit.
+    private var trainingWindow: (start: Double, end: Double) {
+        let steps = workers.values.flatMap { $0.steps.values.map(\.seconds) }
+        let end = max(steps.max() ?? 0, rounds.lastSeconds ?? 0)
+        let start =
+            workers.values.compactMap(\.startSeconds).min() ?? epochStart ?? steps.min() ?? end
+        return (min(start, end), end)
+    }
+
+    private func pool(
+        _ window: (start: Double, end: Double), tallies: [WorkerTally],
+        links outer: [RunSummary.Link]
+    ) -> RunSummary.Pool {
+        let tokens = tallies.reduce(0) { $0 + $1.tokens }
+        let relay = outer.compactMap(\.relayBytes)
+        return RunSummary.Pool(
+            wallSeconds: lastSeconds - (firstSeconds ?? 0), trainingStartSeconds: window.start,
+            trainingSeconds: window.end - window.start,
+            lastStep: tallies.map(\.lastStep).max() ?? 0, tokens: tokens,
+            repeatedTokens: tallies.reduce(0) { $0 + $1.repeatedTokens },
+            tokensPerSecond: ratio(Double(tokens), window.end - window.start),
+            computeUtilisation: utilisation(tallies),
+            bytesBetweenRegionsRelay: relay.isEmpty ? nil : relay.reduce(0, +),
+            bytesBetweenRegionsLanes: outer.reduce(0) { $0 + $1.laneBytes })
+    }
+
+    /// Sum of compute / sum of wall over the trainer threads.
+    private func utilisation(_ tallies: [WorkerTally]) -> Double? {
+        let budgets = tallies.compactMap { $0.budget?.total }
+        let wall = budgets.reduce(0) { $0 + $1.wall.seconds }
+        return ratio(budgets.reduce(0) { $0 + $1.compute.seconds }, wall)
+    }
+
+    private func ratio(_ value: Double, _ base: Double) -> Double? {
+        base > 0 ? value / base : nil
+    }
+
+    private func regions(
+        _ topology: Topology, training: Double, loss: RunSummary.Loss
+    ) -> [RunSummary.Region] {
+        topology.regions.enumerated().map { index, region in
+            let tallies = workers.values.filter { $0.region == RegionID(index) }
+            let tokens = tallies.reduce(0) { $0 + $1.tokens }
+            let lastStep = tallies.map(\.lastStep).max() ?? 0
+            return RunSummary.Region(
+                name: region.name, workers: region.workers.count, tokens: tokens,
+                tokensPerSecond: ratio(Double(tokens), training),
+                computeUtilisation: utilisation(tallies),
+                finalTrainingLoss: CurveBuilder.finalLoss(tallies, lastStep: lastStep),
+                finalValidationLoss: loss.validation.first { $0.region == region.name }?
+                    .points.last?.loss)
+        }
+    }
+
+    private func workerFigures(
+        _ id: WorkerID, _ tally: WorkerTally, _ topology: Topology
+    ) -> RunSummary.Worker {
+        let seats = topology.seats
+        let seat = seats.indices.contains(Int(id.rawValue)) ? seats[Int(id.rawValue)].worker : nil
+        let budget = tally.budget?.total
+        return RunSummary.Worker(
+            id: id.rawValue, name: tally.name, region: regionName(tally.region),
+            microBatch: seat?.microBatch ?? 0, nominalStepSeconds: seat?.nominalStep.seconds ?? 0,
+            incarnations: tally.incarnations.count, lastStep: tally.lastStep, tokens: tally.tokens,
+            tokensPerSecond: ratio(Double(tally.tokens), budget?.wall.seconds ?? 0),
+            computeUtilisation: utilisation([tally]),
+            finalTrainingLoss: CurveBuilder.finalLoss([tally], lastStep: tally.lastStep),
+            budget: budget.map { RunSummary.Budget($0) },
+            state: tally.incarnations.isEmpty ? "never joined" : tally.state)
+    }
+
+    func regionName(_ id: RegionID) -> String {
+        guard let regions = start?.topology.regions, regions.indices.contains(id.index) else {
+            return "region \(id.rawValue)"
+        }
+        return regions[id.index].name
+    }
+
+    private func lossFigures(
+        _ curves: CurveBuilder, _ tallies: [WorkerTally], regions: [Topology.Region]
+    ) -> RunSummary.Loss {
+        var training = [curves.training(region: nil, name: nil)]
+        var validation = [curves.validation(tallies, name: nil)]
+        if regions.count > 1 {
+            for (index, region) in regions.enumerated() {
+                let id = RegionID(index)
+                let members = tallies.filter { $0.region == id }
+                training.append(curves.training(region: id, name: region.name))
+                validation.append(curves.validation(members, name: region.name))
+            }
+        }
+        let lastStep = tallies.map(\.lastStep).max() ?? 0
+        return RunSummary.Loss(
+            finalTrainingLoss: CurveBuilder.finalLoss(tallies, lastStep: lastStep),
+            finalTrainingSteps: min(RunSummary.finalLossSteps, Int(lastStep)),
+            finalValidationLoss: validation[0].points.last?.loss,
+            finalValidationStep: validation[0].points.last?.step, training: training,
+            validation: validation)
+    }
+}

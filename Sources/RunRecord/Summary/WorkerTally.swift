@@ -1,0 +1,64 @@
+internal import ClusterModel
+
+/// What one seat did, over all lives of its process.
+struct WorkerTally {
+    struct Step {
+        var loss: Double
+        var tokens: UInt64
+        var seconds: Double
+    }
+
+    var name: String
+    var region: RegionID
+    var incarnations: Set<Incarnation> = []
+    /// By inner step; a step trained again replaces the first attempt.
+    var steps: [UInt32: Step] = [:]
+    var repeatedTokens: UInt64 = 0
+    var evaluations: [UInt32: (loss: Double, samples: Int, seconds: Double)] = [:]
+    var budget: Cumulative<RunEvent.TimeBudget>?
+    /// Earliest start of the trainer's first step that its budgets tell.
+    var startSeconds: Double?
+    var state = inRun
+
+    static let inRun = "in the run"
+
+    init(name: String, region: RegionID) {
+        self.name = name
+        self.region = region
+    }
+
+    mutating func add(step: UInt32, loss: Double, tokens: UInt64, at seconds: Double) {
+        let earlier = steps.updateValue(
+            Step(loss: loss, tokens: tokens, seconds: seconds), forKey: step)
+        if let earlier { repeatedTokens += earlier.tokens }
+    }
+
+    mutating func add(_ budget: RunEvent.TimeBudget, at seconds: Double) {
+        let start = max(0, seconds - budget.wall.seconds)
+        startSeconds = min(startSeconds ?? start, start)
+        var counter = self.budget ?? Cumulative()
+        counter.update(budget)
+        self.budget = counter
+    }
+
+    var tokens: UInt64 { steps.values.reduce(0) { $0 + $1.tokens } }
+
+    var lastStep: UInt32 { steps.keys.max() ?? 0 }
+}
+
+extension RunSummary.Budget {
+    init(_ budget: RunEvent.TimeBudget) {
+        let parts = [
+            budget.compute, budget.encode, budget.wait, budget.transfer, budget.decode,
+            budget.apply, budget.recover,
+        ]
+        let residue = budget.wall - parts.reduce(.zero, +)
+        self.init(
+            wallSeconds: budget.wall.seconds, computeSeconds: budget.compute.seconds,
+            encodeSeconds: budget.encode.seconds, waitSeconds: budget.wait.seconds,
+            transferSeconds: budget.transfer.seconds, decodeSeconds: budget.decode.seconds,
+            applySeconds: budget.apply.seconds, recoverSeconds: budget.recover.seconds,
+            pacedSeconds: budget.paced.seconds, residueSeconds: residue.seconds,
+            isBalanced: abs(residue.seconds) <= 0.01 * budget.wall.seconds)
+    }
+}

@@ -1,0 +1,54 @@
+import TrainingKernels
+
+/// Outer copy, outer momentum and the mean outer gradient of the fragments under way.
+///
+/// Fragments are disjoint, so one vector holds the means of all of them.
+final class OuterState {
+    let copy: FloatStorage
+    let momentum: FloatStorage
+    let mean: FloatStorage
+
+    init(count: Int) {
+        copy = FloatStorage(count: count)
+        momentum = FloatStorage(count: count)
+        mean = FloatStorage(count: count)
+    }
+
+    /// scratch = outer copy - live, element by element.
+    func outerGradient(live: Floats, range: Range<Int>, into scratch: Floats) {
+        let start = copy.floats.part(range)
+        let now = live.part(range)
+        precondition(scratch.count == range.count)
+        var index = 0
+        while index + laneCount <= range.count {
+            scratch.store(start.lanes(at: index) - now.lanes(at: index), at: index)
+            index += laneCount
+        }
+        while index < range.count {
+            scratch[index] = start[index] - now[index]
+            index += 1
+        }
+    }
+
+    /// The outer step of one range and the blend of the live parameters; see `Trainer.outerStep`.
+    func step(range: Range<Int>, optimiser: OuterNesterov, blend: Float, live: Floats) {
+        copy.floats.part(range).withMutableSpan { parameters in
+            momentum.floats.part(range).withMutableSpan { buffer in
+                mean.floats.part(range).withSpan { gradient in
+                    optimiser.step(
+                        parameters: &parameters, buffer: &buffer, gradient: gradient)
+                }
+            }
+        }
+        let now = live.part(range)
+        let outer = copy.floats.part(range)
+        if blend == 0 {
+            // A copy, not arithmetic: 0 * live would keep an infinity alive as a NaN.
+            now.copy(from: outer)
+            return
+        }
+        for index in 0..<range.count {
+            now[index] = blend * now[index] + (1 - blend) * outer[index]
+        }
+    }
+}

@@ -1,0 +1,68 @@
+import TrainingKernels
+
+/// The vectors every trainer has, and the driver's access to them.
+final class TrainerMemory {
+    let parameters: Floats
+    let gradients: Floats
+    let firstMoment: Floats
+    let secondMoment: Floats
+    let outer: OuterState?
+    /// Outer gradients are made here on demand; grows to the longest range asked for.
+    private var scratch = FloatStorage(count: 0)
+
+    init(
+        parameters: Floats, gradients: Floats, firstMoment: Floats, secondMoment: Floats,
+        keepsOuterCopy: Bool
+    ) {
+        self.parameters = parameters
+        self.gradients = gradients
+        self.firstMoment = firstMoment
+        self.secondMoment = secondMoment
+        outer = keepsOuterCopy ? OuterState(count: parameters.count) : nil
+    }
+
+    func contribution(_ kind: ContributionKind, _ range: Range<Int>) -> Floats {
+        switch kind {
+        case .gradient:
+            return gradients.part(range)
+        case .outerGradient:
+            if scratch.floats.count < range.count {
+                scratch = FloatStorage(count: range.count)
+            }
+            let result = scratch.floats.part(0, range.count)
+            requiredOuter.outerGradient(live: parameters, range: range, into: result)
+            return result
+        }
+    }
+
+    func meanDestination(_ kind: ContributionKind, _ range: Range<Int>) -> Floats {
+        switch kind {
+        case .gradient: gradients.part(range)
+        case .outerGradient: requiredOuter.mean.floats.part(range)
+        }
+    }
+
+    func state(_ vector: StateVector, _ range: Range<Int>) -> Floats {
+        switch vector {
+        case .parameters: parameters.part(range)
+        case .firstMoment: firstMoment.part(range)
+        case .secondMoment: secondMoment.part(range)
+        case .outerCopy: requiredOuter.copy.floats.part(range)
+        case .outerMomentum: requiredOuter.momentum.floats.part(range)
+        }
+    }
+
+    func outerStep(ranges: [Range<Int>], optimiser: OuterNesterov, blend: Float) {
+        precondition((0...1).contains(blend), "blend \(blend) is not in 0...1")
+        for range in ranges {
+            requiredOuter.step(range: range, optimiser: optimiser, blend: blend, live: parameters)
+        }
+    }
+
+    private var requiredOuter: OuterState {
+        guard let outer else {
+            preconditionFailure("this trainer was made without an outer copy")
+        }
+        return outer
+    }
+}

@@ -1,0 +1,100 @@
+import TrainingKernels
+
+/// Settings of a `TransformerTrainer`; equal on every worker of a run.
+package struct TransformerTrainerSettings: Codable, Sendable, Equatable {
+    package var shape: ModelShape
+    /// Decides the initial parameters and the order of the samples.
+    package var seed: UInt64
+    package var optimiser: AdamWSettings
+    package var schedule: LearningRateSchedule
+    /// Whether an outer copy is kept: all outer schedules except `every-step`.
+    package var keepsOuterCopy: Bool
+
+    package init(
+        shape: ModelShape = ModelShape(), seed: UInt64 = 0,
+        optimiser: AdamWSettings = AdamWSettings(), schedule: LearningRateSchedule,
+        keepsOuterCopy: Bool
+    ) {
+        self.shape = shape
+        self.seed = seed
+        self.optimiser = optimiser
+        self.schedule = schedule
+        self.keepsOuterCopy = keepsOuterCopy
+    }
+}
+
+/// Trains a byte-level transformer on a text.
+package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
+    package let settings: TransformerTrainerSettings
+    package let tensors: [TensorSpec]
+    package let parameterCount: Int
+    package var counters = TrainerCounters()
+    let memory: TrainerMemory
+    private let corpus: Corpus
+    private let order: SampleOrder
+    private let transformer: Transformer
+    private let optimiser: AdamW
+
+    /// Equal settings give equal initial parameters on every machine; the outer copy starts as them.
+    ///
+    /// - Precondition: the corpus is cut for the shape's context.
+    package init(
+        settings: TransformerTrainerSettings, corpus: Corpus
+    ) throws(ModelShapeError) {
+        precondition(corpus.context == settings.shape.context, "corpus cut for another context")
+        self.settings = settings
+        self.corpus = corpus
+        transformer = try Transformer(shape: settings.shape)
+        tensors = settings.shape.tensors
+        parameterCount = settings.shape.parameterCount
+        order = SampleOrder(seed: settings.seed, sampleCount: corpus.trainingSampleCount)
+        optimiser = AdamW(tensors: tensors, settings: settings.optimiser)
+        memory = TrainerMemory(
+            parameters: transformer.parameters.floats, gradients: transformer.gradients.floats,
+            firstMoment: optimiser.firstMoment.floats, secondMoment: optimiser.secondMoment.floats,
+            keepsOuterCopy: settings.keepsOuterCopy)
+        transformer.initialise(seed: settings.seed)
+        resetOuterState()
+    }
+
+    package var keepsOuterCopy: Bool { settings.keepsOuterCopy }
+
+    package func computeGradient(samples: [UInt64]) -> StepResult {
+        precondition(!samples.isEmpty, "a step needs samples")
+        let batch = corpus.trainingBatch(samples.map { order.sample(at: $0) })
+        let loss = transformer.forwardBackward(inputs: batch.inputs, targets: batch.targets)
+        counters.tokens += UInt64(batch.targets.count)
+        return StepResult(tokens: batch.targets.count, loss: loss)
+    }
+
+    package func evaluate(samples: Int) -> Float {
+        let count = min(samples, corpus.validationSampleCount)
+        precondition(count >= 1, "an evaluation needs samples")
+        // Sixteen samples at a time bound the batch's memory.
+        var total = 0.0
+        for start in stride(from: 0, to: count, by: 16) {
+            let part = start..<min(start + 16, count)
+            let batch = corpus.validationBatch(part)
+            let loss = transformer.loss(inputs: batch.inputs, targets: batch.targets)
+            total += Double(loss) * Double(part.count)
+        }
+        return Float(total / Double(count))
+    }
+
+    @discardableResult
+    package func optimiserStep() -> OptimiserReport {
+        let rate = settings.schedule.rate(step: Int(counters.innerSteps))
+        let norm = gradientNorm(memory.gradients)
+        var scale: Float = 1
+        if let limit = settings.optimiser.clipNorm, norm > limit {
+            scale = limit / norm
+        }
+        counters.innerSteps += 1
+        counters.beta1Power *= Double(settings.optimiser.beta1)
+        counters.beta2Power *= Double(settings.optimiser.beta2)
+        optimiser.step(
+            parameters: memory.parameters, gradients: memory.gradients, learningRate: rate,
+            gradientScale: scale, powers: (counters.beta1Power, counters.beta2Power))
+        return OptimiserReport(gradientNorm: norm, learningRate: rate)
+    }
+}

@@ -1,0 +1,152 @@
+import Glibc
+
+/// Eight floats at a time. Every reduction of this module runs in eight lanes and folds them in one
+/// fixed order, so results do not depend on the width of the machine's registers.
+@usableFromInline
+package typealias Lanes = SIMD8<Float>
+
+/// The number of floats in one `Lanes`.
+@_alwaysEmitIntoClient
+package var laneCount: Int { 8 }
+
+/// A view of consecutive floats inside a `FloatStorage`; every access is bounds-checked.
+///
+/// The view does not keep its storage alive: it lives inside the object that owns the storage and
+/// never leaves this module. Outside, the same memory is seen through `Span` and `MutableSpan`.
+@safe
+@usableFromInline
+package struct Floats {
+    @usableFromInline let base: UnsafeMutablePointer<Float>
+    @usableFromInline
+    package let count: Int
+
+    /// - SAFETY: the caller guarantees `count` initialised floats at `base` while the view is used.
+    @unsafe
+    @_alwaysEmitIntoClient
+    @inline(__always)
+    package init(base: UnsafeMutablePointer<Float>, count: Int) {
+        unsafe self.base = unsafe base
+        self.count = count
+    }
+
+    @usableFromInline
+    package subscript(index: Int) -> Float {
+        @_alwaysEmitIntoClient
+        @inline(__always)
+        get {
+            precondition(UInt(bitPattern: index) < UInt(bitPattern: count))
+            // SAFETY: the index was checked against the extent.
+            return unsafe base[index]
+        }
+        @_alwaysEmitIntoClient
+        @inline(__always)
+        nonmutating set {
+            precondition(UInt(bitPattern: index) < UInt(bitPattern: count))
+            // SAFETY: the index was checked against the extent.
+            unsafe base[index] = newValue
+        }
+    }
+
+    /// The eight floats from `index` on.
+    @_alwaysEmitIntoClient
+    @inline(__always)
+    package func lanes(at index: Int) -> Lanes {
+        precondition(index >= 0 && index &+ laneCount <= count)
+        // SAFETY: all eight elements lie inside the extent; the load needs no alignment.
+        return unsafe UnsafeRawPointer(base + index).loadUnaligned(as: Lanes.self)
+    }
+
+    /// Stores eight floats from `index` on.
+    @_alwaysEmitIntoClient
+    @inline(__always)
+    package func store(_ lanes: Lanes, at index: Int) {
+        precondition(index >= 0 && index &+ laneCount <= count)
+        // SAFETY: all eight elements lie inside the extent; the store needs no alignment.
+        unsafe UnsafeMutableRawPointer(base + index).storeBytes(of: lanes, as: Lanes.self)
+    }
+
+    /// The floats `offset ..< offset + count` of this view.
+    @_alwaysEmitIntoClient
+    @inline(__always)
+    package func part(_ offset: Int, _ count: Int) -> Floats {
+        precondition(offset >= 0 && count >= 0 && offset &+ count <= self.count)
+        // SAFETY: the part lies inside the extent.
+        return unsafe Floats(base: base + offset, count: count)
+    }
+
+    @_alwaysEmitIntoClient
+    @inline(__always)
+    package func part(_ range: Range<Int>) -> Floats {
+        part(range.lowerBound, range.count)
+    }
+
+    @_alwaysEmitIntoClient
+    @inline(__always)
+    package func fill(with value: Float) {
+        // SAFETY: the whole extent, which is initialised.
+        unsafe base.update(repeating: value, count: count)
+    }
+
+    /// Copies the contents of `source`, which has the same length and does not overlap partially.
+    @_alwaysEmitIntoClient
+    @inline(__always)
+    package func copy(from source: Floats) {
+        precondition(source.count == count)
+        // SAFETY: both extents hold `count` floats.
+        unsafe base.update(from: source.base, count: count)
+    }
+
+    /// The address, for a call into BLAS.
+    @unsafe
+    package var address: UnsafeMutablePointer<Float> {
+        unsafe base
+    }
+
+    /// Runs `body` with a read-only view.
+    package func withSpan<R, E: Error>(_ body: (Span<Float>) throws(E) -> R) throws(E) -> R {
+        // SAFETY: the span does not outlive the call; the owner of the storage is the caller.
+        let buffer = unsafe UnsafeBufferPointer(start: base, count: count)
+        return try body(unsafe buffer.span)
+    }
+
+    /// Runs `body` with a writable view.
+    package func withMutableSpan<R, E: Error>(
+        _ body: (inout MutableSpan<Float>) throws(E) -> R
+    ) throws(E) -> R {
+        // SAFETY: the span does not outlive the call; the owner of the storage is the caller.
+        let buffer = unsafe UnsafeMutableBufferPointer(start: base, count: count)
+        var span = unsafe buffer.mutableSpan
+        return try body(&span)
+    }
+}
+
+/// Owns zeroed floats aligned to a cache line (64 bytes) and frees them at the end of its life.
+@safe
+package final class FloatStorage {
+    private let memory: UnsafeMutableRawPointer
+    @usableFromInline
+    package let floats: Floats
+    /// Large blocks ask the kernel for huge pages, which saves address translations.
+    private static let hugePage = 2 << 20
+
+    @usableFromInline
+    package init(count: Int) {
+        precondition(count >= 0 && count <= Int.max / MemoryLayout<Float>.stride)
+        let bytes = max(count, 1) * MemoryLayout<Float>.stride
+        // SAFETY: `floats` covers exactly the memory that is allocated and initialised here.
+        let alignment = bytes >= Self.hugePage ? Self.hugePage : 64
+        unsafe memory = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: alignment)
+        if alignment == Self.hugePage {
+            // SAFETY: advice about memory just allocated; a refusal changes nothing but speed.
+            unsafe madvise(memory, bytes, MADV_HUGEPAGE)
+        }
+        let base = unsafe memory.initializeMemory(
+            as: Float.self, repeating: 0, count: max(count, 1))
+        floats = unsafe Floats(base: base, count: count)
+    }
+
+    deinit {
+        // SAFETY: allocated in `init`, freed once; floats need no deinitialisation.
+        unsafe memory.deallocate()
+    }
+}

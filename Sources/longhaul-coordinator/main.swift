@@ -1,0 +1,3 @@
+import LonghaulCommands
+
+CommandLineRunner.run(CoordinatorCommand.self)

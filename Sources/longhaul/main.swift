@@ -1,0 +1,3 @@
+import LonghaulCommands
+
+CommandLineRunner.run(LonghaulCommand.self)

@@ -1,0 +1,100 @@
+import ClusterModel
+import Coordination
+import WireProtocol
+
+/// Stands for a trainer: vectors are 64-bit hashes, so that two members agree exactly if they have
+/// decoded the same means in the same order.
+struct TrainerModel {
+    let seat: UInt64
+    private(set) var live: UInt64 = 1
+    private(set) var outer: UInt64 = 1
+    private var gradient: UInt64 = 0
+    private(set) var samples: UInt64 = 0
+    var step: UInt32 = 0
+    var round: UInt32 = 0
+    /// Makes the digest of this round wrong.
+    var corruptsRound: UInt32?
+
+    init(seat: WorkerID) { self.seat = UInt64(seat.rawValue) }
+
+    /// What `--resume` would have read.
+    mutating func restore(from other: TrainerModel) {
+        live = other.live
+        outer = other.outer
+        step = other.step
+        round = other.round
+    }
+
+    static func mix(_ a: UInt64, _ b: UInt64) -> UInt64 {
+        var generator = SeededGenerator(seed: a &* 0x9E37_79B9 &+ b)
+        return generator.next()
+    }
+
+    mutating func compute(step: UInt32, samples count: Int) -> Worker.TrainerEvent {
+        samples += UInt64(count)
+        gradient = Self.mix(Self.mix(live, seat), UInt64(step))
+        return .computed(
+            step: step, loss: 1, tokens: UInt64(count) * 128, samples: samples)
+    }
+
+    func encoded(_ source: TrainerOrder.Source, _ chunk: TrainerOrder.Chunk) -> UInt64 {
+        let values =
+            switch source {
+            case .gradient: gradient
+            case .outerGradient: Self.mix(outer, live)
+            }
+        return Self.mix(values, chunk.range.lowerBound)
+    }
+
+    mutating func absorb(
+        _ order: TrainerOrder.Absorption, contents: [UInt64]
+    ) -> Worker.TrainerEvent {
+        let mean = contents.isEmpty ? gradient : contents.reduce(0, Self.mix)
+        var digest: UInt64 = 0
+        switch order.target {
+        case .gradient: gradient = mean
+        case .optimiserStep:
+            live = Self.mix(live, mean)
+            step = order.step
+        case .pooledOptimiserStep:
+            live = Self.mix(live, mean)
+            outer = live
+            step = order.step
+            digest = endRound(order.key.round)
+        case .outerStep:
+            outer = Self.mix(outer, mean)
+            live = outer
+            digest = endRound(order.key.round)
+        }
+        return .absorbed(key: order.key, target: order.target, digest: digest)
+    }
+
+    private mutating func endRound(_ number: UInt32) -> UInt64 {
+        round = number
+        return corruptsRound == number ? Self.mix(outer, 13) : outer
+    }
+
+    func piece(_ request: StateRequest) -> (chunk: StateChunk, contents: UInt64) {
+        let total = Fixtures.parameterCount
+        let contents =
+            switch request.item {
+            case .parameters: live
+            case .outerCopy: outer
+            case .index, .outerMomentum, .firstMoment, .secondMoment: UInt64(0)
+            }
+        let chunk = StateChunk(
+            item: request.item, start: request.start, count: request.count, total: total,
+            round: round, step: UInt64(step), digest: 0)
+        return (chunk, contents)
+    }
+
+    mutating func install(_ chunk: StateChunk, contents: UInt64) {
+        switch chunk.item {
+        case .parameters: live = contents
+        case .outerCopy: outer = contents
+        case .index, .outerMomentum, .firstMoment, .secondMoment: break
+        }
+        step = UInt32(chunk.step)
+        round = chunk.round
+    }
+}

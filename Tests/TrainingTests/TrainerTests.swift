@@ -1,0 +1,191 @@
+import Foundation
+import Testing
+import Training
+
+@Suite("trainers as the driver uses them")
+struct TrainerTests {
+    @Test("a small model learns English letters: its loss falls well below chance")
+    func learns() throws {
+        let trainer = try makeTrainer(keepsOuterCopy: false)
+        let before = trainer.evaluate(samples: 40)
+        #expect(abs(before - 5.545) < 0.1, "untrained: log 256, got \(before)")
+        var stream = SeatStream(seat: 0, seats: 1)
+        for _ in 0..<60 {
+            let result = trainer.computeGradient(samples: stream.next(8))
+            #expect(result.tokens == 8 * 32)
+            trainer.optimiserStep()
+        }
+        let after = trainer.evaluate(samples: 40)
+        #expect(after < 3.2, "after 60 steps: \(after)")
+        #expect(trainer.counters.innerSteps == 60)
+        #expect(trainer.counters.tokens == 60 * 8 * 32)
+    }
+
+    @Test("equal seeds give equal bytes after many steps")
+    func repeatable() throws {
+        let (a, b) = (try makeTrainer(keepsOuterCopy: true), try makeTrainer(keepsOuterCopy: true))
+        run(a, steps: 5)
+        run(b, steps: 5)
+        #expect(state(a) == state(b))
+        let other = try makeTrainer(keepsOuterCopy: true, seed: 2)
+        #expect(state(other) != state(try makeTrainer(keepsOuterCopy: true)))
+    }
+
+    @Test("two workers with half the batch each, averaged by weight, step like one with all of it")
+    func weightedMean() throws {
+        let whole = try makeTrainer(keepsOuterCopy: false)
+        let (left, right) = (
+            try makeTrainer(keepsOuterCopy: false), try makeTrainer(keepsOuterCopy: false)
+        )
+        _ = whole.computeGradient(samples: [0, 1, 2, 3])
+        let a = left.computeGradient(samples: [0])
+        let b = right.computeGradient(samples: [1, 2, 3])
+        let all = 0..<whole.parameterCount
+        let share = Float(a.tokens) / Float(a.tokens + b.tokens)
+        let (x, y) = (
+            left.withContribution(.gradient, range: all) { copy($0) },
+            right.withContribution(.gradient, range: all) { copy($0) }
+        )
+        let mean = zip(x, y).map { share * $0 + (1 - share) * $1 }
+        left.withMeanDestination(.gradient, range: all) { span in
+            for index in mean.indices {
+                span[index] = mean[index]
+            }
+        }
+        let direct = whole.withContribution(.gradient, range: all) { copy($0) }
+        #expect(relativeDistance(mean, direct) < 1e-5)
+        let (one, two) = (whole.optimiserStep(), left.optimiserStep())
+        #expect(abs(one.gradientNorm - two.gradientNorm) < 1e-4 * one.gradientNorm)
+    }
+
+    @Test("outer step by ranges: outer copy moves by Nesterov, live parameters follow")
+    func outerStep() throws {
+        let trainer = SyntheticTrainer(parameterCount: 100, seed: 4, keepsOuterCopy: true)
+        let start = values(trainer, .outerCopy)
+        _ = trainer.computeGradient(samples: [9])
+        trainer.optimiserStep()
+        let live = values(trainer, .parameters)
+        let fragment = 13..<62
+        let change = trainer.withContribution(.outerGradient, range: fragment) { copy($0) }
+        #expect(change == fragment.map { start[$0] - live[$0] })
+        #expect(change.contains { $0 != 0 })
+        trainer.withMeanDestination(.outerGradient, range: fragment) { span in
+            for index in change.indices {
+                span[index] = change[index]
+            }
+        }
+        let optimiser = OuterNesterov(learningRate: 0.7, momentum: 0.9)
+        trainer.outerStep(ranges: [13..<40, 40..<62], optimiser: optimiser, blend: 0.25)
+        let (outer, after) = (values(trainer, .outerCopy), values(trainer, .parameters))
+        let momentum = values(trainer, .outerMomentum)
+        for index in 0..<100 {
+            if fragment.contains(index) {
+                let g = change[index - 13]
+                #expect(abs(outer[index] - (start[index] - 1.33 * g)) < 1e-7)
+                #expect(momentum[index] == g)
+                #expect(abs(after[index] - (0.25 * live[index] + 0.75 * outer[index])) < 1e-7)
+            } else {
+                #expect(outer[index] == start[index] && after[index] == live[index])
+                #expect(momentum[index] == 0)
+            }
+        }
+    }
+
+    @Test("with a blend of zero the live parameters become the outer copy, bit by bit")
+    func noBlend() {
+        let trainer = SyntheticTrainer(parameterCount: 70, seed: 4, keepsOuterCopy: true)
+        _ = trainer.computeGradient(samples: [1])
+        trainer.optimiserStep()
+        trainer.outerStep(ranges: [0..<70], optimiser: OuterNesterov(), blend: 0)
+        #expect(values(trainer, .parameters) == values(trainer, .outerCopy))
+    }
+
+    @Test("the digest covers outer copy and momentum, or the parameters without them")
+    func digestInput() {
+        let outer = SyntheticTrainer(parameterCount: 10, seed: 1, keepsOuterCopy: true)
+        let plain = SyntheticTrainer(parameterCount: 10, seed: 1, keepsOuterCopy: false)
+        #expect(outer.digestVectors == [.outerCopy, .outerMomentum])
+        #expect(plain.digestVectors == [.parameters])
+        var lengths: [Int] = []
+        outer.withDigestInput(range: 2..<9) { lengths.append($0.count) }
+        #expect(lengths == [7, 7])
+    }
+
+    @Test("a restored trainer goes on as if it had never stopped", arguments: [false, true])
+    func checkpoint(keepsOuterCopy: Bool) throws {
+        try withTemporaryDirectory { directory in
+            let path = directory + "/checkpoint.safetensors"
+            let trainer = try makeTrainer(keepsOuterCopy: keepsOuterCopy)
+            run(trainer, steps: 3)
+            try TrainerCheckpoint.save(trainer, path: path, metadata: [("digest", "abc")])
+            run(trainer, steps: 3, from: 3)
+            let resumed = try makeTrainer(keepsOuterCopy: keepsOuterCopy, seed: 1)
+            let metadata = try TrainerCheckpoint.restore(resumed, path: path)
+            #expect(metadata.map(\.key) == ["digest"] && metadata.map(\.value) == ["abc"])
+            run(resumed, steps: 3, from: 3)
+            #expect(state(resumed) == state(trainer))
+            #expect(resumed.counters == trainer.counters)
+        }
+    }
+
+    @Test("a checkpoint of another model is refused before anything changes")
+    func otherModel() throws {
+        try withTemporaryDirectory { directory in
+            let path = directory + "/checkpoint.safetensors"
+            let small = SyntheticTrainer(parameterCount: 10, seed: 1, keepsOuterCopy: true)
+            try TrainerCheckpoint.save(small, path: path, metadata: [])
+            let large = SyntheticTrainer(parameterCount: 11, seed: 2, keepsOuterCopy: true)
+            let before = state(large)
+            let error = #expect(throws: SafetensorsError.self) {
+                _ = try TrainerCheckpoint.restore(large, path: path)
+            }
+            #expect(error?.description.contains("is F32 [10], expected F32 [11]") == true)
+            #expect(state(large) == before)
+        }
+    }
+
+    @Test("synthetic gradients are repeatable, of the stated size and hard to compress")
+    func synthetic() {
+        let trainer = SyntheticTrainer(parameterCount: 50_000, seed: 3, keepsOuterCopy: false)
+        func gradient(_ sample: UInt64) -> [Float] {
+            _ = trainer.computeGradient(samples: [sample])
+            return trainer.withContribution(.gradient, range: 0..<50_000) { copy($0) }
+        }
+        let first = gradient(1)
+        #expect(gradient(2) != first)
+        #expect(gradient(1) == first)
+        let deviation = norm(first) / 50_000.0.squareRoot()
+        #expect(abs(deviation - 0.0098) < 0.0003, "\(deviation)")
+        #expect(Set(first.map(\.bitPattern)).count > 49_000)
+    }
+
+    private func makeTrainer(keepsOuterCopy: Bool, seed: UInt64 = 1) throws -> TransformerTrainer {
+        // English-like: few letters, so that a small model has something to learn at once.
+        let words = ["the ", "sea ", "and ", "rain ", "stone ", "tea "]
+        let choices = randomBytes(40_000, seed: 11)
+        let text = choices.flatMap { Array(words[Int($0) % words.count].utf8) }
+        let shape = ModelShape(dModel: 32, layers: 1, heads: 2, context: 32)
+        return try TransformerTrainer(
+            settings: TransformerTrainerSettings(
+                shape: shape, seed: seed,
+                schedule: LearningRateSchedule(
+                    peak: 1e-2, floor: 1e-3, warmupSteps: 5, totalSteps: 100),
+                keepsOuterCopy: keepsOuterCopy),
+            corpus: Corpus(bytes: text, context: shape.context))
+    }
+
+    private func run(_ trainer: some Trainer, steps: Int, from first: Int = 0) {
+        for step in first..<(first + steps) {
+            _ = trainer.computeGradient(samples: [UInt64(2 * step), UInt64(2 * step + 1)])
+            trainer.optimiserStep()
+        }
+    }
+
+    private func values(_ trainer: some Trainer, _ vector: StateVector) -> [Float] {
+        trainer.withState(vector, range: 0..<trainer.parameterCount) { copy($0) }
+    }
+
+    private func state(_ trainer: some Trainer) -> [[Float]] {
+        trainer.stateVectors.map { values(trainer, $0) }
+    }
+}
