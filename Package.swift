@@ -150,10 +150,6 @@ let package = Package(
             swiftSettings: house),
         .testTarget(name: "TidyTests", swiftSettings: house),
         .testTarget(
-            name: "SimulationTests",
-            dependencies: ["ClusterModel", "WireProtocol", "Coordination", "Simulation"],
-            swiftSettings: house),
-        .testTarget(
             name: "TrainingTests",
             dependencies: ["Training", "TrainingKernels", "ClusterModel"],
             exclude: ["pytorch_reference.py"], swiftSettings: house),
