@@ -143,7 +143,10 @@ package struct Worker: Sendable {
 
     // Timers.
     var heartbeatDue: Instant?
+    /// While nobody has answered HELLO: when it is said again.
     var helloDue: Instant?
+    var joiningSince: Instant?
+    var joinReportDue: Instant?
     var helloDelay = CoordinationLimits.helloRetryMinimum
     var lastHeard = Instant.zero
     var coordinatorLostAt: Instant?
@@ -175,6 +178,8 @@ package struct Worker: Sendable {
         switch event {
         case .started:
             lastHeard = now
+            joiningSince = now
+            joinReportDue = now + configuration.deadlines.patience
             sayHello(now)
         case .control(let message, let epoch): control(message, epoch, now)
         case .controlDown: loseCoordinator(since: now, now)
