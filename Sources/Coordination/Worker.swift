@@ -182,7 +182,9 @@ package struct Worker: Sendable {
             joinReportDue = now + configuration.deadlines.patience
             sayHello(now)
         case .control(let message, let epoch): control(message, epoch, now)
-        case .controlDown: loseCoordinator(since: now, now)
+        case .controlDown:
+            loseCoordinator(since: now, now)
+            greetAgain(now)
         case .laneConnected(let peer): connectLane(peer)
         case .laneDisconnected(let lane): disconnectLane(lane)
         case .lane(let lane, let frame): receive(lane, frame, now)
