@@ -148,6 +148,7 @@ let package = Package(
         .testTarget(
             name: "RunRecordTests", dependencies: ["RunRecord", "ClusterFile", "ClusterModel"],
             swiftSettings: house),
+        .testTarget(name: "TidyTests", swiftSettings: house),
         .testTarget(
             name: "SimulationTests",
             dependencies: ["ClusterModel", "WireProtocol", "Coordination", "Simulation"],

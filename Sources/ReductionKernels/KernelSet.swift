@@ -64,6 +64,7 @@ public protocol KernelSet: SendableMetatype {
     static func sumOfSquares(_ input: UnsafeRawPointer, count: Int) -> Double
 }
 
+// SAFETY: each passes its arguments on unchanged; what they must point to is said above.
 extension KernelSet {
     @_alwaysEmitIntoClient @inline(__always)
     public static func accumulate(
