@@ -104,6 +104,11 @@ struct ReferenceReduction {
         candidate.weights[seat] = weight
         candidate.parts[seat, default: []].append(Part(range: chunk.range, values: values))
         candidates[key, default: [:]][encoding.epoch] = candidate
+        if key.scope == .region, key.round > 16 {
+            var old = key
+            old.round -= 16
+            candidates[old] = nil
+        }
     }
 
     // MARK: Means
@@ -221,11 +226,18 @@ struct ReferenceReduction {
 
     // MARK: Commits
 
+    /// A stopped worker may still take a mean the others have long committed.
+    private mutating func forget(before round: UInt32) {
+        for key in candidates.keys.sorted() where key.scope == .pool && key.round + 8 < round {
+            candidates[key] = nil
+        }
+    }
+
     mutating func committed(_ round: UInt32, _ digest: UInt64, _ tokens: UInt64) -> String? {
         guard elements > 0 else { return nil }
         defer {
             outcomes = [:]
-            candidates = [:]
+            forget(before: round)
         }
         guard let outcome = outcomes[round]?.first(where: { $0.digest == digest }) else {
             return "the committed digest of round \(round) is not that of any mean taken"

@@ -15,11 +15,13 @@ package struct SwarmSeed: Sendable {
     package init(_ seed: UInt64) {
         var dice = Dice(seed: seed)
         self.seed = seed
-        let workers = Self.workers(&dice)
-        let configuration = Self.configuration(seed, workers.reduce(0, +), &dice)
+        let isLarge = dice.once(in: 40)
+        let workers = isLarge ? dice.pick([[1, 1], [2, 1], [2]]) : Self.workers(&dice)
+        var configuration = Self.configuration(seed, workers.reduce(0, +), &dice)
+        if isLarge { configuration.steps = min(configuration.steps, 8) }
         topology = Self.topology(workers, &dice)
         resumes = dice.once(in: 12)
-        var options = Self.network(seed, &dice)
+        var options = Self.network(seed, isLarge: isLarge, &dice)
         let seats = workers.reduce(0, +)
         let quiet = dice.once(in: 10)
         let end = Int(configuration.steps) * 400
@@ -67,9 +69,9 @@ package struct SwarmSeed: Sendable {
             microBatches: dice.pick([[2], [1, 3], [1, 2, 5]]))
     }
 
-    private static func network(_ seed: UInt64, _ dice: inout Dice) -> SimulationOptions {
-        let elements =
-            dice.once(in: 40) ? 150_000 : dice.pick([3, 16, 61, 100, 257])
+    private static func network(_ seed: UInt64, isLarge: Bool, _ dice: inout Dice) -> SimulationOptions {
+        // A large one has several chunks in a slice.
+        let elements = isLarge ? 270_000 : dice.pick([3, 16, 61, 100, 257])
         var options = SimulationOptions(seed: seed, payloads: .tensors(elements: elements))
         options.cost.stepSpread = dice.pick([0, 0.05, 0.2])
         options.cost.overhead = .milliseconds(Int64(dice.pick([0, 1, 20])))
@@ -79,7 +81,7 @@ package struct SwarmSeed: Sendable {
         options.clockSpread = dice.pick([.zero, .seconds(3_600)])
         options.supervision = dice.pick([nil, nil, .seconds(1), .seconds(20)])
         options.coordinatorStart = dice.pick([.zero, .zero, .seconds(3)])
-        options.occurrenceLimit = 3_000_000
+        options.occurrenceLimit = 300_000
         return options
     }
 
