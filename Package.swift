@@ -64,7 +64,10 @@ let package = Package(
         .systemLibrary(name: "CZlib", path: "Sources/CZlib"),
         .systemLibrary(name: "CZstd", path: "Sources/CZstd"),
 
-        .target(name: "ClusterModel", swiftSettings: house),
+        // Interval(seconds:) rounds; without Foundation nothing else links libm.
+        .target(
+            name: "ClusterModel", swiftSettings: house,
+            linkerSettings: [.linkedLibrary("m")]),
         .target(
             name: "ClusterFile",
             dependencies: ["ClusterModel", .product(name: "Yams", package: "Yams")],
@@ -89,6 +92,16 @@ let package = Package(
                 "ClusterModel", "WireProtocol",
                 .product(name: "DequeModule", package: "swift-collections"),
             ], swiftSettings: house),
+        .target(
+            name: "Simulation",
+            dependencies: [
+                "ClusterModel", "WireProtocol", "Coordination",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
+            ], swiftSettings: house),
+        .executableTarget(
+            name: "simulation-bench", dependencies: ["ClusterModel", "Simulation"],
+            swiftSettings: house),
         .target(name: "TrainingKernels", swiftSettings: kernels()),
         .target(
             name: "Training",
