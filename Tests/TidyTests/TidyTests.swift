@@ -137,7 +137,7 @@ import Testing
 
     /// Declarations with a body: first line, and lines up to its closing brace.
     private func functions(of file: SourceFile) -> [(line: Int, length: Int)] {
-        let start = #/(?:\bfunc\s+\S|(?<![.\w])init[?!]?\s*[(<]|(?<![.\w])subscript\s*[(<])/#
+        let start = #/(?:\bfunc\s+\S|(?:^|[^.\w])(?:init[?!]?|subscript)\s*[(<])/#
         return file.code.indices.compactMap { index -> (line: Int, length: Int)? in
             guard file.code[index].contains(start) else { return nil }
             var parentheses = 0
