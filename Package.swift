@@ -124,8 +124,8 @@ let package = Package(
         .target(
             name: "LonghaulCommands",
             dependencies: [
-                "ClusterFile", "ClusterModel", "NodeRuntime", "RunRecord", "Training", "ZeroMQ",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "ClusterFile", "ClusterModel", "NodeRuntime", "RunRecord", "Simulation", "Training",
+                "ZeroMQ", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: house),
         .executableTarget(
             name: "longhaul", dependencies: ["LonghaulCommands"], swiftSettings: house),

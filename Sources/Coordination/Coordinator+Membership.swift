@@ -180,9 +180,14 @@ extension Coordinator {
         }
         for index in members.indices { members[index].isEstablished = true }
         phase = .running
+        let isStart = lastGo == nil
         let go = Go(planVersion: planVersion, verdicts: verdicts)
         lastGo = go
         broadcast(.go(go))
+        if isStart, members.allSatisfy({ $0.lastStep >= UInt64(configuration.steps) }) {
+            // Resumed from the states of a run that was over: no round will say so.
+            return stop(.ok, "all \(configuration.steps) steps were trained before", now)
+        }
         for key in reports.keys.sorted() { commitIfComplete(key, now) }
         if case .running = phase, !joiners.isEmpty { considerJoiners(now) }
     }

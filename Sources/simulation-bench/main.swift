@@ -6,7 +6,7 @@ let arguments = CommandLine.arguments.dropFirst()
 if arguments.first == "-v", let seed = arguments.dropFirst().first.flatMap({ UInt64($0) }) {
     let expanded = SwarmSeed(seed)
     for line in expanded.description { print(line) }
-    let result = Swarm.run(seed)
+    let result = Swarm.run(seed, notesFrames: arguments.contains("-m"))
     for event in result.events {
         print(Double(event.time.nanoseconds) / 1e9, event.source, event.event)
     }

@@ -80,10 +80,13 @@ struct RunChecker {
 
     mutating func workerEnded(_ seat: Int, _ code: ExitCode, _ state: TrainerState?, _ now: Int64) {
         waits.ended(seat)
+        let last = applied[seat]
+        applied[seat] = nil
         if code == .digestMismatch {
             find("digests", now, "worker \(seat) left because of a digest")
         }
-        if code == .ok, hasCommitted, let state, state.round != committedRounds {
+        // A joiner that came too late to take part ends well with what it had.
+        if code == .ok, hasCommitted, last != nil, let state, state.round != committedRounds {
             find(
                 "commits", now,
                 "worker \(seat) ended well at round \(state.round), committed \(committedRounds)")
@@ -107,6 +110,7 @@ struct RunChecker {
             find("views", now, "worker \(seat) went back to epoch \(active.epoch.rawValue)")
         }
         lastEpoch[seat] = active.epoch
+        waits.reported(seat, now)
         if let known = plans[active.epoch] {
             if known != active.plan {
                 find("views", now, "two views of epoch \(active.epoch.rawValue)")

@@ -40,6 +40,8 @@ package struct SimulationOptions: Codable, Equatable, Sendable {
     package var stopsAtFinding: Bool
     /// Keep intervals for a Chrome trace.
     package var keepsTrace: Bool
+    /// Note every frame that arrives, for reading a failing seed.
+    package var notesFrames: Bool
     /// Whether checkers run at all; measurements of scale turn them off.
     package var checks: Bool
     /// Occurrences after which a run is given up: a machine that talks to itself for ever.
@@ -60,6 +62,7 @@ package struct SimulationOptions: Codable, Equatable, Sendable {
         livenessBound = nil
         stopsAtFinding = true
         keepsTrace = false
+        notesFrames = false
         checks = true
         occurrenceLimit = 20_000_000
     }

@@ -124,6 +124,14 @@ extension Simulator {
         _ direction: Int, at receiver: Node
     ) {
         let connection = connections[index]
+        if options.notesFrames {
+            let (from, to) = ends(index, direction)
+            record(
+                .note(
+                    source: "wire",
+                    text: "\(from) -> \(to) epoch \(header.epoch.rawValue) #\(header.sequence) "
+                        + "\(message)"), from: "wire")
+        }
         switch (receiver, connection.purpose) {
         case (.coordinator, .control):
             tell(

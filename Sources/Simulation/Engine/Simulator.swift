@@ -126,6 +126,12 @@ package final class Simulator {
             return true
         }
         if let bound = options.livenessBound, now > lastFaultEnds + bound.nanoseconds {
+            if case .gathering = coordinator.machine.phase, coordinator.state == .running,
+                workers.count(where: \.isRunning) < configuration.deadlines.minimumWorkers
+            {
+                // Too few are left to start; it says so and goes on waiting, as it must.
+                return true
+            }
             checker.find(
                 "liveness", now,
                 "no end within \(Int(bound.seconds)) s of the last fault: " + describeStuck())

@@ -22,10 +22,13 @@ package enum Swarm {
     }
 
     /// One seed, to its end.
-    package static func run(_ seed: UInt64, keepsTrace: Bool = false) -> SimulationResult {
+    package static func run(
+        _ seed: UInt64, keepsTrace: Bool = false, notesFrames: Bool = false
+    ) -> SimulationResult {
         let expanded = SwarmSeed(seed)
         var options = expanded.options
         options.keepsTrace = keepsTrace
+        options.notesFrames = notesFrames
         let simulator = Simulator(
             topology: expanded.topology, configuration: expanded.configuration, options: options)
         let first = simulator.run()
