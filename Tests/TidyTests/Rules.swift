@@ -51,8 +51,9 @@ enum Rules {
             "LonghaulCommands",
             [
                 "ClusterModel", "ClusterFile", "WireProtocol", "Coordination", "Compression",
-                "Reduction", "Training", "ExpertRouting", "NodeRuntime", "Simulation", "RunRecord",
-                "ZeroMQ", "ArgumentParser", "Foundation", "Glibc", "Synchronization",
+                "Reduction", "ReductionKernels", "Training", "ExpertRouting", "NodeRuntime",
+                "Simulation", "RunRecord", "ZeroMQ", "ArgumentParser", "Foundation", "Glibc",
+                "Synchronization",
             ]
         ),
         ("longhaul", ["LonghaulCommands"]),

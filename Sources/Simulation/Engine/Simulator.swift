@@ -113,7 +113,8 @@ package final class Simulator {
         conclude()
         return SimulationResult(
             events: events, findings: checker.findings, traceHash: hash.value,
-            code: outcome?.code, reason: outcome?.reason ?? "", virtualTime: Instant(nanoseconds: now),
+            code: outcome?.code, reason: outcome?.reason ?? "",
+            virtualTime: Instant(nanoseconds: now),
             occurrences: occurrences, workerCodes: workers.map(\.exitCode),
             committedRounds: checker.committedRounds, digest: checker.lastDigest,
             intervals: intervals)
