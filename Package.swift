@@ -64,7 +64,10 @@ let package = Package(
         .systemLibrary(name: "CZlib", path: "Sources/CZlib"),
         .systemLibrary(name: "CZstd", path: "Sources/CZstd"),
 
-        .target(name: "ClusterModel", swiftSettings: house),
+        // Interval(seconds:) rounds; without Foundation nothing else links libm.
+        .target(
+            name: "ClusterModel", swiftSettings: house,
+            linkerSettings: [.linkedLibrary("m")]),
         .target(
             name: "ClusterFile",
             dependencies: ["ClusterModel", .product(name: "Yams", package: "Yams")],
@@ -89,6 +92,16 @@ let package = Package(
                 "ClusterModel", "WireProtocol",
                 .product(name: "DequeModule", package: "swift-collections"),
             ], swiftSettings: house),
+        .target(
+            name: "Simulation",
+            dependencies: [
+                "ClusterModel", "WireProtocol", "Coordination",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
+            ], swiftSettings: house),
+        .executableTarget(
+            name: "simulation-bench", dependencies: ["ClusterModel", "Simulation"],
+            swiftSettings: house),
         .target(name: "TrainingKernels", swiftSettings: kernels()),
         .target(
             name: "Training",
@@ -111,7 +124,8 @@ let package = Package(
         .target(
             name: "LonghaulCommands",
             dependencies: [
-                "ClusterFile", "ClusterModel", "NodeRuntime", "RunRecord", "Training", "ZeroMQ",
+                "ClusterFile", "ClusterModel", "Compression", "NodeRuntime", "Reduction",
+                "ReductionKernels", "RunRecord", "Simulation", "Training", "ZeroMQ",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: house),
         .executableTarget(
@@ -127,6 +141,10 @@ let package = Package(
         .testTarget(
             name: "ClusterModelTests", dependencies: ["ClusterModel"], swiftSettings: house),
         .testTarget(
+            name: "CompressionTests",
+            dependencies: ["Compression", "ClusterModel", "Reduction", "ReductionKernels"],
+            swiftSettings: house),
+        .testTarget(
             name: "CoordinationTests",
             dependencies: ["ClusterModel", "WireProtocol", "Coordination"], swiftSettings: house),
         .testTarget(
@@ -134,8 +152,12 @@ let package = Package(
             dependencies: ["ClusterModel", "Coordination", "NodeRuntime", "WireProtocol", "ZeroMQ"],
             swiftSettings: house),
         .testTarget(
+            name: "ReductionTests", dependencies: ["Reduction", "ReductionKernels"],
+            swiftSettings: house),
+        .testTarget(
             name: "RunRecordTests", dependencies: ["RunRecord", "ClusterFile", "ClusterModel"],
             swiftSettings: house),
+        .testTarget(name: "TidyTests", swiftSettings: house),
         .testTarget(
             name: "SystemTests",
             dependencies: ["ClusterModel", "RunRecord", "ZeroMQ"], swiftSettings: house),

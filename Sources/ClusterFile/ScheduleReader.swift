@@ -10,7 +10,7 @@ extension FileReader {
     ) -> RunConfiguration.Schedule? {
         let section = top.section("schedule", keys: Self.scheduleKeys)
         if section == nil, top.line(of: "schedule") != nil { return nil }
-        let workers = topology?.seats.count ?? 2
+        let workers = topology?.seats.count ?? 1
         guard let section else {
             if workers > 1 {
                 top.refuse(

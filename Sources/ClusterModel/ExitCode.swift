@@ -5,6 +5,8 @@ package enum ExitCode: Int32, Codable, CaseIterable, Sendable {
     case quorumLost = 10
     case evicted = 11
     case digestMismatch = 12
+    /// A checker of the simulator found a violation.
+    case violation = 13
     case data = 65
     case unavailable = 69
     case tryAgain = 75

@@ -58,6 +58,9 @@ extension Coordinator {
 
     /// Takes seats out of the membership; a new plan follows unless too few are left.
     mutating func remove(_ gone: [WorkerID], reason: String, _ now: Instant) {
+        for member in members where gone.contains(member.seat) {
+            evicted[member.seat] = member.incarnation
+        }
         members.removeAll { gone.contains($0.seat) }
         switch phase {
         case .stopping(let code, let why, _):
@@ -177,7 +180,14 @@ extension Coordinator {
         }
         for index in members.indices { members[index].isEstablished = true }
         phase = .running
-        broadcast(.go(Go(planVersion: planVersion, verdicts: verdicts)))
+        let isStart = lastGo == nil
+        let go = Go(planVersion: planVersion, verdicts: verdicts)
+        lastGo = go
+        broadcast(.go(go))
+        if isStart, members.allSatisfy({ $0.lastStep >= UInt64(configuration.steps) }) {
+            // Resumed from the states of a run that was over: no round will say so.
+            return stop(.ok, "all \(configuration.steps) steps were trained before", now)
+        }
         for key in reports.keys.sorted() { commitIfComplete(key, now) }
         if case .running = phase, !joiners.isEmpty { considerJoiners(now) }
     }
@@ -195,10 +205,10 @@ extension Coordinator {
         members = everybody.sorted { $0.seat < $1.seat }
         joiners = []
         phase = .stopping(code, reason: reason, until: now + CoordinationLimits.stopWait)
-        broadcast(
-            .stop(
-                Stop(
-                    code: UInt16(truncatingIfNeeded: code.rawValue), reason: reason, save: true)))
+        let stop = Stop(
+            code: UInt16(truncatingIfNeeded: code.rawValue), reason: reason, save: true)
+        lastStop = stop
+        broadcast(.stop(stop))
         if members.isEmpty { end(code, reason) }
     }
 

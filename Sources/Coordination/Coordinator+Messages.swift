@@ -83,6 +83,7 @@ extension Coordinator {
                 "'\(name)' belongs to region '\(region)', not '\(hello.region)'",
                 hint: "start it without --region, or with --region \(region)")
         }
+        if resume(connection, seat.id, incarnation, hello, now) { return }
         if case .stopping(_, let reason, _) = phase {
             return refuse(connection, .finished, "the run is over: \(reason)", hint: "")
         }
@@ -103,6 +104,35 @@ extension Coordinator {
                 incarnation: incarnation, hello: hello, lastHeard: now, lastStep: hello.step), now)
     }
 
+    /// A HELLO of a life that is known: a member on a new connection hears again what may be lost; one
+    /// that was put out hears that. False for a life that is new.
+    private mutating func resume(
+        _ connection: ConnectionID, _ seat: WorkerID, _ incarnation: Incarnation, _ hello: Hello,
+        _ now: Instant
+    ) -> Bool {
+        if let index = members.firstIndex(where: { $0.seat == seat }),
+            members[index].incarnation == incarnation
+        {
+            members[index].connection = connection
+            members[index].lastHeard = now
+            welcome(connection, seat, hello, now)
+            if let lastStop {
+                effects.append(.send(to: connection, .stop(lastStop), epoch: epoch))
+            } else if let plan {
+                effects.append(.send(to: connection, .plan(plan), epoch: epoch))
+            }
+            return true
+        }
+        guard let last = evicted[seat], incarnation <= last else { return false }
+        effects.append(
+            .send(
+                to: connection,
+                .evicted(
+                    Evicted(code: .evicted, reason: "the run went on without this process")),
+                epoch: epoch))
+        return true
+    }
+
     private mutating func welcome(
         _ connection: ConnectionID, _ seat: WorkerID, _ hello: Hello, _ now: Instant
     ) {
@@ -120,10 +150,6 @@ extension Coordinator {
     private mutating func admit(_ newcomer: Member, _ now: Instant) {
         let seat = newcomer.seat
         if let known = members.firstIndex(where: { $0.seat == seat }) {
-            if members[known].incarnation == newcomer.incarnation {
-                members[known].connection = newcomer.connection
-                return welcome(newcomer.connection, seat, newcomer.hello, now)
-            }
             guard members[known].incarnation < newcomer.incarnation else {
                 return refuse(
                     newcomer.connection, .staleIncarnation, "a newer process holds this seat",
@@ -176,9 +202,14 @@ extension Coordinator {
     private mutating func markReady(
         _ connection: ConnectionID, _ ready: Ready, _ now: Instant
     ) {
-        guard case .reconfiguring(var waiting, let since) = phase,
-            ready.planVersion == planVersion, let index = memberIndex(connection)
-        else { return }
+        guard ready.planVersion == planVersion, let index = memberIndex(connection) else { return }
+        guard case .reconfiguring(var waiting, let since) = phase else {
+            // It has missed the GO.
+            if let lastGo, lastGo.planVersion == planVersion {
+                effects.append(.send(to: connection, .go(lastGo), epoch: epoch))
+            }
+            return
+        }
         members[index].holdings = ready.holdings
         members[index].lastStep = ready.step
         waiting.removeAll { $0 == members[index].seat }

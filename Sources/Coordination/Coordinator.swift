@@ -70,6 +70,11 @@ package struct Coordinator: Sendable {
     package internal(set) var epoch = Epoch.none
     package internal(set) var plan: Plan?
     var planVersion: UInt32 = 0
+    /// The last GO and STOP, for a member whose connection broke before it came.
+    var lastGo: Go?
+    var lastStop: Stop?
+    /// Last life of each seat that was put out: what is left of it must leave.
+    var evicted: [WorkerID: Incarnation] = [:]
     /// Last committed round of each fragment.
     var committed: [FragmentID: UInt32] = [:]
     /// Reports of rounds that are not committed, by seat.

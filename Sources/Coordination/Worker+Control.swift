@@ -17,6 +17,14 @@ extension Worker {
             CoordinationLimits.helloRetryMaximum)
     }
 
+    /// The coordinator knows workers by their connections: on a new one this worker must say who it is,
+    /// and hears again what was lost with the old one.
+    mutating func greetAgain(_ now: Instant) {
+        guard case .member = phase, helloDue == nil else { return }
+        helloDelay = CoordinationLimits.helloRetryMinimum
+        sayHello(now)
+    }
+
     mutating func control(_ message: Message, _ epoch: Epoch, _ now: Instant) {
         heardCoordinator(now)
         switch message {
@@ -42,6 +50,7 @@ extension Worker {
             beginLeaving(evicted.code.exitCode, "evicted: \(evicted.reason)")
         case .bye:
             if case .parting(let code, let reason, _) = phase { finish(code, reason) }
+        case .error(let error) where error.code == .staleIncarnation: greetAgain(now)
         case .error(let error):
             effects.append(
                 .event(.violation(culprit: name, what: "coordinator says: \(error.text)")))
@@ -56,11 +65,11 @@ extension Worker {
     }
 
     private mutating func welcomed(_ welcome: Welcome, _ now: Instant) {
-        guard case .joining = phase else { return }
         precondition(welcome.workerID == worker, "welcomed to another seat than before")
-        phase = .member
         helloDue = nil
         helloDelay = CoordinationLimits.helloRetryMinimum
+        guard case .joining = phase else { return }
+        phase = .member
         heartbeatDue = now
     }
 
@@ -87,7 +96,15 @@ extension Worker {
 
     private mutating func announce(_ plan: Plan, _ epoch: Epoch, _ now: Instant) {
         guard case .member = phase else { return }
-        if let current = round.plan, plan.planVersion <= current.plan.planVersion { return }
+        if let current = round.plan, plan.planVersion <= current.plan.planVersion {
+            // Said again after a lost connection: the READY or the GO may be lost with it.
+            if plan.planVersion == current.plan.planVersion, readyVersion == plan.planVersion,
+                round.isFrozen
+            {
+                sayReady(plan.planVersion)
+            }
+            return
+        }
         if plan.activateAtRound > round.round, hasStarted {
             announced = (plan, epoch)
         } else {
@@ -121,13 +138,16 @@ extension Worker {
         guard let plan = round.plan, readyVersion < plan.plan.planVersion,
             unlinkedPeers.isEmpty, !needsState
         else { return }
-        readyVersion = plan.plan.planVersion
+        sayReady(plan.plan.planVersion)
+    }
+
+    private mutating func sayReady(_ version: UInt32) {
+        readyVersion = version
         effects.append(
             .control(
                 .ready(
                     Ready(
-                        planVersion: plan.plan.planVersion, step: UInt64(round.step),
-                        holdings: round.holdings))))
+                        planVersion: version, step: UInt64(round.step), holdings: round.holdings))))
     }
 
     /// Members whose lane is not open yet, in rank order.

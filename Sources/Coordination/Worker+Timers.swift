@@ -6,12 +6,14 @@ import WireProtocol
 extension Worker {
     /// When the driver must call `handle(.tick)` at the latest.
     package var nextDeadline: Instant? {
-        var deadlines: [Instant] = []
-        if let helloDue { deadlines.append(helloDue) }
-        if let heartbeatDue { deadlines.append(heartbeatDue) }
-        if case .parting(_, _, let until) = phase { deadlines.append(until) }
-        if case .left = phase { return nil }
-        return deadlines.min()
+        // Only timers that the phase serves: a due one nobody serves would spin the driver.
+        switch phase {
+        case .joining: return [helloDue, joinReportDue].compactMap(\.self).min()
+        case .member: return [helloDue, heartbeatDue].compactMap(\.self).min()
+        case .leaving: return heartbeatDue
+        case .parting(_, _, let until): return until
+        case .left: return nil
+        }
     }
 
     /// All timers are coarse enough to hang on the heartbeat, one a second.
@@ -20,7 +22,9 @@ extension Worker {
         switch phase {
         case .joining:
             if let due = helloDue, now >= due { sayHello(now) }
+            watchJoining(now)
         case .member:
+            if let due = helloDue, now >= due { sayHello(now) }
             heartbeat(now)
             watchCoordinator(now)
             reportWaiting(now)
@@ -31,6 +35,23 @@ extension Worker {
         case .left:
             break
         }
+    }
+
+    /// Nobody has answered HELLO: says so, and gives up after the coordinator's deadline.
+    private mutating func watchJoining(_ now: Instant) {
+        guard let since = joiningSince else { return }
+        let until = since + configuration.deadlines.coordinator
+        if now >= until {
+            let seconds = Int(configuration.deadlines.coordinator.seconds)
+            return finish(.unavailable, "no coordinator answered for \(seconds) s")
+        }
+        guard let due = joinReportDue, now >= due else { return }
+        joinReportDue = min(until, now + configuration.deadlines.patience)
+        effects.append(
+            .event(
+                .waiting(
+                    observer: name, activity: "the coordinator's welcome", names: ["coordinator"],
+                    since: since, until: until, then: "leave with code 69")))
     }
 
     /// A process that was stopped must not take its own pause for the coordinator's silence.

@@ -143,7 +143,10 @@ package struct Worker: Sendable {
 
     // Timers.
     var heartbeatDue: Instant?
+    /// While nobody has answered HELLO: when it is said again.
     var helloDue: Instant?
+    var joiningSince: Instant?
+    var joinReportDue: Instant?
     var helloDelay = CoordinationLimits.helloRetryMinimum
     var lastHeard = Instant.zero
     var coordinatorLostAt: Instant?
@@ -175,9 +178,13 @@ package struct Worker: Sendable {
         switch event {
         case .started:
             lastHeard = now
+            joiningSince = now
+            joinReportDue = now + configuration.deadlines.patience
             sayHello(now)
         case .control(let message, let epoch): control(message, epoch, now)
-        case .controlDown: loseCoordinator(since: now, now)
+        case .controlDown:
+            loseCoordinator(since: now, now)
+            greetAgain(now)
         case .laneConnected(let peer): connectLane(peer)
         case .laneDisconnected(let lane): disconnectLane(lane)
         case .lane(let lane, let frame): receive(lane, frame, now)

@@ -16,7 +16,7 @@ package struct LonghaulCommand: ParsableCommand {
         version: Longhaul.version,
         subcommands: [
             UpCommand.self, CheckCommand.self, ReportCommand.self, BenchCommand.self,
-            RelayCommand.self,
+            SimulateCommand.self, BandwidthCommand.self, RelayCommand.self,
         ])
 
     package init() {}

@@ -62,6 +62,8 @@ public enum KernelLimits {
 }
 
 /// One source of a reduction: where its elements and scales are, and its share of the mean.
+///
+/// SAFETY: both pointers must stay readable for the whole pass; whoever makes one holds the bytes.
 @frozen
 @unsafe
 public struct KernelSource {

@@ -62,6 +62,8 @@ package enum CurveKeyFile {
     }
 
     private static func read(_ path: String, isSecret: Bool) throws(ZeroMQError) -> String {
+        // SAFETY: in this file each system call gets a Swift string or array for its duration only,
+        // with the array's own count.
         let file = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { throw .system("open key file", path) }
         defer { _ = close(file) }

@@ -29,6 +29,7 @@ package final class WakeUp: Sendable {
     @discardableResult
     package func drain() -> Bool {
         var count: eventfd_t = 0
+        // SAFETY: here and below the kernel fills a local of the type it expects during the call.
         return unsafe eventfd_read(descriptor, &count) == 0
     }
 

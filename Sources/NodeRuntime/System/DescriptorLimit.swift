@@ -5,6 +5,7 @@ enum DescriptorLimit {
     /// Raises the soft limit to the hard one and returns it.
     static func raise() -> Int {
         var limit = rlimit()
+        // SAFETY: here and below the kernel reads or fills a local during the call, within its size.
         guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
             return 1024
         }

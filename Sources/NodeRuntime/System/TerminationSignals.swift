@@ -8,6 +8,7 @@ final class TerminationSignals {
     /// Blocks both signals in the calling thread and those it starts; call it first in `main`.
     init() throws(RelayError) {
         var set = sigset_t()
+        // SAFETY: each call reads or fills the local set and keeps no pointer to it.
         unsafe sigemptyset(&set)
         unsafe sigaddset(&set, SIGTERM)
         unsafe sigaddset(&set, SIGINT)

@@ -12,7 +12,8 @@ extension TestCluster {
             var blocked: Set<Channel> = []
             let next = queue.firstIndex { delivery in
                 if blocked.contains(delivery.channel) { return false }
-                if !holds(delivery) { return true }
+                let isStopped = delivery.channel.receiver.map(stopped.contains) ?? false
+                if !isStopped, !holds(delivery) { return true }
                 blocked.insert(delivery.channel)
                 return false
             }
@@ -22,12 +23,12 @@ extension TestCluster {
         Issue.record("does not come to rest")
     }
 
-    /// Lets time pass to `seconds`, timer by timer. `stopped` processes get no timers.
-    mutating func advance(to seconds: Double, stopped: Set<Int> = []) {
+    /// Lets time pass to `seconds`, timer by timer.
+    mutating func advance(to seconds: Double) {
         let end = Instant.at(seconds)
         while true {
             var due: [Instant] = coordinatorIsDown ? [] : [coordinator.nextDeadline ?? end]
-            let running = nodes.keys.sorted().filter { !stopped.contains(Int($0.rawValue)) }
+            let running = nodes.keys.sorted().filter { !stopped.contains($0) }
             due += running.compactMap { nodes[$0]!.machine.nextDeadline }
             guard let next = due.min(), next < end else { break }
             now = max(now, next)

@@ -54,6 +54,8 @@ struct TestCluster {
     /// True for what must wait. A held delivery holds everything behind it on its channel.
     var holds: (Delivery) -> Bool = { _ in false }
     var coordinatorIsDown = false
+    /// SIGSTOP: no timers, and what is sent to it waits.
+    var stopped: Set<WorkerID> = []
     var events: [RunEvent] = []
     var sent: [(to: WorkerID, message: Message)] = []
     var coordinatorResult: ExitCode?
@@ -92,6 +94,12 @@ struct TestCluster {
             trainer: trainer, incarnation: Incarnation(rawValue: incarnation),
             name: place.worker.name)
         give(.started, to: place.id)
+    }
+
+    /// Everything moves again.
+    mutating func release() {
+        holds = { _ in false }
+        settle()
     }
 
     /// The process is gone with everything on its way to it; its connections are reset.
@@ -151,6 +159,12 @@ struct TestCluster {
         }
     }
 
+    /// Verdicts of the last GO.
+    var verdicts: [Verdict] {
+        for case (_, .go(let go)) in sent.reversed() { return go.verdicts }
+        return []
+    }
+
     /// Names somebody says it waits for, with what it waits for.
     func waits(of seat: Int) -> [(activity: String, names: [String])] {
         node(seat).events.compactMap {
@@ -168,6 +182,15 @@ struct TestCluster {
 }
 
 extension TestCluster.Channel {
+    var receiver: WorkerID? {
+        switch self {
+        case .toCoordinator: nil
+        case .toWorker(let worker), .trainer(let worker), .reducer(let worker),
+            .lane(_, let worker, _):
+            worker
+        }
+    }
+
     func involves(_ worker: WorkerID) -> Bool {
         switch self {
         case .toCoordinator(let other), .toWorker(let other), .trainer(let other),

@@ -50,23 +50,33 @@ struct TrainerModel {
         _ order: TrainerOrder.Absorption, contents: [UInt64]
     ) -> Worker.TrainerEvent {
         let mean = contents.isEmpty ? gradient : contents.reduce(0, Self.mix)
-        var digest: UInt64 = 0
-        switch order.target {
-        case .gradient: gradient = mean
+        let digest = take(mean, order.target, step: order.step, round: order.key.round)
+        return .absorbed(key: order.key, target: order.target, digest: digest)
+    }
+
+    /// The digest of the state that ends a round; 0 where none ends.
+    @discardableResult
+    mutating func take(
+        _ mean: UInt64, _ target: TrainerOrder.Target, step: UInt32, round: UInt32
+    ) -> UInt64 {
+        switch target {
+        case .gradient:
+            gradient = mean
+            return 0
         case .optimiserStep:
             live = Self.mix(live, mean)
-            step = order.step
+            self.step = step
+            return 0
         case .pooledOptimiserStep:
             live = Self.mix(live, mean)
             outer = live
-            step = order.step
-            digest = endRound(order.key.round)
+            self.step = step
+            return endRound(round)
         case .outerStep:
             outer = Self.mix(outer, mean)
             live = outer
-            digest = endRound(order.key.round)
+            return endRound(round)
         }
-        return .absorbed(key: order.key, target: order.target, digest: digest)
     }
 
     private mutating func endRound(_ number: UInt32) -> UInt64 {

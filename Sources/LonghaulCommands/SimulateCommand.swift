@@ -1,0 +1,114 @@
+import ArgumentParser
+import ClusterFile
+import ClusterModel
+import Foundation
+import RunRecord
+import Simulation
+
+/// `longhaul simulate`: the machines that ship, under a virtual clock.
+struct SimulateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "simulate",
+        abstract: "Run a cluster file, or seeds full of faults, under a virtual clock.",
+        discussion: """
+            EXAMPLES
+              longhaul simulate Cluster/shanghai-jinan.yaml
+              longhaul simulate --swarm --seeds 1..1000
+              longhaul simulate --swarm --seeds 17..17 --verbose
+            """)
+
+    @Argument(help: "Cluster file (YAML).")
+    var file: String?
+
+    @Option(help: "Seed, instead of the file's.")
+    var seed: UInt64?
+
+    @Option(help: "Inner steps, instead of the file's.")
+    var steps: UInt32?
+
+    @Flag(help: "Each seed expands to a cluster and faults; checkers look for violations.")
+    var swarm = false
+
+    @Option(help: "Seeds of the swarm: A..B.")
+    var seeds = "1..100"
+
+    @Flag(help: "With one seed of the swarm: its options and every event.")
+    var verbose = false
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func run() throws {
+        if swarm { return try runSwarm() }
+        guard let file else {
+            throw Failure(.usage, "give a cluster file, or --swarm --seeds A..B")
+        }
+        var cluster = try ClusterFile.load(path: file)
+        if let seed { cluster.configuration.seed = seed }
+        if let steps { cluster.configuration.steps = steps }
+        let parameters = cluster.configuration.model.parameterCount
+        var options = SimulationOptions(
+            seed: cluster.configuration.seed, payloads: .modelled(parameters: parameters))
+        options.checks = false
+        let result = Simulator(
+            topology: cluster.topology, configuration: cluster.configuration, options: options
+        ).run()
+        let start = StampedEvent(
+            time: .zero, source: "simulator",
+            event: .runStarted(
+                RunEvent.RunStarted(
+                    run: RunID(rawValue: cluster.configuration.seed), version: Longhaul.version,
+                    command: CommandLine.arguments, configuration: cluster.configuration,
+                    topology: cluster.topology, emulated: true, curve: false,
+                    parameterCount: parameters,
+                    machine: "simulated: virtual clock, modelled compute, links and payloads")))
+        let summary = try RunSummary(events: [start] + result.events)
+        if json {
+            try Console.printSummary(summary)
+        } else {
+            print("simulated: virtual clock, modelled payloads; the machines are those that ship")
+            print(SummaryText.render(summary))
+        }
+    }
+
+    private func runSwarm() throws {
+        let range = try seedRange()
+        if verbose, range.count == 1 { return describe(range.lowerBound) }
+        let clock = ContinuousClock()
+        let began = clock.now
+        let report = Swarm.run(seeds: range) { seed in
+            if seed % 500 == 0 { Console.error("seed \(seed)") }
+        }
+        let seconds = Double((clock.now - began) / .milliseconds(1)) / 1000
+        for failure in report.failures.prefix(20) {
+            print("seed \(failure.seed) FAILED")
+            for line in failure.description { print("  \(line)") }
+            for finding in failure.findings { print("  \(finding.checker): \(finding.text)") }
+            print("  repeat: \(failure.command) --verbose")
+        }
+        let rate = Int(Double(report.runs) / max(seconds, 0.001) * 60)
+        print(
+            "\(report.runs) seeds, \(report.failures.count) violations, \(report.rounds) rounds, "
+                + "\(Int(report.virtualTime.seconds)) virtual seconds, \(rate) seeds per minute")
+        for ending in report.endings { print("  \(ending.code): \(ending.count)") }
+        if !report.failures.isEmpty { throw EndOfRun(code: .violation) }
+    }
+
+    private func describe(_ seed: UInt64) {
+        for line in SwarmSeed(seed).description { print(line) }
+        let result = Swarm.run(seed, notesFrames: true)
+        for event in result.events {
+            print("\(event.time.nanoseconds / 1_000_000) ms \(event.source): \(event.event)")
+        }
+        for finding in result.findings { print("\(finding.checker): \(finding.text)") }
+        print("trace hash \(String(result.traceHash, radix: 16)); \(result.reason)")
+    }
+
+    private func seedRange() throws -> ClosedRange<UInt64> {
+        let parts = seeds.components(separatedBy: "..").compactMap { UInt64($0) }
+        guard let first = parts.first, let last = parts.last, parts.count <= 2, first <= last else {
+            throw Failure(.usage, "--seeds '\(seeds)' is not A..B", hint: "for example 1..1000")
+        }
+        return first...last
+    }
+}

@@ -1,0 +1,223 @@
+import ClusterModel
+import Coordination
+import WireProtocol
+
+/// Watches a run from outside the machines: everything it objects to follows from what drivers and
+/// trainers saw, never from a machine's own bookkeeping.
+struct RunChecker {
+    /// How often the regular look is taken, in virtual nanoseconds.
+    static let inspectionInterval: Int64 = 1_000_000_000
+    /// A report of waiting hangs on a heartbeat of one second, and a wait begins between two of them.
+    static let waitSlack: Int64 = 3_000_000_000
+
+    let configuration: RunConfiguration
+    private(set) var findings: [Finding] = []
+    var reference: ReferenceReduction
+    /// What the first adopter of an epoch saw.
+    private var plans: [Epoch: Plan] = [:]
+    private var lastEpoch: [Epoch]
+    /// Digests of the parameters of one replica after an inner step.
+    private var innerDigests: [InnerKey: UInt64] = [:]
+    private var waits: WaitChecker
+    private(set) var committedRounds: UInt32 = 0
+    private(set) var lastDigest: UInt64 = 0
+    private var hasCommitted = false
+    /// Who has applied a round with which digest, of those alive.
+    private var applied: [Int: (round: UInt32, digest: UInt64)] = [:]
+    private var coordinatorHasCrashed = false
+    /// Accusations are right only where something damages frames.
+    private var expectsViolations = false
+    private var expectsEvictions = false
+
+    private struct InnerKey: Hashable {
+        var region: RegionID
+        var step: UInt32
+        var epoch: Epoch
+    }
+
+    init(configuration: RunConfiguration, seats: Int, elements: Int, isModelled: Bool) {
+        self.configuration = configuration
+        reference = ReferenceReduction(
+            configuration: configuration, seats: seats, elements: isModelled ? 0 : elements)
+        lastEpoch = Array(repeating: .none, count: seats)
+        waits = WaitChecker(seats: seats)
+    }
+
+    /// What may be said of whom depends on what is done to them.
+    mutating func expect(_ faults: [TimedFault]) {
+        for timed in faults {
+            switch timed.fault {
+            case .corruptLane, .corruptControl: expectsViolations = true
+            case .slowLink, .slowWorker, .resetLane, .leave: break
+            case .crash, .restart, .pause, .partition, .isolate, .resetControl, .clockJump,
+                .crashCoordinator:
+                expectsEvictions = true
+            }
+        }
+        if expectsViolations { expectsEvictions = true }
+    }
+
+    mutating func find(_ checker: String, _ now: Int64, _ text: String) {
+        // One fault can be seen many times; the first ones tell most.
+        guard findings.count < 100 else { return }
+        findings.append(
+            Finding(checker: checker, time: Instant(nanoseconds: now), text: text))
+    }
+
+    // MARK: Lives
+
+    mutating func workerStarted(_ seat: Int, _ saved: TrainerState?, _ now: Int64) {
+        lastEpoch[seat] = .none
+        applied[seat] = nil
+        reference.workerStarted(seat, saved)
+        waits.started(seat, now)
+    }
+
+    mutating func workerCrashed(_ seat: Int) {
+        applied[seat] = nil
+        waits.ended(seat)
+    }
+
+    mutating func workerEnded(_ seat: Int, _ code: ExitCode, _ state: TrainerState?, _ now: Int64) {
+        waits.ended(seat)
+        let last = applied[seat]
+        applied[seat] = nil
+        if code == .digestMismatch {
+            find("digests", now, "worker \(seat) left because of a digest")
+        }
+        // A joiner that came too late to take part ends well with what it had.
+        if code == .ok, hasCommitted, last != nil, let state, state.round != committedRounds {
+            find(
+                "commits", now,
+                "worker \(seat) ended well at round \(state.round), committed \(committedRounds)")
+        }
+        if code == .evicted, !expectsEvictions {
+            find("evictions", now, "worker \(seat) was evicted although nothing happened to it")
+        }
+    }
+
+    mutating func coordinatorCrashed() { coordinatorHasCrashed = true }
+
+    mutating func runEnded(_ code: ExitCode, _ reason: String, _ now: Int64) {
+        if code == .digestMismatch { find("digests", now, "the run ended: \(reason)") }
+    }
+
+    // MARK: Views
+
+    /// One view per epoch, and epochs only grow.
+    mutating func adopted(_ seat: Int, _ active: ActivePlan, _ now: Int64) {
+        if active.epoch <= lastEpoch[seat] {
+            find("views", now, "worker \(seat) went back to epoch \(active.epoch.rawValue)")
+        }
+        lastEpoch[seat] = active.epoch
+        waits.reported(seat, now)
+        if let known = plans[active.epoch] {
+            if known != active.plan {
+                find("views", now, "two views of epoch \(active.epoch.rawValue)")
+            }
+        } else {
+            plans[active.epoch] = active.plan
+            reference.planned(active.plan, active.epoch)
+        }
+    }
+
+    // MARK: Trainers
+
+    mutating func trainerBusy(_ seat: Int, _ now: Int64) { waits.busy(seat) }
+    mutating func trainerIdle(_ seat: Int, _ now: Int64) { waits.idle(seat, now) }
+
+    mutating func absorbs(
+        _ seat: Int, _ absorption: TrainerOrder.Absorption,
+        means: [(Range<UInt64>, [Float])], _ now: Int64
+    ) {
+        if let objection = reference.absorbs(seat, absorption, means) {
+            find("reduction", now, objection)
+        }
+    }
+
+    mutating func absorbed(
+        _ seat: Int, _ absorption: TrainerOrder.Absorption, _ digest: UInt64, _ now: Int64
+    ) {
+        if let objection = reference.absorbed(seat, absorption, digest) {
+            find("reduction", now, objection)
+        }
+        switch absorption.target {
+        case .gradient: break
+        case .optimiserStep:
+            let key = InnerKey(
+                region: absorption.key.region, step: absorption.step, epoch: lastEpoch[seat])
+            guard configuration.schedule.inner == .everyStep else { return }
+            if let known = innerDigests[key], known != digest {
+                find(
+                    "digests", now,
+                    "members of region \(key.region.rawValue) differ after step \(key.step)")
+            }
+            innerDigests[key] = digest
+        case .pooledOptimiserStep, .outerStep:
+            applied[seat] = (absorption.key.round, digest)
+        }
+    }
+
+    // MARK: Events
+
+    mutating func workerSaid(_ seat: Int, _ event: RunEvent, _ now: Int64) {
+        switch event {
+        case .waiting, .coordinatorLost: waits.reported(seat, now)
+        case .violation(let culprit, let what):
+            accuse(culprit, what, now)
+        default: break
+        }
+    }
+
+    private mutating func accuse(_ culprit: String, _ what: String, _ now: Int64) {
+        guard !expectsViolations else { return }
+        find("accusations", now, "\(culprit) is blamed without fault: \(what)")
+    }
+
+    mutating func coordinatorSaid(_ event: RunEvent, _ now: Int64) {
+        switch event {
+        case .roundCommitted(let key, let digest, let members, let tokens):
+            committed(key, digest, members, tokens, now)
+        case .violation(let culprit, let what): accuse(culprit, what, now)
+        default: break
+        }
+    }
+
+    /// Each round once, in order, and applied with this digest by as many as the commit says.
+    private mutating func committed(
+        _ key: CollectiveKey, _ digest: UInt64, _ members: Int, _ tokens: UInt64, _ now: Int64
+    ) {
+        if hasCommitted, key.round != committedRounds + 1 {
+            find("commits", now, "round \(key.round) committed after \(committedRounds)")
+        }
+        hasCommitted = true
+        committedRounds = key.round
+        lastDigest = digest
+        // The report may be older than the reporter's death, never than its application.
+        let holders = applied.keys.sorted().filter {
+            applied[$0]?.round == key.round && applied[$0]?.digest == digest
+        }
+        if holders.isEmpty {
+            find("commits", now, "round \(key.round) committed, and nobody alive has applied it")
+        }
+        if members < holders.count, !expectsEvictions {
+            find("commits", now, "round \(key.round) committed with \(members) members")
+        }
+        if let objection = reference.committed(key.round, digest, tokens) {
+            find("reduction", now, objection)
+        }
+        innerDigests = [:]
+    }
+
+    // MARK: Regular look
+
+    mutating func inspect(_ now: Int64, patience: Int64, running: [Int]) {
+        for seat in running {
+            if let since = waits.silentWait(seat, now, limit: patience + Self.waitSlack) {
+                find(
+                    "waits", now,
+                    "worker \(seat) waits since \(Double(since) / 1e9) s and says nothing")
+            }
+        }
+    }
+}

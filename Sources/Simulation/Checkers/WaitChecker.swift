@@ -1,0 +1,38 @@
+/// A wait is never silent: a trainer without work for longer than the patience has been explained by
+/// its worker.
+struct WaitChecker {
+    private struct Seat {
+        var isAlive = false
+        /// Since when the trainer has nothing to do; nil while it has.
+        var idleSince: Int64?
+        var reportedAt: Int64?
+    }
+    private var seats: [Seat]
+
+    init(seats: Int) { self.seats = Array(repeating: Seat(), count: seats) }
+
+    mutating func started(_ seat: Int, _ now: Int64) {
+        seats[seat] = Seat(isAlive: true, idleSince: now, reportedAt: nil)
+    }
+
+    mutating func ended(_ seat: Int) { seats[seat] = Seat() }
+
+    mutating func busy(_ seat: Int) { seats[seat].idleSince = nil }
+
+    mutating func idle(_ seat: Int, _ now: Int64) {
+        seats[seat].idleSince = now
+        seats[seat].reportedAt = nil
+    }
+
+    /// A stopped process explains nothing until it goes on.
+    mutating func resumed(_ seat: Int, _ now: Int64) { reported(seat, now) }
+
+    mutating func reported(_ seat: Int, _ now: Int64) { seats[seat].reportedAt = now }
+
+    /// Since when a wait is unexplained, if that is longer than `limit`.
+    func silentWait(_ seat: Int, _ now: Int64, limit: Int64) -> Int64? {
+        guard seats[seat].isAlive, let idle = seats[seat].idleSince else { return nil }
+        let since = max(idle, seats[seat].reportedAt ?? idle)
+        return now - since > limit ? since : nil
+    }
+}

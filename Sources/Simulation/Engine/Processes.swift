@@ -1,0 +1,102 @@
+import ClusterModel
+import Coordination
+import DequeModule
+import WireProtocol
+
+/// A worker's process: the machine that ships, and the driver's side of it.
+struct WorkerProcess {
+    enum State: Equatable {
+        case notStarted
+        case running
+        /// Left in order.
+        case ended(ExitCode)
+        case crashed
+    }
+
+    /// A pass over one position of the own shard.
+    struct Reduction {
+        var key: CollectiveKey
+        var epoch: Epoch
+        var slice: Int
+        var position: Int
+        var mean: EncodedPayload
+    }
+
+    let seat: Int
+    let name: String
+    let region: RegionID
+    let nominalStep: Interval
+    var state: State = .notStarted
+    /// Incarnation; 0 before the first start.
+    var life: UInt64 = 0
+    var machine: Worker?
+    var pool = PayloadPool()
+    var trainer: ToyTrainer?
+    var orders: Deque<TrainerOrder> = []
+    var isBusy = false
+    /// Chunks of the `encode` under way that are done.
+    var encodedChunks = 0
+    var jobs: [UInt64: Reduction] = [:]
+    var nextJob: UInt64 = 0
+    /// Local clock minus virtual time.
+    var clockOffset: Int64 = 0
+    var tickVersion: UInt64 = 0
+    var tickAt: Int64?
+    var control: Int?
+    /// Connection to each peer, by seat; the newest.
+    var dialled: [Int: Int] = [:]
+    var accepted: [Int: Int] = [:]
+    var allowed: [Int] = []
+    var controlSequence: UInt64 = 0
+    /// What outlives the process.
+    var disk: TrainerState?
+    var isPaused = false
+    var pausedAt: Int64 = 0
+    var deferred: [(occurrence: Occurrence, due: Int64)] = []
+    var speedFactor = 1.0
+    var generator = SeededGenerator(seed: 0)
+    var budget = TrainerClock()
+
+    func local(_ now: Int64) -> Instant { Instant(nanoseconds: now + clockOffset) }
+}
+
+/// The coordinator's process.
+struct CoordinatorProcess {
+    var machine: Coordinator
+    var state: WorkerProcess.State = .notStarted
+    var clockOffset: Int64 = 0
+    var tickVersion: UInt64 = 0
+    var tickAt: Int64?
+    var isPaused = false
+    var pausedAt: Int64 = 0
+    var deferred: [(occurrence: Occurrence, due: Int64)] = []
+    /// Index of the control connection behind an accepted one; an old one stays to be found dead.
+    var connections: [ConnectionID: Int] = [:]
+    var sequence: UInt64 = 0
+
+    func local(_ now: Int64) -> Instant { Instant(nanoseconds: now + clockOffset) }
+}
+
+/// Where a trainer's virtual time went.
+struct TrainerClock {
+    private(set) var budget = RunEvent.TimeBudget()
+    private var since: Int64?
+
+    mutating func start(_ now: Int64) {
+        if since == nil { since = now }
+    }
+
+    /// Time that is not booked yet.
+    func pending(_ now: Int64) -> Int64 { since.map { now - $0 } ?? 0 }
+
+    /// Books the time since the last call on `part`.
+    mutating func book(
+        _ part: WritableKeyPath<RunEvent.TimeBudget, Interval>, until now: Int64
+    ) {
+        guard let since else { return }
+        let span = Interval(nanoseconds: now - since)
+        budget[keyPath: part] = budget[keyPath: part] + span
+        budget.wall = budget.wall + span
+        self.since = now
+    }
+}

@@ -1,0 +1,217 @@
+import ClusterModel
+import Coordination
+import WireProtocol
+
+// MARK: - The trainer thread
+
+extension Simulator {
+    /// Orders are carried out one after another, in the order given.
+    func take(_ order: TrainerOrder, _ seat: Int) {
+        workers[seat].orders.append(order)
+        if case .absorb(let absorption) = order, options.checks {
+            checker.absorbs(seat, absorption, means: values(of: absorption, seat) ?? [], now)
+        }
+        if !workers[seat].isBusy { beginOrder(seat) }
+    }
+
+    private func beginOrder(_ seat: Int) {
+        guard let order = workers[seat].orders.first else { return }
+        bookIdleTime(seat)
+        workers[seat].isBusy = true
+        workers[seat].encodedChunks = 0
+        checker.trainerBusy(seat, now)
+        queue.schedule(
+            .trainer(seat: seat, life: workers[seat].life), at: now + duration(order, seat))
+    }
+
+    private func bookIdleTime(_ seat: Int) {
+        workers[seat].budget.start(now)
+        let part: WritableKeyPath<RunEvent.TimeBudget, Interval> =
+            switch workers[seat].machine?.round.idleKind {
+            case .transfer: \.transfer
+            case .recover: \.recover
+            case .wait, nil: \.wait
+            }
+        workers[seat].budget.book(part, until: now)
+    }
+
+    private func duration(_ order: TrainerOrder, _ seat: Int) -> Int64 {
+        let cost = options.cost
+        let whole = 4 * Int(options.payloads.elements)
+        switch order {
+        case .compute:
+            return cost.step(
+                nominal: workers[seat].nominalStep, factor: workers[seat].speedFactor,
+                &workers[seat].generator)
+        case .encode(let encoding):
+            let next = workers[seat].encodedChunks
+            guard next < encoding.chunks.count else { return cost.overhead.nanoseconds }
+            return cost.time(4 * encoding.chunks[next].range.count, at: cost.encodeRate)
+        case .absorb: return cost.time(whole, at: cost.absorbRate)
+        case .evaluate:
+            let nominal = workers[seat].nominalStep
+            let step = nominal == .zero ? cost.defaultStep : nominal
+            return Int64(Double(step.nanoseconds) * cost.evaluationShare)
+        case .checkpoint, .save: return cost.time(5 * whole, at: cost.stateRate)
+        case .readState(let request, _):
+            return cost.time(4 * Int(request.count), at: cost.stateRate)
+        case .installState(let chunk, _, _):
+            return cost.time(4 * Int(chunk.count), at: cost.stateRate)
+        }
+    }
+
+    /// The order at the head has ended, or one chunk of it.
+    func finishOrder(_ seat: Int, _ life: UInt64) {
+        guard workers[seat].life == life, workers[seat].isRunning,
+            let order = workers[seat].orders.first
+        else { return }
+        bookOrder(order, seat)
+        if case .encode(let encoding) = order, workers[seat].encodedChunks < encoding.chunks.count {
+            let answer = encodeNext(encoding, seat)
+            if workers[seat].encodedChunks < encoding.chunks.count {
+                queue.schedule(
+                    .trainer(seat: seat, life: life), at: now + duration(order, seat))
+            } else {
+                endOrder(seat)
+            }
+            tell(seat, .trainer(answer))
+            return
+        }
+        let answers = perform(order, seat)
+        endOrder(seat)
+        for answer in answers { tell(seat, .trainer(answer)) }
+    }
+
+    /// The next order starts before the machine hears of the end of this one, as with a real queue.
+    private func endOrder(_ seat: Int) {
+        workers[seat].orders.removeFirst()
+        workers[seat].isBusy = false
+        checker.trainerIdle(seat, now)
+        beginOrder(seat)
+    }
+
+    private func bookOrder(_ order: TrainerOrder, _ seat: Int) {
+        let part: WritableKeyPath<RunEvent.TimeBudget, Interval>
+        let name: String
+        switch order {
+        case .compute: (part, name) = (\.compute, "compute")
+        case .encode: (part, name) = (\.encode, "encode")
+        case .absorb: (part, name) = (\.apply, "absorb")
+        case .evaluate: (part, name) = (\.compute, "evaluate")
+        case .checkpoint, .save: (part, name) = (\.recover, "save")
+        case .readState, .installState: (part, name) = (\.recover, "state")
+        }
+        let start = now - workers[seat].budget.pending(now)
+        workers[seat].budget.book(part, until: now)
+        if options.keepsTrace {
+            intervals.append(TraceInterval(worker: seat, name: name, start: start, end: now))
+        }
+    }
+
+    private func encodeNext(_ encoding: TrainerOrder.Encoding, _ seat: Int) -> Worker.TrainerEvent {
+        let chunk = encoding.chunks[workers[seat].encodedChunks]
+        workers[seat].encodedChunks += 1
+        guard let trainer = workers[seat].trainer else { preconditionFailure("no trainer") }
+        let content = trainer.encode(chunk, of: encoding)
+        if options.checks, case .values(let values) = content {
+            checker.reference.encoded(seat, encoding, chunk, values)
+        }
+        let payload = EncodedPayload(
+            handle: workers[seat].pool.store(content), bytes: content.bytes,
+            elements: UInt32(chunk.range.count), transform: .fp32, stage: .stored)
+        return .encoded(
+            key: encoding.key, epoch: encoding.epoch, slice: chunk.slice,
+            position: chunk.position, payload: payload)
+    }
+
+    // MARK: Orders with one answer
+
+    private func perform(_ order: TrainerOrder, _ seat: Int) -> [Worker.TrainerEvent] {
+        switch order {
+        case .compute(let step, let samples):
+            guard let result = workers[seat].trainer?.compute(samples: samples) else { return [] }
+            checker.reference.computed(seat, tokens: result.tokens)
+            return [
+                .computed(
+                    step: step, loss: result.loss, tokens: result.tokens,
+                    samples: workers[seat].trainer?.state.samples ?? 0)
+            ]
+        case .encode: return []
+        case .absorb(let absorption): return [absorb(absorption, seat)]
+        case .evaluate(let step):
+            return [.evaluated(step: step, loss: 0, samples: 1)]
+        case .checkpoint(let step, _):
+            workers[seat].disk = workers[seat].trainer?.state
+            return [
+                .checkpointed(
+                    path: "sim://\(workers[seat].name)", step: step,
+                    bytes: 20 * options.payloads.elements)
+            ]
+        case .save:
+            workers[seat].disk = workers[seat].trainer?.state
+            return [.saved]
+        case .readState(let request, let peer): return [readState(request, to: peer, seat)]
+        case .installState(let chunk, let payload, let last):
+            return installState(chunk, payload, last, seat)
+        }
+    }
+
+    /// Values of the means of an absorption; nil if their bytes are gone.
+    private func values(
+        of absorption: TrainerOrder.Absorption, _ seat: Int
+    ) -> [(Range<UInt64>, [Float])]? {
+        guard !options.payloads.isModelled else { return [] }
+        var means: [(Range<UInt64>, [Float])] = []
+        for mean in absorption.means {
+            guard case .values(let values) = workers[seat].pool.content(mean.payload.handle) else {
+                return nil
+            }
+            means.append((mean.range, values))
+        }
+        return means
+    }
+
+    private func absorb(
+        _ absorption: TrainerOrder.Absorption, _ seat: Int
+    ) -> Worker.TrainerEvent {
+        let means = values(of: absorption, seat)
+        if means == nil {
+            checker.find("payloads", now, "\(workers[seat].name) absorbs a released payload")
+        }
+        let digest = workers[seat].trainer?.absorb(absorption, means: means ?? []) ?? 0
+        if options.checks {
+            checker.absorbed(seat, absorption, digest, now)
+        }
+        return .absorbed(key: absorption.key, target: absorption.target, digest: digest)
+    }
+
+    private func readState(
+        _ request: StateRequest, to peer: WorkerID, _ seat: Int
+    ) -> Worker.TrainerEvent {
+        guard let trainer = workers[seat].trainer else { preconditionFailure("no trainer") }
+        let (chunk, content) = trainer.read(request)
+        let payload = EncodedPayload(
+            handle: workers[seat].pool.store(content), bytes: content.bytes,
+            elements: chunk.count, transform: .fp32, stage: .stored)
+        return .stateRead(to: peer, chunk: chunk, payload: payload)
+    }
+
+    private func installState(
+        _ chunk: StateChunk, _ payload: PayloadHandle, _ last: Bool, _ seat: Int
+    ) -> [Worker.TrainerEvent] {
+        switch workers[seat].pool.content(payload) {
+        case .values(let values): workers[seat].trainer?.install(chunk, values)
+        case .modelled: workers[seat].trainer?.install(chunk, [])
+        case nil:
+            checker.find("payloads", now, "\(workers[seat].name) installs a released payload")
+        }
+        guard last, let state = workers[seat].trainer?.state else { return [.consumed(payload)] }
+        checker.reference.installed(seat)
+        return [
+            .consumed(payload),
+            .stateInstalled(
+                step: state.step, round: state.round,
+                digest: options.payloads.isModelled ? UInt64(state.round) : state.outerDigest),
+        ]
+    }
+}

@@ -1,0 +1,186 @@
+import ClusterModel
+import Coordination
+import DequeModule
+import WireProtocol
+
+// MARK: - Connections as the transport makes and breaks them
+
+extension Simulator {
+    /// Pause of the transport before it dials again, and between attempts nobody answers.
+    static let redial: Int64 = 100_000_000
+    static let retry: Int64 = 500_000_000
+
+    /// TCP's and ZMTP's greetings: three crossings.
+    func handshakeTime(_ index: Int) -> Int64 {
+        let (from, to) = ends(index, 0)
+        return 3 * fabric.oneWay(region(of: from), region(of: to))
+    }
+
+    func dial(_ seat: Int, _ member: PlanMember) {
+        let peer = Int(member.workerID.rawValue)
+        if let old = workers[seat].dialled[peer] { close(old) }
+        let index = connections.count
+        workers[seat].dialled[peer] = index
+        connections.append(
+            Connection(
+                purpose: .lane, dialler: seat, diallerLife: workers[seat].life,
+                acceptor: .worker(peer), acceptorLife: member.incarnation.rawValue))
+        queue.schedule(
+            .connect(connection: index, generation: 0), at: now + handshakeTime(index))
+    }
+
+    func connect(_ index: Int, _ generation: UInt64) {
+        guard connections[index].generation == generation, !connections[index].isClosed,
+            !connections[index].isUp, isAlive(.worker(connections[index].dialler), on: index)
+        else { return }
+        guard isReachable(index) else {
+            queue.schedule(
+                .connect(connection: index, generation: generation), at: now + Self.retry)
+            return
+        }
+        connections[index].isUp = true
+        acceptedCount += 1
+        connections[index].acceptedAs = ConnectionID(rawValue: acceptedCount)
+        let seat = connections[index].dialler
+        switch connections[index].acceptor {
+        case .coordinator:
+            coordinator.connections[connections[index].acceptedAs] = index
+            flushOutbox(index)
+        case .worker(let peer):
+            flushOutbox(index)
+            tell(seat, .laneConnected(WorkerID(peer)))
+        }
+    }
+
+    private func flushOutbox(_ index: Int) {
+        while let frame = connections[index].outbox.popFirst() {
+            put(frame, on: index, direction: 0)
+        }
+    }
+
+    private func isReachable(_ index: Int) -> Bool {
+        let (from, to) = ends(index, 0)
+        guard isAlive(to, on: index),
+            !fabric.isCut(from: region(of: from), from, to: region(of: to), to),
+            !fabric.isCut(from: region(of: to), to, to: region(of: from), from)
+        else { return false }
+        guard options.allowList, case .worker(let peer) = to else { return true }
+        return workers[peer].allowed.contains(connections[index].dialler)
+    }
+
+    func transmit(
+        _ seat: Int, _ lane: LaneID, _ sequence: UInt64, _ epoch: Epoch, _ message: Message,
+        _ payload: PayloadHandle?
+    ) {
+        let peer = Int(lane.peer.rawValue)
+        let content = payload.flatMap { workers[seat].pool.content($0) }
+        if payload != nil, content == nil {
+            checker.find("payloads", now, "\(workers[seat].name) sends a released payload")
+        }
+        let header = FrameHeader(
+            run: Self.run, incarnation: Incarnation(rawValue: workers[seat].life), epoch: epoch,
+            rank: workers[seat].machine?.round.plan?.rank ?? .none, sequence: sequence)
+        let frame = frame(header, message, content)
+        count(frame, content, from: seat, to: peer)
+        switch lane.role {
+        case .dialler:
+            guard let index = workers[seat].dialled[peer] else { return }
+            if connections[index].isUp {
+                put(frame, on: index, direction: 0)
+            } else if options.keepsUnsentFrames,
+                connections[index].outbox.count < Connection.outboxLimit
+            {
+                connections[index].outbox.append(frame)
+            }
+        case .acceptor:
+            guard let index = workers[seat].accepted[peer], connections[index].isUp else { return }
+            put(frame, on: index, direction: 1)
+        }
+    }
+
+    private func count(
+        _ frame: WireFrame, _ content: PayloadPool.Content?, from seat: Int, to peer: Int
+    ) {
+        let region = workers[peer].region.index
+        traffic[seat][region].frames += 1
+        traffic[seat][region].bytes += UInt64(frame.bytes - Self.framing)
+        traffic[seat][region].values += UInt64((content?.bytes ?? 0) / 4)
+        traffic[seat][region].encodedBytes += UInt64(content?.bytes ?? 0)
+    }
+
+    func hangUp(_ seat: Int, _ lane: LaneID) {
+        let peer = Int(lane.peer.rawValue)
+        switch lane.role {
+        case .dialler:
+            if let index = workers[seat].dialled.removeValue(forKey: peer) { close(index) }
+        case .acceptor: workers[seat].accepted[peer] = nil
+        }
+    }
+
+    /// In order: what was sent arrives, then the other side sees the end.
+    private func close(_ index: Int) {
+        connections[index].isClosed = true
+        breakLater(index, from: .worker(connections[index].dialler))
+    }
+
+    func breakLater(_ index: Int, from node: Node) {
+        let direction = node == .worker(connections[index].dialler) ? 0 : 1
+        let (from, to) = ends(index, direction)
+        let last = connections[index].flows[direction].lastDue
+        let due = max(now + fabric.oneWay(region(of: from), region(of: to)), last)
+        queue.schedule(
+            .breaks(connection: index, generation: connections[index].generation), at: due)
+    }
+
+    /// The process of `seat` is gone: its kernel ends its connections.
+    func abandonConnections(of seat: Int) {
+        let life = workers[seat].life
+        for index in connections.indices where connections[index].isUp {
+            let connection = connections[index]
+            if connection.dialler == seat, connection.diallerLife == life {
+                close(index)
+            } else if connection.acceptor == .worker(seat), connection.acceptorLife == life {
+                breakLater(index, from: .worker(seat))
+            }
+        }
+    }
+
+    /// Everything under way is lost; the dialler's transport dials again.
+    func reset(_ index: Int) {
+        guard connections[index].isUp else { return }
+        connections[index].isUp = false
+        connections[index].isIntroduced = false
+        connections[index].generation += 1
+        connections[index].flows = [Connection.Flow(), Connection.Flow()]
+        let connection = connections[index]
+        let seat = connection.dialler
+        if !connection.isClosed, isAlive(.worker(seat), on: index) {
+            queue.schedule(
+                .connect(connection: index, generation: connection.generation),
+                at: now + Self.redial + handshakeTime(index))
+        }
+        queue.schedule(.notice(connection: index, direction: 0), at: now)
+        if connection.purpose == .lane, options.acceptorNoticesReset {
+            queue.schedule(.notice(connection: index, direction: 1), at: now)
+        }
+    }
+
+    func noticeReset(_ index: Int, _ direction: Int) {
+        let connection = connections[index]
+        let seat = connection.dialler
+        switch (connection.acceptor, direction) {
+        case (.coordinator, _):
+            if isAlive(.worker(seat), on: index) { tell(seat, .controlDown) }
+        case (.worker(let peer), 0):
+            guard isAlive(.worker(seat), on: index), workers[seat].dialled[peer] == index else {
+                return
+            }
+            tell(seat, .laneDisconnected(LaneID(peer: WorkerID(peer), role: .dialler)))
+        case (.worker(let peer), _):
+            guard isAlive(.worker(peer), on: index), workers[peer].accepted[seat] == index,
+                !connection.isIntroduced
+            else { return }
+            tell(peer, .laneDisconnected(LaneID(peer: WorkerID(seat), role: .acceptor)))
+        }
+    }
+}

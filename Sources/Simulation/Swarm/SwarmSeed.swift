@@ -1,0 +1,156 @@
+package import ClusterModel
+
+/// What a seed expands to: cluster, schedule, network and faults. A pure function of the seed, so that a
+/// seed alone repeats a run.
+package struct SwarmSeed: Sendable {
+    package let seed: UInt64
+    package let topology: Topology
+    package let configuration: RunConfiguration
+    package let options: SimulationOptions
+    /// The run begins with the coordinator's loss and goes on in a second one, from the saved states.
+    package let resumes: Bool
+    /// One line per choice.
+    package let description: [String]
+
+    package init(_ seed: UInt64) {
+        var dice = Dice(seed: seed)
+        self.seed = seed
+        let isLarge = dice.once(in: 40)
+        let workers = isLarge ? dice.pick([[1, 1], [2, 1], [2]]) : Self.workers(&dice)
+        var configuration = Self.configuration(seed, workers.reduce(0, +), &dice)
+        if isLarge { configuration.steps = min(configuration.steps, 8) }
+        topology = Self.topology(workers, &dice)
+        resumes = dice.once(in: 12)
+        var options = Self.network(seed, isLarge: isLarge, &dice)
+        let seats = workers.reduce(0, +)
+        let quiet = dice.once(in: 10)
+        let end = Int(configuration.steps) * 400
+        let faults = FaultDraw(
+            regions: workers.count, seats: seats, until: max(2_000, min(60_000, 2 * end)))
+        if !quiet {
+            options.faults = faults.draw(&dice)
+            if resumes, !options.faults.contains(where: { $0.fault == .crashCoordinator }) {
+                let when = Instant(nanoseconds: 0) + dice.time(1_000...max(1_001, end / 2))
+                options.faults.append(TimedFault(at: when, fault: .crashCoordinator))
+            }
+            options.starts = Self.starts(seats, &dice)
+        }
+        options.livenessBound = Self.bound(topology, configuration)
+        self.configuration = configuration
+        self.options = options
+        description = Self.describe(topology, configuration, options, resumes: resumes)
+    }
+
+    private static func workers(_ dice: inout Dice) -> [Int] {
+        let regions = dice.pick([1, 2, 2, 3, 4])
+        return (0..<regions).map { _ in dice.pick([1, 1, 2, 2, 3, 4]) }
+    }
+
+    private static func configuration(
+        _ seed: UInt64, _ seats: Int, _ dice: inout Dice
+    ) -> RunConfiguration {
+        let outer = dice.pick(RunConfiguration.Schedule.Outer.allCases)
+        let every: UInt32 = outer == .everyStep ? 1 : dice.pick([1, 2, 3, 5])
+        var configuration = SampleCluster.configuration(
+            seed: seed, steps: UInt32(dice.pick([4, 8, 13, 20, 40])),
+            inner: dice.pick([.everyStep, .everyStep, .none]), outer: outer, syncEvery: every,
+            minimumWorkers: dice.once(in: 4) ? max(1, seats / 2) : 1)
+        configuration.training.checkpointEvery = UInt32(dice.pick([0, 1, 1, 3]))
+        configuration.deadlines.gathering = .seconds(Int64(dice.pick([2, 10, 60])))
+        return configuration
+    }
+
+    private static func topology(_ workers: [Int], _ dice: inout Dice) -> Topology {
+        SampleCluster.topology(
+            workers: workers, oneWay: .milliseconds(Int64(dice.pick([0, 1, 15, 75, 200]))),
+            rate: dice.pick([200_000, 5_000_000, 100_000_000, 1_000_000_000]),
+            jitter: .milliseconds(Int64(dice.pick([0, 0, 1, 20]))),
+            step: .milliseconds(Int64(dice.pick([10, 100, 100, 700]))),
+            microBatches: dice.pick([[2], [1, 3], [1, 2, 5]]))
+    }
+
+    private static func network(_ seed: UInt64, isLarge: Bool, _ dice: inout Dice)
+        -> SimulationOptions
+    {
+        // A large one has several chunks in a slice.
+        let elements = isLarge ? 270_000 : dice.pick([3, 16, 61, 100, 257])
+        var options = SimulationOptions(seed: seed, payloads: .tensors(elements: elements))
+        options.cost.stepSpread = dice.pick([0, 0.05, 0.2])
+        options.cost.overhead = .milliseconds(Int64(dice.pick([0, 1, 20])))
+        options.allowList = dice.once(in: 2)
+        options.acceptorNoticesReset = dice.once(in: 2)
+        options.keepsUnsentFrames = dice.once(in: 2)
+        options.clockSpread = dice.pick([.zero, .seconds(3_600)])
+        options.supervision = dice.pick([nil, nil, .seconds(1), .seconds(20)])
+        options.coordinatorStart = dice.pick([.zero, .zero, .seconds(3)])
+        options.occurrenceLimit = 300_000
+        return options
+    }
+
+    private static func starts(_ seats: Int, _ dice: inout Dice) -> [Interval] {
+        guard dice.once(in: 3) else { return [] }
+        return (0..<seats).map { _ in
+            dice.once(in: 3) ? dice.time(1...20_000) : .zero
+        }
+    }
+
+    /// After the last fault: every remaining step at its slowest, evictions one after another, the
+    /// workers' and the coordinator's deadlines, and a margin.
+    private static func bound(
+        _ topology: Topology, _ configuration: RunConfiguration
+    ) -> Interval {
+        let step = topology.seats.map(\.worker.nominalStep).max() ?? .zero
+        let deadlines = configuration.deadlines
+        return step * Int64(configuration.steps) * 4 + deadlines.silence * 3 + deadlines.coordinator
+            + deadlines.gathering + .seconds(240)
+    }
+
+    private static func describe(
+        _ topology: Topology, _ configuration: RunConfiguration, _ options: SimulationOptions,
+        resumes: Bool
+    ) -> [String] {
+        let schedule = configuration.schedule
+        var lines = [
+            "workers \(topology.regions.map(\.workers.count)), inner \(schedule.inner.rawValue), "
+                + "outer \(schedule.outer.rawValue), H \(schedule.syncEvery), "
+                + "steps \(configuration.steps), least \(configuration.deadlines.minimumWorkers)",
+            "payloads \(options.payloads), step \(topology.regions[0].workers[0].nominalStep.seconds)"
+                + " s, overhead \(options.cost.overhead.seconds) s, checkpoint every "
+                + "\(configuration.training.checkpointEvery)",
+            "allow list \(options.allowList), acceptor notices \(options.acceptorNoticesReset), "
+                + "keeps unsent \(options.keepsUnsentFrames), supervision "
+                + "\(options.supervision.map { "\($0.seconds) s" } ?? "none"), resumes \(resumes)",
+        ]
+        if let link = topology.links.first {
+            lines.append(
+                "links \(link.oneWayDelay.seconds) s, \(link.rate) bit/s, jitter "
+                    + "\(link.jitter.seconds) s")
+        }
+        if !options.starts.isEmpty {
+            lines.append(
+                "starts \(options.starts.map(\.seconds)), coordinator "
+                    + "\(options.coordinatorStart.seconds)")
+        }
+        for fault in options.faults {
+            lines.append("at \(Double(fault.at.nanoseconds) / 1e9) s: \(fault.fault)")
+        }
+        return lines
+    }
+}
+
+/// Draws from a seed.
+struct Dice {
+    private var generator: SeededGenerator
+
+    init(seed: UInt64) { generator = SeededGenerator(seed: seed &* 0x2545_F491_4F6C_DD1D) }
+
+    mutating func below(_ bound: Int) -> Int { Int(generator.integer(below: UInt64(bound))) }
+    mutating func pick<T>(_ choices: [T]) -> T { choices[below(choices.count)] }
+    mutating func once(in count: Int) -> Bool { below(count) == 0 }
+
+    /// Milliseconds, with a random part below one.
+    mutating func time(_ range: ClosedRange<Int>) -> Interval {
+        let whole = range.lowerBound + below(range.upperBound - range.lowerBound + 1)
+        return Interval(nanoseconds: Int64(whole) * 1_000_000 + Int64(below(1_000_000)))
+    }
+}

@@ -1,0 +1,46 @@
+import ClusterModel
+
+/// Bytes of one process, by handle. A payload is a small real tensor, or only a size.
+struct PayloadPool {
+    enum Content: Equatable {
+        case values([Float])
+        /// Modelled: so many encoded bytes of unknown contents.
+        case modelled(bytes: Int)
+
+        var bytes: Int {
+            switch self {
+            case .values(let values): 4 * values.count
+            case .modelled(let bytes): bytes
+            }
+        }
+    }
+
+    /// Looked up by handle only; never iterated.
+    private var contents: [PayloadHandle: Content] = [:]
+    private var issued: UInt64 = 0
+    private(set) var bytes = 0
+    private(set) var peakBytes = 0
+    private(set) var peakCount = 0
+
+    var count: Int { contents.count }
+
+    /// Each handle is given once in a process's life.
+    mutating func store(_ content: Content) -> PayloadHandle {
+        issued += 1
+        let handle = PayloadHandle(rawValue: issued)
+        contents[handle] = content
+        bytes += content.bytes
+        peakBytes = max(peakBytes, bytes)
+        peakCount = max(peakCount, contents.count)
+        return handle
+    }
+
+    func content(_ handle: PayloadHandle) -> Content? { contents[handle] }
+
+    /// False for a handle that is not in the pool (released twice, or never given).
+    mutating func release(_ handle: PayloadHandle) -> Bool {
+        guard let content = contents.removeValue(forKey: handle) else { return false }
+        bytes -= content.bytes
+        return true
+    }
+}

@@ -1,0 +1,175 @@
+import ClusterModel
+import Coordination
+import DequeModule
+import WireProtocol
+
+/// A trainer whose arithmetic is real and whose time is modelled: a quadratic objective with noise per
+/// sample, momentum SGD inside, Nesterov momentum outside. What it computes depends on the run's seed,
+/// the seat, the sample's index and the parameters, and on nothing else.
+struct ToyTrainer {
+    /// Momentum of the inner optimiser; decay of the second moment, which only travels with the state.
+    static let innerMomentum: Float = 0.9
+    static let secondDecay: Float = 0.99
+    static let tokensPerSample: UInt64 = 32
+
+    var state: TrainerState
+    /// Gradient of the step under way.
+    private(set) var gradient: [Float]
+    let seat: Int
+    let configuration: RunConfiguration
+    /// Only sizes travel; nothing is computed.
+    let isModelled: Bool
+    let elements: UInt64
+
+    init(
+        seat: Int, configuration: RunConfiguration, elements: UInt64, isModelled: Bool,
+        resuming saved: TrainerState?
+    ) {
+        self.seat = seat
+        self.configuration = configuration
+        self.elements = elements
+        self.isModelled = isModelled
+        let count = isModelled ? 0 : Int(elements)
+        state = saved ?? TrainerState(elements: count, seed: configuration.seed)
+        gradient = [Float](repeating: 0, count: count)
+    }
+
+    // MARK: Orders
+
+    /// Mean gradient over the next samples of this seat's stream, and the mean loss.
+    mutating func compute(samples: Int) -> (loss: Double, tokens: UInt64) {
+        let count = state.parameters.count
+        var sum = [Float](repeating: 0, count: count)
+        var loss: Double = 0
+        for _ in 0..<(isModelled ? 0 : samples) {
+            var generator = SeededGenerator(
+                seed: configuration.seed &+ UInt64(seat) &* 0x9E37_79B9 &+ state.samples << 20)
+            state.samples += 1
+            for index in 0..<count {
+                let target = Float(index % 7) * 0.25 - 0.75
+                let error = state.parameters[index] - target + (generator.uniform() - 0.5)
+                sum[index] += error
+                loss += Double(error * error)
+            }
+        }
+        if isModelled { state.samples += UInt64(samples) }
+        let share = 1 / Float(max(1, samples))
+        gradient = sum.map { $0 * share }
+        let values = Double(max(1, count * samples))
+        return (loss / values, UInt64(samples) * Self.tokensPerSample)
+    }
+
+    /// Values of a chunk of this worker's contribution.
+    func encode(_ chunk: TrainerOrder.Chunk, of encoding: TrainerOrder.Encoding)
+        -> PayloadPool.Content
+    {
+        if isModelled { return .modelled(bytes: 4 * chunk.range.count) }
+        return .values(
+            indices(chunk.range, in: encoding.fragment).map { index in
+                switch encoding.source {
+                case .gradient: gradient[index]
+                case .outerGradient: state.outerCopy[index] - state.parameters[index]
+                }
+            })
+    }
+
+    /// Steps on the mean; `nil` means the values are in place already.
+    mutating func absorb(_ absorption: TrainerOrder.Absorption, means: [(Range<UInt64>, [Float])])
+        -> UInt64
+    {
+        if absorption.target != .gradient { state.step = absorption.step }
+        if absorption.target.endsRound { state.round = absorption.key.round }
+        guard !isModelled else { return UInt64(absorption.key.round) }
+        switch absorption.target {
+        case .gradient:
+            place(means, absorption.fragment)
+            return 0
+        case .optimiserStep, .pooledOptimiserStep:
+            place(means, absorption.fragment)
+            innerStep()
+            return state.innerDigest
+        case .outerStep:
+            for (range, values) in means {
+                for (index, value) in zip(indices(range, in: absorption.fragment), values) {
+                    outerStep(index, value)
+                }
+            }
+            return state.outerDigest
+        }
+    }
+
+    private mutating func place(_ means: [(Range<UInt64>, [Float])], _ fragment: [ElementRange]) {
+        for (range, values) in means {
+            for (index, value) in zip(indices(range, in: fragment), values) {
+                gradient[index] = value
+            }
+        }
+    }
+
+    private mutating func innerStep() {
+        let rate = Float(configuration.training.learningRate)
+        for index in gradient.indices {
+            let g = gradient[index]
+            let first = Self.innerMomentum * state.firstMoment[index]
+            state.firstMoment[index] = first + g
+            let second = Self.secondDecay * state.secondMoment[index]
+            let square = (1 - Self.secondDecay) * g * g
+            state.secondMoment[index] = second + square
+            let change = rate * state.firstMoment[index]
+            state.parameters[index] -= change
+        }
+    }
+
+    /// Nesterov SGD in PyTorch's form: m <- mu m + d; theta <- theta - lr (d + mu m).
+    private mutating func outerStep(_ index: Int, _ mean: Float) {
+        let rate = Float(configuration.schedule.outerLearningRate)
+        let momentum = Float(configuration.schedule.outerMomentum)
+        let decayed = momentum * state.outerMomentum[index]
+        state.outerMomentum[index] = decayed + mean
+        let ahead = momentum * state.outerMomentum[index]
+        let change = rate * (mean + ahead)
+        state.outerCopy[index] -= change
+        state.parameters[index] = state.outerCopy[index]
+    }
+
+    // MARK: State transfer
+
+    func read(_ request: StateRequest) -> (chunk: StateChunk, content: PayloadPool.Content) {
+        let values = state[request.item]
+        let isIndex = request.item == .index
+        let chunk = StateChunk(
+            item: request.item, start: request.start, count: isIndex ? 0 : request.count,
+            total: elements, round: state.round, step: UInt64(state.step), digest: 0)
+        if isIndex { return (chunk, .values([])) }
+        if isModelled { return (chunk, .modelled(bytes: 4 * Int(request.count))) }
+        let start = Int(request.start)
+        return (chunk, .values(Array(values[start..<start + Int(request.count)])))
+    }
+
+    mutating func install(_ chunk: StateChunk, _ values: [Float]) {
+        state.step = UInt32(clamping: chunk.step)
+        state.round = chunk.round
+        guard !isModelled else { return }
+        state[chunk.item].replaceSubrange(
+            Int(chunk.start)..<Int(chunk.start) + values.count, with: values)
+    }
+
+    // MARK: Layout
+
+    /// Parameter indices of a range of the collective, whose elements are the fragment's ranges laid
+    /// end to end.
+    private func indices(_ range: Range<UInt64>, in fragment: [ElementRange]) -> [Int] {
+        var found: [Int] = []
+        found.reserveCapacity(range.count)
+        var base: UInt64 = 0
+        for part in fragment {
+            let from = max(range.lowerBound, base)
+            let to = min(range.upperBound, base + part.count)
+            if from < to {
+                found += (from..<to).map { Int(part.start + ($0 - base)) }
+            }
+            base += part.count
+        }
+        return found
+    }
+}

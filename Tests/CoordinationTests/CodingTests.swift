@@ -1,0 +1,94 @@
+import ClusterModel
+import Coordination
+import Foundation
+import Testing
+import WireProtocol
+
+/// Events and effects survive JSON, so that a recorded run can be replayed.
+@Suite struct CodingTests {
+    private func roundTrip<Value: Codable & Equatable>(_ values: [Value]) throws {
+        let data = try JSONEncoder().encode(values)
+        #expect(try JSONDecoder().decode([Value].self, from: data) == values)
+    }
+
+    private let key = CollectiveKey.outer(fragment: FragmentID(0), round: 3)
+    private let payload = Fixtures.payload(9, elements: 100, transform: .int8)
+
+    @Test func coordinatorEventsAndEffects() throws {
+        let hello = Message.hello(Fixtures.hello(Fixtures.topology().seats[0]))
+        try roundTrip([
+            Coordinator.Event.started, .tick, .unreachable(ConnectionID(rawValue: 4)),
+            .stop(code: .interrupted, reason: "Ctrl-C"),
+            .message(
+                from: ConnectionID(rawValue: 1), name: "east-1",
+                incarnation: Incarnation(rawValue: 2), hello),
+        ])
+        try roundTrip([
+            Coordinator.Effect.finished(.ok, reason: "done"),
+            .send(
+                to: ConnectionID(rawValue: 1), .plan(Fixtures.plan()), epoch: Epoch(rawValue: 1)),
+            .event(.roundCommitted(key: key, digest: .max, members: 4, tokens: 5)),
+        ])
+    }
+
+    @Test func workerEventsAndEffects() throws {
+        let lane = LaneID(peer: WorkerID(2), role: .acceptor)
+        let verdict = Verdict(key: key, verdict: .complete, holder: Rank(1))
+        try roundTrip([
+            Worker.Event.started, .controlDown, .tick, .laneConnected(WorkerID(1)),
+            .laneDisconnected(lane), .leave(code: .terminated, reason: "SIGTERM"),
+            .control(.go(Go(planVersion: 2, verdicts: [verdict])), epoch: Epoch(rawValue: 2)),
+            .lane(
+                lane,
+                Worker.LaneFrame(
+                    incarnation: Incarnation(rawValue: 1), epoch: Epoch(rawValue: 2), sequence: 3,
+                    message: .pull(Pull(key: key, kind: .mean, slice: 1, position: 2)),
+                    payload: nil, payloadBytes: 0)),
+            .reduced(key: key, epoch: Epoch(rawValue: 2), slice: 0, position: 1, mean: payload),
+            .trainer(.absorbed(key: key, target: .outerStep, digest: .max)),
+            .trainer(.computed(step: 1, loss: 5.5, tokens: 256, samples: 2)),
+        ])
+        try roundTrip([
+            Worker.Effect.allow([Fixtures.member(1, seat: 1, region: 0)]), .hangUp(lane),
+            .train(.compute(step: 1, samples: 2)), .train(.evaluate(step: 4)),
+            .release(PayloadHandle(rawValue: 1)), .finished(.unavailable, reason: "no coordinator"),
+            .reduce(
+                key: key, epoch: Epoch(rawValue: 1), slice: 0, position: 0,
+                sources: [
+                    ShardReduction.Source(handle: PayloadHandle(rawValue: 1), weight: 7)
+                ], transform: .int8, elements: 100),
+        ])
+    }
+
+    @Test func roundShardAndLaneEventsAndEffects() throws {
+        let mean = WorkerRound.Mean(
+            key: key, slice: 1, position: 0, payload: payload, weight: 10, mayLeave: true)
+        try roundTrip([
+            WorkerRound.Event.mean(mean), .committed(key: key), .coordinatorLost,
+            .plan(Fixtures.plan(), epoch: Epoch(rawValue: 1)), .arrival(key: key),
+            .stateInstalled(step: 4, round: 2),
+        ])
+        try roundTrip([
+            WorkerRound.Effect.forward(to: Rank(1), mean), .trained, .abandonShards,
+            .pull(from: Rank(2), key: key, slice: 0, position: 1), .openShard(key),
+            .report(Report(key: key, digest: 1, step: 2, tokens: 3)), .violation("x"),
+        ])
+        try roundTrip([
+            WorkerRound.Stage.idle, .computing(step: 1), .readyToShare(step: 1, tokens: 2),
+            .sharing(key), .readyToExchange(key, weight: 3), .awaitingCommit(key),
+            .absorbing(key, .outerStep), .trained,
+        ])
+        try roundTrip([
+            ShardReduction.Event.close(key: key, groups: [0, 2]),
+            .reduced(
+                key: key, epoch: Epoch(rawValue: 1), position: 1,
+                mean: PayloadHandle(rawValue: 3)),
+        ])
+        try roundTrip([
+            LaneSession.Event.connected, .disconnected, .consumed(bytes: 4), .dropUnsent,
+            .received(
+                sequence: 1, message: .laneBye(LaneBye(lastSequence: 2)), payload: nil,
+                payloadBytes: 0),
+        ])
+    }
+}

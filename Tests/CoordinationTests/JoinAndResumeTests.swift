@@ -1,0 +1,144 @@
+import ClusterModel
+import Coordination
+import Testing
+import WireProtocol
+
+/// Workers that come late, come back, or bring a saved state.
+@Suite struct JoinAndResumeTests {
+    /// Three of four seats have waited long enough and train; everything stops before `step`.
+    private func threeOfFour(steps: UInt32 = 12, before step: UInt32 = 3) -> TestCluster {
+        var cluster = TestCluster(Fixtures.configuration(syncEvery: 2, steps: steps))
+        for seat in 0..<3 { cluster.launch(seat) }
+        cluster.holds = {
+            if case .order(.compute(let next, _)) = $0.content { next >= step } else { false }
+        }
+        cluster.advance(to: 70)
+        return cluster
+    }
+
+    @Test func gatheringEndsWithTheWorkersThatAreThere() {
+        let cluster = threeOfFour()
+        #expect(cluster.coordinator.phase == .running)
+        #expect(cluster.coordinator.plan?.members.count == 3)
+        #expect(cluster.waited(for: "west-2", by: cluster.events))
+    }
+
+    @Test func joinerTakesOverAStateAtTheRoundBoundary() {
+        var cluster = threeOfFour()
+        cluster.launch(3)
+        cluster.settle()
+        let plan = cluster.coordinator.plan
+        // Round 1 is committed: nobody can be past round 3 without having seen this plan.
+        #expect(plan?.activateAtRound == 3)
+        #expect(plan?.members.map(\.state) == [.ready, .ready, .ready, .needsState])
+        #expect(plan?.members[3].stateSource == Rank(2))
+        #expect((0..<3).allSatisfy { !cluster.round($0).isFrozen })
+
+        cluster.holds = {
+            if case .order(.compute(let next, _)) = $0.content { next >= 8 } else { false }
+        }
+        cluster.settle()
+        #expect(cluster.coordinator.phase == .running)
+        #expect(cluster.round(3).step == 7)
+        #expect(cluster.node(3).trainer.live == cluster.node(2).trainer.live)
+        cluster.release()
+        #expect(cluster.coordinatorResult == .ok)
+        #expect(cluster.node(3).finished == .ok)
+        #expect(Set((0..<4).map { cluster.node($0).trainer.outer }).count == 1)
+        #expect(cluster.violations == [])
+    }
+
+    /// The plan that takes the joiner in is overtaken by one without the dead member.
+    @Test func joinerSurvivesADeathBeforeItsBoundary() {
+        var cluster = threeOfFour()
+        cluster.launch(3)
+        cluster.settle()
+        cluster.kill(1)
+        cluster.settle()
+        #expect(cluster.coordinator.epoch == Epoch(rawValue: 4))
+        #expect(cluster.coordinator.plan?.members.map(\.name) == ["east-1", "west-1", "west-2"])
+        cluster.release()
+        #expect(cluster.coordinatorResult == .ok)
+        #expect(cluster.node(3).finished == .ok)
+        #expect(Set([0, 2, 3].map { cluster.node($0).trainer.outer }).count == 1)
+    }
+
+    @Test func restartedProcessReplacesItsFormerLife() {
+        var cluster = TestCluster.started(Fixtures.configuration(syncEvery: 2, steps: 16)) {
+            if case .order(.compute(step: 3, samples: _)) = $0.content { true } else { false }
+        }
+        cluster.queue.removeAll { $0.channel.involves(WorkerID(1)) }
+        cluster.launch(1, incarnation: 2)
+        cluster.settle()
+        #expect(
+            cluster.events.contains(
+                .workerEvicted(
+                    worker: WorkerID(1), name: "east-2", reason: "restarted under the same name")))
+        cluster.release()
+        #expect(cluster.coordinatorResult == .ok)
+        #expect(cluster.node(1).finished == .ok)
+        #expect(Set((0..<4).map { cluster.node($0).trainer.outer }).count == 1)
+    }
+
+    // MARK: Resuming
+
+    /// A trainer as it was saved: `round` outer rounds in common, then steps of its own.
+    private func saved(round: UInt32, step: UInt32) -> TrainerModel {
+        var trainer = TrainerModel(seat: WorkerID(0))
+        for number in 0..<round {
+            trainer.take(UInt64(number), .outerStep, step: 0, round: number + 1)
+        }
+        for next in (2 * round)..<step {
+            trainer.take(UInt64(next), .optimiserStep, step: next + 1, round: 0)
+        }
+        return trainer
+    }
+
+    @Test func savedStatesOfUnlikeStepsResumeFromTheFurthest() {
+        var cluster = TestCluster(Fixtures.configuration(syncEvery: 2, steps: 12))
+        let states = [
+            saved(round: 2, step: 5), saved(round: 2, step: 7), saved(round: 2, step: 6),
+            saved(round: 1, step: 3),
+        ]
+        cluster.holds = {
+            if case .order(.compute) = $0.content { true } else { false }
+        }
+        for seat in 0..<4 { cluster.launch(seat, saved: states[seat]) }
+        cluster.settle()
+        let plan = cluster.coordinator.plan
+        #expect(plan?.fragments.first?.round == 3)
+        #expect(plan?.members.map(\.state) == [.needsState, .ready, .ready, .needsState])
+        #expect(plan?.members.map(\.stateSource) == [Rank(1), .none, .none, Rank(2)])
+        #expect((0..<4).map { cluster.round($0).step } == [7, 7, 6, 6])
+        #expect((0..<4).allSatisfy { cluster.round($0).round == 2 })
+        cluster.release()
+        #expect(cluster.coordinatorResult == .ok)
+        #expect(Set((0..<4).map { cluster.node($0).trainer.outer }).count == 1)
+        #expect(cluster.violations == [])
+    }
+
+    /// East has one more step than west before the same end and needs fewer rounds.
+    @Test func replicaThatFinishesEarlierServesTheRoundsOfTheOther() {
+        var cluster = TestCluster(Fixtures.configuration(syncEvery: 2, steps: 10))
+        for seat in 0..<4 {
+            cluster.launch(seat, saved: saved(round: 2, step: seat < 2 ? 8 : 5))
+        }
+        cluster.settle()
+        #expect(cluster.coordinatorResult == .ok)
+        #expect((0..<4).allSatisfy { cluster.round($0).step == 10 })
+        // West: 7, 9, 10 after step 5.
+        #expect(cluster.committedRound == 5)
+        #expect(Set((0..<4).map { cluster.node($0).trainer.outer }).count == 1)
+        #expect(cluster.violations == [])
+    }
+
+    @Test func newcomerWithoutStateTakesTheSavedOneOfItsRegion() {
+        var cluster = TestCluster(Fixtures.configuration(syncEvery: 2, steps: 10))
+        for seat in 0..<3 { cluster.launch(seat, saved: saved(round: 2, step: 5)) }
+        cluster.launch(3)
+        cluster.settle()
+        #expect(cluster.coordinator.plan?.members[3].state == .needsState)
+        #expect(cluster.coordinatorResult == .ok)
+        #expect(Set((0..<4).map { cluster.node($0).trainer.outer }).count == 1)
+    }
+}

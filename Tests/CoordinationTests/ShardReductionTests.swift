@@ -1,0 +1,125 @@
+import ClusterModel
+import Coordination
+import Testing
+import WireProtocol
+
+/// Rank 0's slice of a pool collective between two replicas of two: positions 0 and 1.
+@Suite struct ShardReductionTests {
+    private let key = CollectiveKey.outer(fragment: FragmentID(0), round: 1)
+    private let geometry = CollectiveGeometry(
+        epoch: Epoch(rawValue: 1), participants: (0..<4).map { Rank($0) },
+        groups: [[Rank(0), Rank(1)], [Rank(2), Rank(3)]], elements: Fixtures.parameterCount)
+
+    private func opened() -> ShardReduction {
+        var shards = ShardReduction()
+        shards.open(key, geometry: geometry, rank: Rank(0))
+        return shards
+    }
+
+    private func part(
+        _ handle: UInt64, group: Int, position: Int = 0, weight: UInt64 = 10, mayLeave: Bool = true
+    ) -> ShardReduction.Event {
+        .contribution(
+            ShardReduction.Contribution(
+                key: key, position: position, group: group,
+                handle: PayloadHandle(rawValue: handle), weight: weight, mayLeave: mayLeave))
+    }
+
+    private func reduce(_ handles: [UInt64], weights: [UInt64]) -> ShardReduction.Effect {
+        .reduce(
+            key: key, epoch: Epoch(rawValue: 1), slice: 0, position: 0,
+            sources: zip(handles, weights).map {
+                ShardReduction.Source(handle: PayloadHandle(rawValue: $0), weight: $1)
+            })
+    }
+
+    private func reduced(_ mean: UInt64, position: Int = 0, epoch: UInt32 = 1)
+        -> ShardReduction.Event
+    {
+        .reduced(
+            key: key, epoch: Epoch(rawValue: epoch), position: position,
+            mean: PayloadHandle(rawValue: mean))
+    }
+
+    @Test func sourcesAreInGroupOrderWhateverArrivesFirst() {
+        var shards = opened()
+        #expect(shards.handle(part(2, group: 1, weight: 20)) == [])
+        #expect(shards.missingGroups(key) == [0, 1])
+        #expect(
+            shards.handle(part(1, group: 0, weight: 10)) == [reduce([1, 2], weights: [10, 20])])
+    }
+
+    @Test func meanCarriesTheSumOfWeightsAndTheAndOfFlags() {
+        var shards = opened()
+        _ = shards.handle(part(1, group: 0, weight: 10, mayLeave: true))
+        _ = shards.handle(part(2, group: 1, weight: 20, mayLeave: false))
+        #expect(
+            shards.handle(reduced(9)) == [
+                .release(PayloadHandle(rawValue: 1)), .release(PayloadHandle(rawValue: 2)),
+                .mean(
+                    key: key, slice: 0, position: 0, handle: PayloadHandle(rawValue: 9), weight: 30,
+                    mayLeave: false),
+            ])
+        #expect(shards.isOpen(key))
+    }
+
+    @Test func shardClosesWhenEveryPositionIsDone() {
+        var shards = opened()
+        for position in 0..<2 {
+            let base = UInt64(position) * 10
+            _ = shards.handle(part(base + 1, group: 0, position: position))
+            _ = shards.handle(part(base + 2, group: 1, position: position))
+            _ = shards.handle(reduced(base + 3, position: position))
+        }
+        #expect(shards.openCount == 0)
+    }
+
+    @Test func secondContributionForOnePlaceIsRefused() {
+        var shards = opened()
+        _ = shards.handle(part(1, group: 0))
+        #expect(
+            shards.handle(part(2, group: 0)) == [
+                .release(PayloadHandle(rawValue: 2)),
+                .violation(key: key, group: 0, what: "contributed twice"),
+            ])
+        // The first one counts.
+        #expect(shards.handle(part(3, group: 1)) == [reduce([1, 3], weights: [10, 10])])
+    }
+
+    @Test func contributionOutsideTheGeometryIsRefused() {
+        var shards = opened()
+        let refused: [ShardReduction.Effect] = [
+            .release(PayloadHandle(rawValue: 1)),
+            .violation(key: key, group: 0, what: "no such chunk or group"),
+        ]
+        #expect(shards.handle(part(1, group: 0, position: 2)) == refused)
+        var closed = ShardReduction()
+        #expect(
+            closed.handle(part(1, group: 0)) == [
+                .release(PayloadHandle(rawValue: 1)),
+                .violation(key: key, group: 0, what: "collective is not open here"),
+            ])
+    }
+
+    @Test func closedSetReducesWithoutTheRest() {
+        var shards = opened()
+        _ = shards.handle(part(2, group: 1))
+        #expect(
+            shards.handle(.close(key: key, groups: [1])) == [reduce([2], weights: [10])])
+        #expect(shards.missingGroups(key) == [1])
+    }
+
+    @Test func passOfAnAbandonedAttemptIsDropped() {
+        var shards = opened()
+        _ = shards.handle(part(1, group: 0))
+        _ = shards.handle(part(2, group: 1))
+        #expect(
+            shards.abandonAll()
+                == [.release(PayloadHandle(rawValue: 1)), .release(PayloadHandle(rawValue: 2))])
+        #expect(shards.openCount == 0)
+        shards.open(key, geometry: geometry, rank: Rank(0))
+        #expect(shards.handle(reduced(9)) == [.release(PayloadHandle(rawValue: 9))])
+        #expect(shards.handle(reduced(8, epoch: 7)) == [.release(PayloadHandle(rawValue: 8))])
+        #expect(shards.isOpen(key))
+    }
+}
