@@ -148,7 +148,8 @@ let package = Package(
             name: "CoordinationTests",
             dependencies: ["ClusterModel", "WireProtocol", "Coordination"], swiftSettings: house),
         .testTarget(
-            name: "NodeRuntimeTests", dependencies: ["ClusterModel", "NodeRuntime", "ZeroMQ"],
+            name: "NodeRuntimeTests",
+            dependencies: ["ClusterModel", "Coordination", "NodeRuntime", "WireProtocol", "ZeroMQ"],
             swiftSettings: house),
         .testTarget(
             name: "ReductionTests", dependencies: ["Reduction", "ReductionKernels"],
@@ -157,6 +158,9 @@ let package = Package(
             name: "RunRecordTests", dependencies: ["RunRecord", "ClusterFile", "ClusterModel"],
             swiftSettings: house),
         .testTarget(name: "TidyTests", swiftSettings: house),
+        .testTarget(
+            name: "SystemTests",
+            dependencies: ["ClusterModel", "RunRecord", "ZeroMQ"], swiftSettings: house),
         .testTarget(
             name: "TrainingTests",
             dependencies: ["Training", "TrainingKernels", "ClusterModel"],
