@@ -107,7 +107,8 @@ struct ClusterLauncher {
         let process = try ChildProcess(
             name: "coordinator", executable: "\(binaries)/longhaul-coordinator",
             arguments: arguments + [
-                "--json", "--dir", directory, "--allow", "\(directory)/allowed.json", "--machine-readable",
+                "--json", "--dir", directory, "--allow", "\(directory)/allowed.json",
+                "--machine-readable",
                 "--exit-with-parent", "--reported-command",
                 CommandLine.arguments.joined(separator: " "),
             ] + (topology.links.isEmpty ? [] : ["--emulated"]))

@@ -35,7 +35,8 @@ extension SystemTests {
                     events.time {
                         if case .roundCommitted(_, _, 3, _) = $0 { true } else { false }
                     })
-                print("evicted after \((evicted - lastSign.time).seconds) s, next round after",
+                print(
+                    "evicted after \((evicted - lastSign.time).seconds) s, next round after",
                     "\((nextRound - lastSign.time).seconds) s")
                 #expect(nextRound - lastSign.time < .seconds(5))
                 // Rounds 1...20 all came, none twice.
@@ -43,7 +44,9 @@ extension SystemTests {
                 let summary = try run.summary()
                 #expect(summary.counts.evictions == 1)
                 #expect(
-                    summary.incidents.contains { $0.kind == .evicted && $0.text.contains("south-2") })
+                    summary.incidents.contains {
+                        $0.kind == .evicted && $0.text.contains("south-2")
+                    })
                 let report = try String(
                     contentsOfFile: "\(run.directory)/report.html", encoding: .utf8)
                 #expect(report.contains("south-2"))
@@ -78,7 +81,8 @@ extension SystemTests {
                 #expect(gap.1.time - gap.0.time > .seconds(9))
                 let wait = try #require(
                     events.first {
-                        guard $0.time > gap.0.time, case .waiting(_, _, let names, _, _, _) = $0.event
+                        guard $0.time > gap.0.time,
+                            case .waiting(_, _, let names, _, _, _) = $0.event
                         else { return false }
                         return names == ["south-1"]
                     })
@@ -107,7 +111,8 @@ extension SystemTests {
                 let said = run.program.errors
                 for name in cluster.workers {
                     #expect(
-                        said.contains("[\(name)] the coordinator is silent"), "\(name) said nothing")
+                        said.contains("[\(name)] the coordinator is silent"), "\(name) said nothing"
+                    )
                     let leaving = said.split(separator: "\n").first {
                         $0.hasPrefix("[\(name)] left: no coordinator for 5 s")
                     }
@@ -215,7 +220,8 @@ extension SystemTests {
 
         /// Ended processes whose parent has gone may stay as zombies where nobody collects them.
         private static func isAlive(_ pid: Int32) -> Bool {
-            guard let text = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8) else {
+            guard let text = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)
+            else {
                 return false
             }
             let state = text.split(separator: ")").last?.split(separator: " ").first

@@ -65,7 +65,9 @@ package final class WorkerNode {
                 try? context.terminate()
             }
         }
-        guard let welcome = try fetchBriefing() else { return (interrupt.code, "interrupted before it had joined") }
+        guard let welcome = try fetchBriefing() else {
+            return (interrupt.code, "interrupted before it had joined")
+        }
         try prepare(welcome)
         try loop()
         return outcome ?? (.unavailable, "the loop ended without an outcome")
