@@ -50,7 +50,7 @@ final class BenchmarkArena: @unchecked Sendable {
 
     deinit {
         // SAFETY: mapped in `allocate`.
-        unsafe blocks.forEach { unsafe munmap($0.baseAddress, $0.count) }
+        for unsafe block in unsafe blocks { unsafe munmap(block.baseAddress, block.count) }
     }
 
     /// Page-aligned memory, touched, in huge pages where the kernel gives them (as numpy asks for).

@@ -74,16 +74,15 @@ import Testing
         var findings: [String] = []
         for module in Rules.deterministic {
             let files = try sources(of: [module])
-            let names = Set(
-                files.flatMap(\.code).compactMap {
-                    $0.firstMatch(of: declaration).map { String($0.1) }
-                })
-            for name in names.sorted() {
-                let walks =
-                    #"\bin\s+(self\.)?\#(name)\s*(\{|where\b|$)"#
-                    + #"|\b\#(name)\.(keys|values)\b(?!\.sorted\(|\.contains\(|\.count)"#
-                    + #"|\b\#(name)\.(map|flatMap|forEach|reduce|enumerated|first)\b\s*[({]"#
-                for file in files {
+            // Members of a file's types are seen by extensions elsewhere, deeper ones in the file.
+            let members = files.flatMap { declared(in: $0.code, declaration, depth: 4) }
+            for file in files {
+                let names = Set(members + declared(in: file.code, declaration, depth: .max))
+                for name in names.sorted() {
+                    let walks =
+                        #"\bin\s+(self\.)?\#(name)\s*(\{|where\b|$)"#
+                        + #"|\b\#(name)\.(keys|values)\b(?!\.sorted\(|\.contains\(|\.count)"#
+                        + #"|\b\#(name)\.(map|flatMap|forEach|reduce|enumerated|first)\b\s*[({]"#
                     for match in try file.matches(walks, in: file.code)
                     where !isSomethingElse(name, in: file.code[..<match.line], declaration) {
                         findings.append("\(file.path):\(match.line): \(match.text)")
@@ -92,6 +91,14 @@ import Testing
             }
         }
         expectNone(findings, "iterates over a dictionary or set")
+    }
+
+    private func declared(
+        in code: [Substring], _ declaration: Regex<(Substring, Substring)>, depth: Int
+    ) -> [String] {
+        code.filter { $0.prefix { $0 == " " }.count <= depth }.compactMap {
+            $0.firstMatch(of: declaration).map { String($0.1) }
+        }
     }
 
     /// Whether the declaration of `name` that was seen last makes it no dictionary or set.

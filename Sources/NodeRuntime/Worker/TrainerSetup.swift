@@ -12,6 +12,8 @@ package struct TrainerSetup: Sendable {
     package let name: String
     package let seats: Int
     package let nominalStep: Interval
+    /// Of the slowest link of this worker's region, in bytes per second; what compressing must beat.
+    package let linkBytesPerSecond: Double
     /// Where the state for `--resume` lies.
     package let statePath: String
     /// Where the first rank writes the trained model.
@@ -26,7 +28,12 @@ package struct TrainerSetup: Sendable {
         self.name = name
         let seats = topology.seats
         self.seats = seats.count
-        nominalStep = seats[Int(worker.rawValue)].worker.nominalStep
+        let seat = seats[Int(worker.rawValue)]
+        nominalStep = seat.worker.nominalStep
+        let rates = topology.links.filter { $0.a == seat.region || $0.b == seat.region }.map(\.rate)
+        // A link without a limit is taken for 10 Gbit/s.
+        let slowest = rates.filter { $0 > 0 }.min() ?? 10_000_000_000
+        linkBytesPerSecond = Double(slowest) / 8
         statePath = "\(directory)/worker-\(name).safetensors"
         modelPath = "\(directory)/model.safetensors"
     }
@@ -37,11 +44,12 @@ package struct TrainerSetup: Sendable {
             momentum: Float(configuration.schedule.outerMomentum))
     }
 
-    /// Inside a region links are fast and bytes are fp32: compressing costs more than it saves.
+    /// Inside a region links are fast and bytes are fp32: compressing costs more than it saves. Between
+    /// regions the stage that has been cheapest at the link's rate is taken, chunk by chunk.
     func losslessChoice(_ scope: CollectiveKey.Scope, _ transform: TransformID) -> LosslessChoice {
         switch scope {
         case .region: .stored
-        case .pool: transform == .fp32 ? .stored : .always(.lz4)
+        case .pool: .adaptive(linkBytesPerSecond: linkBytesPerSecond)
         }
     }
 
