@@ -64,7 +64,7 @@ package enum Figures {
 
     /// `15 ms`, `1.52 s`, `2 min 3 s`, `1 h 2 min`.
     package static func duration(_ seconds: Double) -> String {
-        guard seconds.isFinite else { return absent }
+        guard seconds.isFinite, seconds.magnitude < 1e18 else { return absent }
         let magnitude = seconds.magnitude
         if magnitude == 0 { return "0 s" }
         if magnitude < 1e-3 { return trimmed(seconds * 1e6) + " us" }

@@ -41,7 +41,7 @@ struct RefusalTests {
             old: "coordinator: east", new: "coordinator: north", line: 4, keyPath: "coordinator",
             says: "found `north`"),
         Case(
-            old: "int8", new: "int4", line: 17, keyPath: "wire.between", says: "found `int4`"),
+            old: "int8", new: "int7", line: 17, keyPath: "wire.between", says: "found `int7`"),
         Case(
             old: "inside: fp32", new: "inside: bf16", line: 17, keyPath: "wire.inside",
             says: "found `bf16`"),
