@@ -126,7 +126,9 @@ struct ClusterLauncher {
         let name = seat.worker.name
         let server = try CurveKeyFile.readSecret("\(directory)/coordinator.key").publicKey
         var flags = [
-            "--coordinator", endpoint, "--coordinator-key", server.z85, "--name", name, "--region",
+            "--coordinator", endpoint,
+            // Z85 may begin with a hyphen, which would read as an option.
+            "--coordinator-key=\(server.z85)", "--name", name, "--region",
             topology.regions[seat.region.index].name, "--key", keyPath(name), "--dir", directory,
             "--exit-with-parent", "--json",
         ]
