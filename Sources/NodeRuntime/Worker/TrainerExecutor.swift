@@ -298,6 +298,8 @@ final class TrainerExecutor {
         var bytes: [UInt8] = []
         if trainer.stateVectors.contains(vector) {
             do {
+                // A state frame has one form; the last exchange left its own choice in the encoder.
+                encoder.choice = .stored
                 _ = try trainer.withState(vector, range: Int(request.start)..<Int(end)) { values in
                     try encoder.encode(values, transform: .fp32, appendingTo: &bytes)
                 }
