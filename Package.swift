@@ -149,7 +149,9 @@ let package = Package(
             dependencies: ["ClusterModel", "WireProtocol", "Coordination"], swiftSettings: house),
         .testTarget(
             name: "NodeRuntimeTests",
-            dependencies: ["ClusterModel", "Coordination", "NodeRuntime", "WireProtocol", "ZeroMQ"],
+            dependencies: [
+                "ClusterModel", "Coordination", "NodeRuntime", "WireProtocol", "ZeroMQ",
+            ],
             swiftSettings: house),
         .testTarget(
             name: "ReductionTests", dependencies: ["Reduction", "ReductionKernels"],

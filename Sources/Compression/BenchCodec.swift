@@ -16,6 +16,16 @@ package struct CodecBenchmark: Codable, Sendable {
     package var decodeGigabytesPerSecond: Double
     /// |x - decode(encode(x))|^2 / |x|^2.
     package var relativeSquaredError: Double
+
+    private enum CodingKeys: String, CodingKey {
+        case codec
+        case rawBytes = "rawBytes"
+        case encodedBytes = "encodedBytes"
+        case bitsPerValue = "bitsPerValue"
+        case encodeGigabytesPerSecond = "encodeGigabytesPerSecond"
+        case decodeGigabytesPerSecond = "decodeGigabytesPerSecond"
+        case relativeSquaredError = "relativeSquaredError"
+    }
 }
 
 /// One codec: a transform and the lossless stage tried after it.

@@ -107,7 +107,8 @@ struct ClusterLauncher {
         let process = try ChildProcess(
             name: "coordinator", executable: "\(binaries)/longhaul-coordinator",
             arguments: arguments + [
-                "--json", "--dir", directory, "--allow", "\(directory)/allowed.json", "--machine-readable",
+                "--json", "--dir", directory, "--allow", "\(directory)/allowed.json",
+                "--machine-readable",
                 "--exit-with-parent", "--reported-command",
                 CommandLine.arguments.joined(separator: " "),
             ] + (topology.links.isEmpty ? [] : ["--emulated"]))
@@ -125,7 +126,9 @@ struct ClusterLauncher {
         let name = seat.worker.name
         let server = try CurveKeyFile.readSecret("\(directory)/coordinator.key").publicKey
         var flags = [
-            "--coordinator", endpoint, "--coordinator-key", server.z85, "--name", name, "--region",
+            "--coordinator", endpoint,
+            // Z85 may begin with a hyphen, which would read as an option.
+            "--coordinator-key=\(server.z85)", "--name", name, "--region",
             topology.regions[seat.region.index].name, "--key", keyPath(name), "--dir", directory,
             "--exit-with-parent", "--json",
         ]

@@ -18,6 +18,14 @@ package struct ReduceBenchmark: Codable, Sendable {
     /// How `bytesMoved` is counted.
     package var traffic: String
     package var samples: Int
+
+    private enum CodingKeys: String, CodingKey {
+        case op, dtype, sources, elements, threads, isa, traffic, samples
+        case secondsMedian = "secondsMedian"
+        case secondsMinimum = "secondsMinimum"
+        case gigabytesPerSecond = "gigabytesPerSecond"
+        case bytesMoved = "bytesMoved"
+    }
 }
 
 /// What `longhaul bench reduce` measures.

@@ -50,7 +50,9 @@ final class BenchmarkArena: @unchecked Sendable {
 
     deinit {
         // SAFETY: mapped in `allocate`.
-        for unsafe block in unsafe blocks { unsafe munmap(block.baseAddress, block.count) }
+        for index in unsafe blocks.indices {
+            unsafe munmap(blocks[index].baseAddress, blocks[index].count)
+        }
     }
 
     /// Page-aligned memory, touched, in huge pages where the kernel gives them (as numpy asks for).

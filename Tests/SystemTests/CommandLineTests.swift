@@ -28,7 +28,8 @@ extension SystemTests {
                     scratch, ["up", file, "--bogus"], 2, "Unknown option '--bogus'",
                     hint: "longhaul up --help")
                 try await check(scratch, ["up", file, "--seed", "x"], 2, "'x' is invalid")
-                try await check(scratch, ["up", file, "--steps", "0"], 2, "--steps 0", hint: "at least 1")
+                try await check(
+                    scratch, ["up", file, "--steps", "0"], 2, "--steps 0", hint: "at least 1")
                 try await check(scratch, ["bench", "train", "--steps", "0"], 2, "at least 1")
                 try await check(
                     scratch, ["--dir", "state"], 2, "which run?", hint: "join token",
@@ -50,7 +51,8 @@ extension SystemTests {
                     try await check(
                         scratch, [command, misspelt], 78,
                         "misspelt.yaml:2: stepz: unknown key `stepz`; did you mean `steps`?")
-                    try await check(scratch, [command, "nowhere.yaml"], 78, "there is no such file")
+                    try await check(
+                        scratch, [command, "nowhere.yaml"], 78, "there is no such file")
                 }
                 try await check(
                     scratch, ["nowhere.yaml"], 78, "there is no such file",

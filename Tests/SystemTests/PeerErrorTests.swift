@@ -125,10 +125,12 @@ extension SystemTests {
                     #expect(answer["type"] as? String == "REFUSE", "\(wanted): \(answer)")
                     let fields = try #require(answer["fields"] as? [String: Any])
                     #expect(fields["code"] as? Int == wanted.code, "\(fields)")
-                    #expect((fields["reason"] as? String)?.contains(wanted.says) == true, "\(fields)")
+                    #expect(
+                        (fields["reason"] as? String)?.contains(wanted.says) == true, "\(fields)")
                 }
                 // Strangers without a key, and such as send no ZMTP at all.
-                let port = try #require(run.endpoint.split(separator: ":").last.flatMap { UInt16($0) })
+                let port = try #require(
+                    run.endpoint.split(separator: ":").last.flatMap { UInt16($0) })
                 for bytes in [[UInt8](repeating: 0x41, count: 4_096), [0xFF], []] {
                     try TCPConnection(port: port).send(bytes)
                 }
@@ -150,7 +152,8 @@ extension SystemTests {
     }
 
     @Suite("State on disk") struct State {
-        @Test("a damaged, a truncated and a foreign state: 65, nobody waits, nothing is overwritten")
+        @Test(
+            "a damaged, a truncated and a foreign state: 65, nobody waits, nothing is overwritten")
         func damaged() async throws {
             try await withScratch { scratch in
                 let file = try SmallCluster().write(to: scratch)
@@ -167,7 +170,8 @@ extension SystemTests {
                 for (bytes, says) in broken {
                     try bytes.write(to: URL(filePath: path))
                     let again = try Run(scratch, file, ["--steps", "40"], isResumed: true)
-                    try await #expect(again.program.ending() == .code(65), "\(again.program.errors)")
+                    try await #expect(
+                        again.program.ending() == .code(65), "\(again.program.errors)")
                     let failure = try again.program.failure()
                     #expect(failure.name == "data" && failure.message.contains(says))
                     #expect(failure.message.contains("worker 'south-1'"), "\(failure.message)")

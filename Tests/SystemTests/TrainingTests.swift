@@ -37,7 +37,8 @@ extension SystemTests {
                 let run = try Run(scratch, file, ["--steps", "20"])
                 try await #expect(run.program.ending() == .code(0))
                 let printed = try JSONSerialization.jsonObject(with: Data(run.program.output.utf8))
-                let outcome = try #require((printed as? [String: Any])?["outcome"] as? [String: Any])
+                let outcome = try #require(
+                    (printed as? [String: Any])?["outcome"] as? [String: Any])
                 #expect(outcome["exit_code"] as? Int == 0)
                 let summary = try run.summary()
                 #expect(summary.pool.lastStep == 20)

@@ -158,7 +158,8 @@ package final class CoordinatorNode {
 
     /// A stranger's first frame is refused; whoever was welcomed is told (section 8.6 of the
     /// protocol).
-    private func complaint(_ error: FrameError, _ connection: ConnectionID) -> WireProtocol.Message {
+    private func complaint(_ error: FrameError, _ connection: ConnectionID) -> WireProtocol.Message
+    {
         guard !welcomed.contains(connection) else {
             return .error(
                 ErrorMessage(

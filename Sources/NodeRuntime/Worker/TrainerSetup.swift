@@ -105,6 +105,8 @@ extension TrainerSetup {
         static let samples = "longhaul.samples"
         static let digest = "longhaul.digest"
         static let seed = "longhaul.seed"
+        /// Over every tensor of the file; the digest above is over what members share only.
+        static let contents = "longhaul.contents"
     }
 
     func writeState(
@@ -116,6 +118,7 @@ extension TrainerSetup {
                 (Key.run, configuration.name), (Key.seed, String(configuration.seed)),
                 (Key.step, String(step)), (Key.round, String(round)),
                 (Key.samples, String(samples)), (Key.digest, String(digest, radix: 16)),
+                (Key.contents, String(Self.contents(trainer), radix: 16)),
             ])
         let attributes = try FileManager.default.attributesOfItem(atPath: statePath)
         return (attributes[.size] as? NSNumber)?.uint64Value ?? 0
@@ -138,8 +141,17 @@ extension TrainerSetup {
         }
     }
 
-    /// The digest over what was read must be the one that was written: a flipped bit in a tensor is
-    /// not otherwise visible.
+    /// XXH3 over every vector of a state: moments of the optimiser too, which members do not share.
+    private static func contents(_ trainer: any Trainer) -> UInt64 {
+        var digest = Digest64()
+        for vector in trainer.stateVectors {
+            trainer.withState(vector, range: 0..<trainer.parameterCount) { digest.update($0) }
+        }
+        return digest.value
+    }
+
+    /// The digests over what was read must be the ones that were written: a flipped bit in a tensor
+    /// is not otherwise visible.
     func restoreState(
         _ trainer: any Trainer, digest: (any Trainer) -> UInt64
     ) throws -> RestoredState {
@@ -158,7 +170,8 @@ extension TrainerSetup {
             throw StateFileError(
                 path: statePath, reason: "it belongs to a run with seed \(try value(Key.seed))")
         }
-        guard digest(trainer) == state.digest else {
+        let contents = try value(Key.contents, radix: 16)
+        guard digest(trainer) == state.digest, Self.contents(trainer) == contents else {
             throw StateFileError(
                 path: statePath, reason: "its contents do not match their digest (damaged file)")
         }

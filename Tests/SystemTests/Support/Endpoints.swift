@@ -38,8 +38,11 @@ enum ZMTPGreeting {
     /// The mechanism a server names after it was greeted, and whether it then hangs up.
     static func probe(port: UInt16) throws -> (mechanism: String, hangsUp: Bool) {
         let connection = try TCPConnection(port: port)
-        connection.send(plain)
+        // Signature and version first: a server that hears the mechanism too hangs up at once, and
+        // the reset may overtake its own greeting.
+        connection.send(Array(plain[..<12]))
         let answer = connection.receive(exactly: 64)
+        connection.send(Array(plain[12...]))
         guard answer.count == 64 else { return ("", true) }
         let mechanism = answer[12..<32].prefix { $0 != 0 }
         return (

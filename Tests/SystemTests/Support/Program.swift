@@ -92,7 +92,8 @@ struct ErrorObject: Decodable {
 enum Binaries {
     /// The test bundle lies beside the binaries.
     static let directory: String = {
-        let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+        let own =
+            (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
         return URL(filePath: own).deletingLastPathComponent().path
     }()
 

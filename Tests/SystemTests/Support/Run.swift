@@ -38,7 +38,8 @@ struct Run {
             found = try events().first { matches($0.event) }
             return found != nil || !program.isRunning
         }
-        return try #require(found, "the run ended without: \(what)\n\(program.errors.suffix(3_000))")
+        return try #require(
+            found, "the run ended without: \(what)\n\(program.errors.suffix(3_000))")
     }
 
     /// Waits until some worker has applied step `step`.
@@ -52,7 +53,10 @@ struct Run {
     func pids() async throws -> [String: Int32] {
         var pids: [String: Int32] = [:]
         try await program.waitUntil("process numbers") {
-            guard let line = program.errors.split(separator: "\n").first(where: { $0.contains(" pid ") })
+            guard
+                let line = program.errors.split(separator: "\n").first(where: {
+                    $0.contains(" pid ")
+                })
             else { return !program.isRunning }
             for part in line.dropFirst("longhaul: ".count).split(separator: ",") {
                 let words = part.split(separator: " ")
