@@ -24,6 +24,8 @@ package struct EncodedPayload: Codable, Equatable, Sendable {
 struct PayloadLedger: Sendable {
     struct Origin: Equatable, Sendable {
         var lane: LaneID
+        /// Of the peer: a lane of its next life grants credit of its own.
+        var incarnation: Incarnation
         var bytes: Int
     }
     private var counts: [PayloadHandle: Int] = [:]
@@ -41,6 +43,11 @@ struct PayloadLedger: Sendable {
     mutating func retain(_ handle: PayloadHandle, times: Int = 1) {
         precondition(counts[handle] != nil, "retains a payload that is gone")
         counts[handle, default: 0] += times
+    }
+
+    /// The lane whose credit comes back before the bytes do; once.
+    mutating func settle(_ handle: PayloadHandle) -> Origin? {
+        origins.removeValue(forKey: handle)
     }
 
     /// Whether that was the last reference, and the lane whose credit comes back.

@@ -56,7 +56,9 @@ extension Worker {
     mutating func receive(_ lane: LaneID, _ frame: LaneFrame, _ now: Instant) {
         if let payload = frame.payload {
             ledger.adopt(
-                payload, from: PayloadLedger.Origin(lane: lane, bytes: frame.payloadBytes))
+                payload,
+                from: PayloadLedger.Origin(
+                    lane: lane, incarnation: frame.incarnation, bytes: frame.payloadBytes))
         }
         if case .laneHello = frame.message {
             greet(lane, frame)
@@ -175,6 +177,9 @@ extension Worker {
             switch chunk.kind {
             case .contribution: contribution(chunk, payload, from: lane.peer, now)
             case .mean:
+                // Means are held until the round after; each position once, so the model's size
+                // bounds them and not the lane's credit, which a larger model would exhaust.
+                ledger.settle(handle).map { returnCredit($0) }
                 drive(
                     .mean(
                         WorkerRound.Mean(

@@ -99,6 +99,8 @@ extension Worker {
     mutating func stateInstalled(
         _ step: UInt32, _ round: UInt32, _ digest: UInt64, _ now: Instant
     ) {
+        // The plan may have changed meanwhile: that state is not the one it asks for.
+        guard transfer?.isComplete == true else { return }
         installedVersion = self.round.plan?.plan.planVersion
         transfer = nil
         drive(.stateInstalled(step: step, round: round), now)

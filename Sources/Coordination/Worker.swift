@@ -241,9 +241,11 @@ package struct Worker: Sendable {
         let (freed, origin) = ledger.release(handle)
         guard freed else { return }
         effects.append(.release(handle))
-        if let origin, lanes[origin.lane] != nil {
-            let laneEffects = lanes[origin.lane]?.handle(.consumed(bytes: origin.bytes)) ?? []
-            apply(laneEffects, of: origin.lane)
-        }
+        if let origin { returnCredit(origin) }
+    }
+
+    mutating func returnCredit(_ origin: PayloadLedger.Origin) {
+        guard laneIncarnations[origin.lane] == origin.incarnation else { return }
+        apply(lanes[origin.lane]?.handle(.consumed(bytes: origin.bytes)) ?? [], of: origin.lane)
     }
 }

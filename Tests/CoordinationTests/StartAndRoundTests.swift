@@ -101,6 +101,16 @@ import WireProtocol
         #expect(tokens == [4 * 2 * 2 * 128])
     }
 
+    /// Slices of 12 MB where a lane lets 8 MiB be under way.
+    @Test func modelLargerThanTheLanesCreditTrains() {
+        var cluster = TestCluster(Fixtures.configuration(steps: 2), parameterCount: 6_000_000)
+        for seat in 0..<4 { cluster.launch(seat) }
+        cluster.settle()
+        #expect(cluster.coordinatorResult == .ok)
+        #expect(cluster.committedRound == 1)
+        #expect(Set((0..<4).map { cluster.node($0).trainer.outer }).count == 1)
+    }
+
     /// The mean of a slice that does not need this worker's part may be there before this worker has
     /// finished its own step: it must count.
     @Test func meanThatOvertakesTheOwnStepIsKept() {

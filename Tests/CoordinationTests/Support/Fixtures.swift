@@ -41,7 +41,8 @@ enum Fixtures {
     }
 
     static func coordinator(
-        _ configuration: RunConfiguration = configuration(), sizes: [Int] = [2, 2]
+        _ configuration: RunConfiguration = configuration(), sizes: [Int] = [2, 2],
+        parameterCount: UInt64 = parameterCount
     ) -> Coordinator {
         Coordinator(
             configuration: configuration, topology: topology(sizes), configurationText: "{}",
@@ -55,7 +56,8 @@ enum Fixtures {
     /// What a worker that holds `round` and `step` says; `stateDigest` 0 means it holds nothing.
     static func hello(
         _ seat: (id: WorkerID, region: RegionID, worker: Topology.Worker), region: String = "",
-        round: UInt32 = 0, step: UInt64 = 0, stateDigest: UInt64 = 0
+        round: UInt32 = 0, step: UInt64 = 0, stateDigest: UInt64 = 0,
+        parameterCount: UInt64 = parameterCount
     ) -> Hello {
         Hello(
             minVersion: 1, maxVersion: 1, worker: seat.worker.name, region: region,

@@ -46,6 +46,7 @@ struct TestCluster {
 
     let configuration: RunConfiguration
     let sizes: [Int]
+    let parameterCount: UInt64
     var now = Instant.at(1)
     var coordinator: Coordinator
     /// By seat; a killed worker is gone.
@@ -60,10 +61,15 @@ struct TestCluster {
     var sent: [(to: WorkerID, message: Message)] = []
     var coordinatorResult: ExitCode?
 
-    init(_ configuration: RunConfiguration = Fixtures.configuration(), sizes: [Int] = [2, 2]) {
+    init(
+        _ configuration: RunConfiguration = Fixtures.configuration(), sizes: [Int] = [2, 2],
+        parameterCount: UInt64 = Fixtures.parameterCount
+    ) {
         self.configuration = configuration
         self.sizes = sizes
-        coordinator = Fixtures.coordinator(configuration, sizes: sizes)
+        self.parameterCount = parameterCount
+        coordinator = Fixtures.coordinator(
+            configuration, sizes: sizes, parameterCount: parameterCount)
         apply(coordinator.handle(.started, at: now))
     }
 
@@ -86,7 +92,7 @@ struct TestCluster {
         saved.map { trainer.restore(from: $0) }
         let hello = Fixtures.hello(
             place, round: trainer.round, step: UInt64(trainer.step),
-            stateDigest: saved == nil ? 0 : 1)
+            stateDigest: saved == nil ? 0 : 1, parameterCount: parameterCount)
         nodes[place.id] = Node(
             machine: Worker(
                 worker: place.id, region: place.region, hello: hello,
