@@ -24,6 +24,8 @@ package struct EncodedPayload: Codable, Equatable, Sendable {
 struct PayloadLedger: Sendable {
     struct Origin: Equatable, Sendable {
         var lane: LaneID
+        /// The peer's life: the credit of a lane that was replaced went with it.
+        var incarnation: Incarnation
         var bytes: Int
     }
     private var counts: [PayloadHandle: Int] = [:]

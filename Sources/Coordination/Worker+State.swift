@@ -83,6 +83,7 @@ extension Worker {
         guard let payload else { return }
         transfer?.received += 1
         requestNextPiece()
+        hasPartialState = true
         effects.append(
             .train(
                 .installState(chunk, payload: payload, last: transfer?.isComplete ?? false)))
@@ -100,6 +101,7 @@ extension Worker {
         _ step: UInt32, _ round: UInt32, _ digest: UInt64, _ now: Instant
     ) {
         installedVersion = self.round.plan?.plan.planVersion
+        hasPartialState = false
         transfer = nil
         drive(.stateInstalled(step: step, round: round), now)
         effects.append(
