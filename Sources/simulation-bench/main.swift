@@ -34,7 +34,8 @@ if arguments.first == "-v", let seed = arguments.dropFirst().first.flatMap({ UIn
     for cause in causes.sorted(by: { $0.1 > $1.1 }) {
         print(cause.1, "x (first \(cause.2))", cause.0)
     }
-    print("\(report.runs) runs, \(report.failures.count) failures, \(report.rounds) rounds,",
+    print(
+        "\(report.runs) runs, \(report.failures.count) failures, \(report.rounds) rounds,",
         "\(report.occurrences) occurrences, \(report.virtualTime.seconds) virtual s,",
         "\(clock.now - began)")
     for ending in report.endings { print("  \(ending.code): \(ending.count)") }

@@ -40,10 +40,12 @@ struct ReferenceReduction {
     private var roundTokens: [UInt64]
     /// Tokens of the mean a seat is taking.
     private var takenTokens: [UInt64]
-    private var takenOutcome: [UInt64]
+    private var takenOutcomes: [[UInt64]]
     /// Rounds that may be committed, by round.
     private var outcomes: [UInt32: [Outcome]] = [:]
-    private var committed: (round: UInt32, state: Shared)?
+    /// The last committed round, and what it may be: one state, or, where a run begins again from what
+    /// seats have saved, one of those.
+    private var committed: (round: UInt32, states: [Shared])?
 
     init(configuration: RunConfiguration, seats: Int, elements: Int) {
         self.configuration = configuration
@@ -52,10 +54,10 @@ struct ReferenceReduction {
         gradientTokens = stepTokens
         roundTokens = stepTokens
         takenTokens = stepTokens
-        takenOutcome = stepTokens
+        takenOutcomes = stepTokens.map { _ in [] }
         if elements > 0 {
             let start = TrainerState(elements: elements, seed: configuration.seed)
-            committed = (0, shared(start))
+            committed = (0, [shared(start)])
         }
     }
 
@@ -75,8 +77,21 @@ struct ReferenceReduction {
 
     /// A run that starts from saved states starts from the furthest of them.
     mutating func resumes(from state: TrainerState) {
-        guard elements > 0, state.round > (committed?.round ?? 0) else { return }
-        committed = (state.round, shared(state))
+        guard elements > 0, state.round >= (committed?.round ?? 0) else { return }
+        if state.round == committed?.round {
+            let candidate = shared(state)
+            committed?.states.append(candidate)
+        } else {
+            committed = (state.round, [shared(state)])
+        }
+    }
+
+    /// Everybody who held the last round is gone.
+    mutating func beginsAgain(from states: [TrainerState]) {
+        guard elements > 0 else { return }
+        committed = (0, [shared(TrainerState(elements: elements, seed: configuration.seed))])
+        outcomes = [:]
+        for state in states { resumes(from: state) }
     }
 
     mutating func planned(_ plan: Plan, _ epoch: Epoch) { plans[epoch] = plan }
@@ -194,16 +209,19 @@ struct ReferenceReduction {
         guard committed.round + 1 == round else {
             return "round \(round) is applied when \(committed.round) is the last committed"
         }
-        var state = committed.state
-        if sharesGradients {
-            ReferenceOptimiser.inner(&state.tensors, mean.values, configuration)
-        } else {
-            ReferenceOptimiser.outer(&state.tensors, mean.values, configuration)
-        }
-        let outcome = Outcome(digest: state.digest, tokens: mean.tokens, state: state)
-        takenOutcome[seat] = outcome.digest
-        if outcomes[round]?.contains(where: { $0.digest == outcome.digest }) != true {
-            outcomes[round, default: []].append(outcome)
+        takenOutcomes[seat] = []
+        for base in committed.states {
+            var state = base
+            if sharesGradients {
+                ReferenceOptimiser.inner(&state.tensors, mean.values, configuration)
+            } else {
+                ReferenceOptimiser.outer(&state.tensors, mean.values, configuration)
+            }
+            let outcome = Outcome(digest: state.digest, tokens: mean.tokens, state: state)
+            takenOutcomes[seat].append(outcome.digest)
+            if outcomes[round]?.contains(where: { $0.digest == outcome.digest }) != true {
+                outcomes[round, default: []].append(outcome)
+            }
         }
         return nil
     }
@@ -217,7 +235,7 @@ struct ReferenceReduction {
         case .optimiserStep: roundTokens[seat] += takenTokens[seat]
         case .pooledOptimiserStep, .outerStep:
             roundTokens[seat] = 0
-            if takenOutcome[seat] != digest {
+            if !takenOutcomes[seat].contains(digest) {
                 return "worker \(seat) has other parameters after \(absorption.key) than it must"
             }
         }
@@ -242,7 +260,7 @@ struct ReferenceReduction {
         guard let outcome = outcomes[round]?.first(where: { $0.digest == digest }) else {
             return "the committed digest of round \(round) is not that of any mean taken"
         }
-        committed = (round, outcome.state)
+        committed = (round, [outcome.state])
         guard outcome.tokens == tokens else {
             return "round \(round) counts \(tokens) tokens, \(outcome.tokens) were trained on"
         }

@@ -53,7 +53,8 @@ extension Simulator {
             let step = nominal == .zero ? cost.defaultStep : nominal
             return Int64(Double(step.nanoseconds) * cost.evaluationShare)
         case .checkpoint, .save: return cost.time(5 * whole, at: cost.stateRate)
-        case .readState(let request, _): return cost.time(4 * Int(request.count), at: cost.stateRate)
+        case .readState(let request, _):
+            return cost.time(4 * Int(request.count), at: cost.stateRate)
         case .installState(let chunk, _, _):
             return cost.time(4 * Int(chunk.count), at: cost.stateRate)
         }

@@ -14,7 +14,8 @@ struct FaultDraw {
         let start = dice.below(max(1, until - window + 1))
         let faults = (0..<count).map { _ in
             TimedFault(
-                at: .zero + dice.time(start...(start + window)), fault: one(dice.pick(kinds), &dice))
+                at: .zero + dice.time(start...(start + window)), fault: one(dice.pick(kinds), &dice)
+            )
         }
         return faults.sorted { $0.at < $1.at }
     }

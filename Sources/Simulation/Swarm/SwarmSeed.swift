@@ -69,7 +69,9 @@ package struct SwarmSeed: Sendable {
             microBatches: dice.pick([[2], [1, 3], [1, 2, 5]]))
     }
 
-    private static func network(_ seed: UInt64, isLarge: Bool, _ dice: inout Dice) -> SimulationOptions {
+    private static func network(_ seed: UInt64, isLarge: Bool, _ dice: inout Dice)
+        -> SimulationOptions
+    {
         // A large one has several chunks in a slice.
         let elements = isLarge ? 270_000 : dice.pick([3, 16, 61, 100, 257])
         var options = SimulationOptions(seed: seed, payloads: .tensors(elements: elements))
@@ -125,8 +127,9 @@ package struct SwarmSeed: Sendable {
                     + "\(link.jitter.seconds) s")
         }
         if !options.starts.isEmpty {
-            lines.append("starts \(options.starts.map(\.seconds)), coordinator "
-                + "\(options.coordinatorStart.seconds)")
+            lines.append(
+                "starts \(options.starts.map(\.seconds)), coordinator "
+                    + "\(options.coordinatorStart.seconds)")
         }
         for fault in options.faults {
             lines.append("at \(Double(fault.at.nanoseconds) / 1e9) s: \(fault.fault)")
