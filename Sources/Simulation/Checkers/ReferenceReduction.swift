@@ -32,6 +32,7 @@ struct ReferenceReduction {
     private let configuration: RunConfiguration
     private let elements: Int
     private var plans: [Epoch: Plan] = [:]
+    private var latest = Epoch.none
     private var candidates: [CollectiveKey: [Epoch: Candidate]] = [:]
     /// Tokens behind what a seat would contribute: of its last step, of its replica's last step, and
     /// of its replica since the last outer step.
@@ -40,7 +41,8 @@ struct ReferenceReduction {
     private var roundTokens: [UInt64]
     /// Tokens of the mean a seat is taking.
     private var takenTokens: [UInt64]
-    private var takenOutcomes: [[UInt64]]
+    /// Digests a seat may have after the step; nil: not known here.
+    private var takenOutcomes: [[UInt64]?]
     /// Rounds that may be committed, by round.
     private var outcomes: [UInt32: [Outcome]] = [:]
     /// The last committed round, and what it may be: one state, or, where a run begins again from what
@@ -94,7 +96,15 @@ struct ReferenceReduction {
         for state in states { resumes(from: state) }
     }
 
-    mutating func planned(_ plan: Plan, _ epoch: Epoch) { plans[epoch] = plan }
+    mutating func planned(_ plan: Plan, _ epoch: Epoch) {
+        plans[epoch] = plan
+        latest = max(latest, epoch)
+    }
+
+    /// In the newest plan anybody follows.
+    private func isMember(_ seat: Int) -> Bool {
+        plans[latest]?.members.contains { $0.workerID == WorkerID(seat) } ?? false
+    }
 
     mutating func computed(_ seat: Int, tokens: UInt64) {
         stepTokens[seat] = tokens
@@ -206,10 +216,13 @@ struct ReferenceReduction {
     ) -> String? {
         guard absorption.target.endsRound, let committed else { return nil }
         let round = absorption.key.round
+        // One who was put out and does not know it yet finishes a round the others have committed.
+        takenOutcomes[seat] = nil
+        if round <= committed.round, !isMember(seat) { return nil }
         guard committed.round + 1 == round else {
             return "round \(round) is applied when \(committed.round) is the last committed"
         }
-        takenOutcomes[seat] = []
+        var digests: [UInt64] = []
         for base in committed.states {
             var state = base
             if sharesGradients {
@@ -218,11 +231,12 @@ struct ReferenceReduction {
                 ReferenceOptimiser.outer(&state.tensors, mean.values, configuration)
             }
             let outcome = Outcome(digest: state.digest, tokens: mean.tokens, state: state)
-            takenOutcomes[seat].append(outcome.digest)
+            digests.append(outcome.digest)
             if outcomes[round]?.contains(where: { $0.digest == outcome.digest }) != true {
                 outcomes[round, default: []].append(outcome)
             }
         }
+        takenOutcomes[seat] = digests
         return nil
     }
 
@@ -235,7 +249,7 @@ struct ReferenceReduction {
         case .optimiserStep: roundTokens[seat] += takenTokens[seat]
         case .pooledOptimiserStep, .outerStep:
             roundTokens[seat] = 0
-            if !takenOutcomes[seat].contains(digest) {
+            if let expected = takenOutcomes[seat], !expected.contains(digest) {
                 return "worker \(seat) has other parameters after \(absorption.key) than it must"
             }
         }
