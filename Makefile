@@ -23,7 +23,7 @@ build: dependencies
 # preconditions, which release keeps. The tidy rules are among the tests.
 test: test-dependencies build
 	$(SWIFT_BUILD) --build-tests
-	.ci/swift-test
+	.ci/swift-test --skip-build
 	$(if $(wildcard Protocols/python),$(PYTHON) -m pytest -q Protocols/python)
 
 lint: format-check

@@ -124,8 +124,9 @@ let package = Package(
         .target(
             name: "LonghaulCommands",
             dependencies: [
-                "ClusterFile", "ClusterModel", "NodeRuntime", "RunRecord", "Simulation", "Training",
-                "ZeroMQ", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "ClusterFile", "ClusterModel", "Compression", "NodeRuntime", "Reduction",
+                "ReductionKernels", "RunRecord", "Simulation", "Training", "ZeroMQ",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: house),
         .executableTarget(
             name: "longhaul", dependencies: ["LonghaulCommands"], swiftSettings: house),
@@ -140,15 +141,32 @@ let package = Package(
         .testTarget(
             name: "ClusterModelTests", dependencies: ["ClusterModel"], swiftSettings: house),
         .testTarget(
+            name: "CompressionTests",
+            dependencies: ["Compression", "ClusterModel", "Reduction", "ReductionKernels"],
+            swiftSettings: house),
+        .testTarget(
             name: "CoordinationTests",
             dependencies: ["ClusterModel", "WireProtocol", "Coordination"], swiftSettings: house),
         .testTarget(
-            name: "NodeRuntimeTests", dependencies: ["ClusterModel", "NodeRuntime", "ZeroMQ"],
+            name: "NodeRuntimeTests",
+            dependencies: [
+                "ClusterModel", "Coordination", "NodeRuntime", "WireProtocol", "ZeroMQ",
+            ],
+            swiftSettings: house),
+        .testTarget(
+            name: "ReductionTests", dependencies: ["Reduction", "ReductionKernels"],
             swiftSettings: house),
         .testTarget(
             name: "RunRecordTests", dependencies: ["RunRecord", "ClusterFile", "ClusterModel"],
             swiftSettings: house),
         .testTarget(name: "TidyTests", swiftSettings: house),
+        .testTarget(
+            name: "SystemTests",
+            dependencies: ["ClusterModel", "RunRecord", "ZeroMQ"], swiftSettings: house),
+        .testTarget(
+            name: "SimulationTests",
+            dependencies: ["ClusterModel", "Coordination", "Simulation"],
+            swiftSettings: house),
         .testTarget(
             name: "TrainingTests",
             dependencies: ["Training", "TrainingKernels", "ClusterModel"],

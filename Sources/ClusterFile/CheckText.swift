@@ -38,7 +38,8 @@ extension CheckReport {
         } else {
             between =
                 "\(outerSchedule), H = \(syncEverySteps): a round every \(syncEverySteps) steps, "
-                + "outer learning rate \(outerLearningRate), momentum \(outerMomentum), \(wireBetween)"
+                + "outer learning rate \(outerLearningRate), momentum \(outerMomentum), "
+                + wireBetween
         }
         rows.append(("between replicas", between))
         if replicas > 1 {
@@ -83,7 +84,8 @@ extension CheckReport {
         }
         return TextTable.render(
             ["link", "distance", "RTT", "rate", "bytes/round", "bytes/run", "transfer/round"], rows)
-            + "\nBytes of encoded values (\(Figures.significant(bytesPerValueBetween * 8)) bits each), "
+            + "\nBytes of encoded values "
+            + "(\(Figures.significant(bytesPerValueBetween * 8)) bits each), "
             + "without frame headers, encryption and control traffic."
     }
 

@@ -10,7 +10,7 @@ extension FileReader {
     ) -> RunConfiguration.Schedule? {
         let section = top.section("schedule", keys: Self.scheduleKeys)
         if section == nil, top.line(of: "schedule") != nil { return nil }
-        let workers = topology?.seats.count ?? 2
+        let workers = topology?.seats.count ?? 1
         guard let section else {
             if workers > 1 {
                 top.refuse(
@@ -138,14 +138,22 @@ extension FileReader {
         guard top.line(of: "wire") != nil else {
             return .init(insideRegion: .fp32, betweenRegions: .fp32)
         }
-        guard let section = top.section("wire", keys: ["inside", "between"]) else { return nil }
+        guard let section = top.section("wire", keys: ["inside", "between", "error_feedback"])
+        else { return nil }
         let inside = section.value(
             .choice(
                 "inside", of: "the encoding inside a region", [("fp32", TransformID.fp32)]))
         let between = section.value(
             .choice(
                 "between", of: "the encoding between regions",
-                [("int8", TransformID.int8), ("bf16", .bf16), ("fp32", .fp32)]))
+                [
+                    ("int8", TransformID.int8), ("int4", .int4), ("e3m0", .e3m0),
+                    ("topk", .topK), ("bf16", .bf16), ("fp16", .fp16), ("fp32", .fp32),
+                ]))
+        let feedback = section.value(
+            .choice(
+                "error_feedback", of: "whether what a transform withholds is sent later",
+                [("on", true), ("off", false)]))
         if topology?.regions.count == 1, section.line(of: "between") != nil {
             section.refuse(
                 "between", "`between` would do nothing: there is one region",
@@ -156,6 +164,8 @@ extension FileReader {
         guard inside != nil || section.line(of: "inside") == nil,
             between != nil || section.line(of: "between") == nil
         else { return nil }
-        return .init(insideRegion: inside ?? .fp32, betweenRegions: between ?? .fp32)
+        return .init(
+            insideRegion: inside ?? .fp32, betweenRegions: between ?? .fp32,
+            errorFeedback: feedback ?? true)
     }
 }

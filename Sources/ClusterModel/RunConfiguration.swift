@@ -111,9 +111,14 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
     package struct Wire: Codable, Equatable, Sendable {
         package var insideRegion: TransformID
         package var betweenRegions: TransformID
-        package init(insideRegion: TransformID, betweenRegions: TransformID) {
+        /// What a lossy transform withholds is added to the sender's next contribution.
+        package var errorFeedback: Bool
+        package init(
+            insideRegion: TransformID, betweenRegions: TransformID, errorFeedback: Bool = true
+        ) {
             self.insideRegion = insideRegion
             self.betweenRegions = betweenRegions
+            self.errorFeedback = errorFeedback
         }
     }
 

@@ -7,12 +7,14 @@ package import ReductionKernels
 package final class ChunkDecoder {
     private let kernels: any KernelSet.Type
     private let decompressor = StageDecompressor()
+    private let planes: PlaneStage
     private let body = Scratch(byteCount: ChunkFormat.elementLimit * 4)
 
     /// - Parameter kernels: the instruction set; tests compare them, everyone else takes the
     ///   default.
     package init(kernels: any KernelSet.Type = Kernels.current) {
         self.kernels = kernels
+        planes = PlaneStage(kernels: kernels)
     }
 
     /// Decodes `bytes` to exactly `output.count` values.
@@ -70,7 +72,7 @@ package final class ChunkDecoder {
         }
         // SAFETY: the scratch holds the largest body.
         let room = unsafe UnsafeMutableRawBufferPointer(rebasing: scratch[..<size])
-        let got = unsafe expand(bytes, stage, into: room)
+        let got = unsafe expand(bytes, transform, stage, elements, into: room)
         guard let got else { throw .malformedStage(transform, stage) }
         guard got == size else {
             throw .bodyLength(transform, stage, expected: size, got: got)
@@ -81,14 +83,20 @@ package final class ChunkDecoder {
     }
 
     private func expand(
-        _ bytes: UnsafeRawBufferPointer, _ stage: StageID,
-        into room: UnsafeMutableRawBufferPointer
+        _ bytes: UnsafeRawBufferPointer, _ transform: TransformID, _ stage: StageID,
+        _ elements: Int, into room: UnsafeMutableRawBufferPointer
     ) -> Int? {
         // SAFETY: the decompressors stay inside both buffers.
-        switch stage {
+        return switch stage {
         case .lz4: unsafe decompressor.lz4(bytes, into: room)
         case .zstd: unsafe decompressor.zstd(bytes, into: room)
-        case .stored, .lz4Planes, .zstdPlanes, .rice: nil
+        case .rice: unsafe RiceStage.decode(bytes, elements: elements, into: room)
+        case .lz4Planes, .zstdPlanes:
+            PlaneStage.width(transform).flatMap { width in
+                unsafe planes.decode(
+                    bytes, width: width, stage, with: decompressor, into: room)
+            }
+        case .stored: nil
         }
     }
 }

@@ -20,6 +20,8 @@ package final class ChunkEncoder {
 
     private let kernels: any KernelSet.Type
     private let compressor = StageCompressor()
+    private let planes: PlaneStage
+    private var chooser = StageChooser()
     private let body = Scratch(byteCount: ChunkFormat.elementLimit * 4)
 
     /// - Parameter kernels: the instruction set; tests compare them, everyone else takes the
@@ -29,6 +31,7 @@ package final class ChunkEncoder {
     ) {
         self.choice = choice
         self.kernels = kernels
+        planes = PlaneStage(kernels: kernels)
     }
 
     /// Encodes `source` (1 to 65,536 values) into the start of `output`.
@@ -116,9 +119,8 @@ package final class ChunkEncoder {
         guard output.count >= size else {
             throw .destinationTooSmall(needed: size, got: output.count)
         }
-        guard case .always(let stage) = choice, stage != .stored,
-            ChunkFormat.allows(stage, after: transform)
-        else {
+        let stage = nextStage(transform)
+        guard stage != .stored else {
             // SAFETY: the output has at least `size` bytes.
             unsafe fill(UnsafeMutableRawBufferPointer(rebasing: output[..<size]))
             return EncodedExtent(stage: .stored, byteCount: size)
@@ -127,16 +129,31 @@ package final class ChunkEncoder {
         let room = unsafe UnsafeMutableRawBufferPointer(rebasing: body.bytes[..<size])
         unsafe fill(room)
         let start = unsafe output.baseAddress.unsafelyUnwrapped
+        let began = ContinuousClock.now
         let written = unsafe compress(
-            UnsafeRawBufferPointer(room), transform, stage, into: start, limit: size - 1)
+            UnsafeRawBufferPointer(room), transform, stage, elements, into: start,
+            limit: size - 1)
+        if case .adaptive = choice {
+            chooser.record(
+                transform, stage, elements: elements, bytes: written ?? size,
+                seconds: (ContinuousClock.now - began).seconds)
+        }
         if let written { return EncodedExtent(stage: stage, byteCount: written) }
         unsafe output.copyMemory(from: UnsafeRawBufferPointer(room))
         return EncodedExtent(stage: .stored, byteCount: size)
     }
 
+    private func nextStage(_ transform: TransformID) -> StageID {
+        switch choice {
+        case .stored: .stored
+        case .always(let stage): ChunkFormat.allows(stage, after: transform) ? stage : .stored
+        case .adaptive(let rate): chooser.next(transform, linkBytesPerSecond: max(rate, 1))
+        }
+    }
+
     private func compress(
         _ body: UnsafeRawBufferPointer, _ transform: TransformID, _ stage: StageID,
-        into output: UnsafeMutableRawPointer, limit: Int
+        _ elements: Int, into output: UnsafeMutableRawPointer, limit: Int
     ) -> Int? {
         guard limit > 0 else { return nil }
         // SAFETY: each stage writes at most `limit` bytes.
@@ -144,7 +161,13 @@ package final class ChunkEncoder {
         case .stored: nil
         case .lz4: unsafe compressor.lz4(body, into: output, limit: limit)
         case .zstd: unsafe compressor.zstd(body, into: output, limit: limit)
-        case .lz4Planes, .zstdPlanes, .rice: nil
+        case .rice:
+            unsafe RiceStage.encode(body, elements: elements, into: output, limit: limit)
+        case .lz4Planes, .zstdPlanes:
+            PlaneStage.width(transform).flatMap { width in
+                unsafe planes.encode(
+                    body, width: width, stage, with: compressor, into: output, limit: limit)
+            }
         }
     }
 }

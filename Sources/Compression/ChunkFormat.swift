@@ -34,7 +34,7 @@ package enum ChunkFormat {
     package static func allows(_ stage: StageID, after transform: TransformID) -> Bool {
         switch stage {
         case .stored, .lz4, .zstd: true
-        case .lz4Planes, .zstdPlanes: transform != .topK
+        case .lz4Planes, .zstdPlanes: PlaneStage.width(transform) != nil
         case .rice: transform == .topK
         }
     }

@@ -8,6 +8,8 @@ package enum LosslessChoice: Equatable, Sendable {
     case stored
     /// This stage wherever it is defined and shrinks the chunk.
     case always(StageID)
+    /// The stage which has been cheapest on a link of this measured rate (`StageChooser`).
+    case adaptive(linkBytesPerSecond: Double)
 }
 
 /// The compressors' states: one per thread, allocated once.
@@ -37,22 +39,25 @@ final class StageCompressor {
 
     /// One LZ4 block of `input` in at most `limit` bytes of `output`; nil if it does not fit.
     func lz4(
-        _ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawPointer, limit: Int
+        _ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawPointer, limit: Int,
+        acceleration: Int32 = 1
     ) -> Int? {
         // SAFETY: LZ4 reads input.count and writes at most `limit` bytes.
         let written = unsafe LZ4_compress_fast_extState(
             lz4State, input.baseAddress?.assumingMemoryBound(to: CChar.self),
-            output.assumingMemoryBound(to: CChar.self), Int32(input.count), Int32(limit), 1)
+            output.assumingMemoryBound(to: CChar.self), Int32(input.count), Int32(limit),
+            acceleration)
         return written > 0 ? Int(written) : nil
     }
 
     /// One zstd frame of `input` in at most `limit` bytes of `output`; nil if it does not fit.
     func zstd(
-        _ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawPointer, limit: Int
+        _ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawPointer, limit: Int,
+        level: Int32 = zstdLevel
     ) -> Int? {
         // SAFETY: zstd reads input.count and writes at most `limit` bytes.
         let written = unsafe ZSTD_compressCCtx(
-            zstd, output, limit, input.baseAddress, input.count, Self.zstdLevel)
+            zstd, output, limit, input.baseAddress, input.count, level)
         return ZSTD_isError(written) == 0 && written > 0 ? written : nil
     }
 }

@@ -51,15 +51,15 @@ struct BandwidthCommand: ParsableCommand {
     var json = false
 
     private struct Answer: Encodable {
-        var gigabits_per_second: Double
+        var gigabitsPerSecond: Double
         var utilisation: Double
-        var reached_utilisation: Double
+        var reachedUtilisation: Double
         var parameters: Double
         var layers: Int
-        var step_seconds: Double
+        var stepSeconds: Double
         var method: String
-        var sync_every: Int
-        var fragment_layers: Int
+        var syncEvery: Int
+        var fragmentLayers: Int
         var overlap: Int
         var bits: Double
         var grid: String
@@ -69,7 +69,9 @@ struct BandwidthCommand: ParsableCommand {
         guard let kind = BandwidthModel.Method(rawValue: method) else {
             throw Failure(
                 .usage, "unknown method '\(method)'",
-                hint: "one of \(BandwidthModel.Method.allCases.map(\.rawValue).joined(separator: ", "))")
+                hint:
+                    "one of \(BandwidthModel.Method.allCases.map(\.rawValue).joined(separator: ", "))"
+            )
         }
         guard let grid = BandwidthGrid(rawValue: grid) else {
             throw Failure(.usage, "unknown grid '\(grid)'", hint: "use none or paper")
@@ -97,9 +99,9 @@ struct BandwidthCommand: ParsableCommand {
         }
         try Console.printJSON(
             Answer(
-                gigabits_per_second: rate, utilisation: utilisation, reached_utilisation: reached,
-                parameters: count, layers: layers, step_seconds: seconds, method: method,
-                sync_every: syncEvery, fragment_layers: model.fragmentLayers, overlap: overlap,
+                gigabitsPerSecond: rate, utilisation: utilisation, reachedUtilisation: reached,
+                parameters: count, layers: layers, stepSeconds: seconds, method: method,
+                syncEvery: syncEvery, fragmentLayers: model.fragmentLayers, overlap: overlap,
                 bits: bits, grid: grid.rawValue))
     }
 

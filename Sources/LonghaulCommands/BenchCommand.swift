@@ -6,7 +6,9 @@ import Training
 struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Measure parts of Longhaul on this machine.",
-        subcommands: [BenchTrainCommand.self])
+        subcommands: [
+            BenchTrainCommand.self, BenchReduceCommand.self, BenchCodecCommand.self,
+        ])
 }
 
 /// `longhaul bench train`: tokens per second of one training step on one thread.

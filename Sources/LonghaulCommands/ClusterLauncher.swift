@@ -17,31 +17,43 @@ struct ClusterLauncher {
     private var topology: Topology { cluster.topology }
 
     /// Returns how the run ended: the coordinator's word, or what can be said without it.
+    ///
+    /// - Throws: `Failure` of a process that could not start or join; all others are stopped then.
     func run(_ say: @escaping (String) -> Void) throws -> (
         code: ClusterModel.ExitCode, reason: String
     ) {
         let interrupt = try Interrupt()
-        interrupt.install()
+        let children = ChildList()
+        interrupt.install(atSecond: { children.forceEnd() })
         var relays: [LocalRelay] = []
         defer { for relay in relays { relay.process.terminate() } }
-        for link in topology.links { relays.append(try startRelay(link)) }
+        for link in topology.links {
+            relays.append(try startRelay(link))
+            children.add(relays[relays.count - 1].process)
+        }
         let keys = try makeKeys()
         let (coordinator, endpoint) = try startCoordinator(keys)
+        children.add(coordinator)
         var workers: [ChildProcess] = []
         for seat in topology.seats {
             workers.append(try startWorker(seat, endpoint, keys, relays))
+            children.add(workers[workers.count - 1])
         }
         say(
             "coordinator pid \(coordinator.pid), "
                 + zip(topology.seats, workers).map { "\($0.worker.name) pid \($1.pid)" }
                 .joined(separator: ", "))
         var readings = LinkReadings(relays)
-        watch(coordinator, workers, interrupt, &readings, say)
+        let watch = ClusterWatch(
+            coordinator: coordinator, workers: workers, logPath: "\(directory)/run.sqlite",
+            interrupt: interrupt, say: say)
+        let failure = watch.run { readings.readIfDue() }
         for relay in relays { relay.process.terminate() }
         waitForEnd(relays.map(\.process), seconds: 5)
         readings.read()
         try record(readings)
-        return ending(coordinator, workers)
+        if let failure { throw failure }
+        return ending(coordinator)
     }
 
     // MARK: Starting
@@ -65,7 +77,7 @@ struct ClusterLauncher {
             name: "link \(a)-\(b)", executable: "\(binaries)/longhaul", arguments: ["relay", file])
         guard let line = process.readLine(),
             let ports = try? JSONDecoder().decode(RelayPorts.self, from: Data(line.utf8))
-        else { throw Failure(.unavailable, "the relay of link \(a)-\(b) did not start") }
+        else { throw process.failureAtStart("the relay of link \(a)-\(b)") }
         return LocalRelay(link: link, process: process, ports: ports, report: report)
     }
 
@@ -95,14 +107,15 @@ struct ClusterLauncher {
         let process = try ChildProcess(
             name: "coordinator", executable: "\(binaries)/longhaul-coordinator",
             arguments: arguments + [
-                "--dir", directory, "--allow", "\(directory)/allowed.json", "--machine-readable",
+                "--json", "--dir", directory, "--allow", "\(directory)/allowed.json",
+                "--machine-readable",
                 "--exit-with-parent", "--reported-command",
                 CommandLine.arguments.joined(separator: " "),
             ] + (topology.links.isEmpty ? [] : ["--emulated"]))
-        guard let line = process.readLine(),
-            let object = try? JSONDecoder().decode([String: String].self, from: Data(line.utf8)),
+        let line = Data((process.readLine() ?? "").utf8)
+        guard let object = try? JSONDecoder().decode([String: String].self, from: line),
             let endpoint = object["endpoint"]
-        else { throw Failure(.unavailable, "the coordinator did not start; see above") }
+        else { throw process.failureAtStart("the coordinator", said: line) }
         return (process, endpoint)
     }
 
@@ -113,9 +126,11 @@ struct ClusterLauncher {
         let name = seat.worker.name
         let server = try CurveKeyFile.readSecret("\(directory)/coordinator.key").publicKey
         var flags = [
-            "--coordinator", endpoint, "--coordinator-key", server.z85, "--name", name, "--region",
+            "--coordinator", endpoint,
+            // Z85 may begin with a hyphen, which would read as an option.
+            "--coordinator-key=\(server.z85)", "--name", name, "--region",
             topology.regions[seat.region.index].name, "--key", keyPath(name), "--dir", directory,
-            "--exit-with-parent",
+            "--exit-with-parent", "--json",
         ]
         if isResumed { flags.append("--resume") }
         for relay in relays where relay.link.a == seat.region || relay.link.b == seat.region {
@@ -130,30 +145,7 @@ struct ClusterLauncher {
             name: name, executable: "\(binaries)/longhaul-worker", arguments: flags)
     }
 
-    // MARK: Watching
-
-    private func watch(
-        _ coordinator: ChildProcess, _ workers: [ChildProcess], _ interrupt: Interrupt,
-        _ readings: inout LinkReadings, _ say: (String) -> Void
-    ) {
-        var told: [String] = []
-        while coordinator.isRunning || workers.contains(where: \.isRunning) {
-            usleep(50_000)
-            readings.readIfDue()
-            if interrupt.isRaised, !interrupt.isHandled {
-                interrupt.markHandled()
-                say("stopping in order; once more stops at once")
-                for child in coordinator.isRunning ? [coordinator] : workers { child.interrupt() }
-            }
-            for child in [coordinator] + workers where !told.contains(child.name) {
-                guard let ending = child.ending else { continue }
-                told.append(child.name)
-                if case .signal(let number) = ending {
-                    say("\(child.name) was killed by signal \(number)")
-                }
-            }
-        }
-    }
+    // MARK: Ending
 
     private func waitForEnd(_ processes: [ChildProcess], seconds: Int) {
         for _ in 0..<(seconds * 20) where processes.contains(where: \.isRunning) { usleep(50_000) }
@@ -161,7 +153,7 @@ struct ClusterLauncher {
     }
 
     private func ending(
-        _ coordinator: ChildProcess, _ workers: [ChildProcess]
+        _ coordinator: ChildProcess
     ) -> (code: ClusterModel.ExitCode, reason: String) {
         switch coordinator.ending {
         case .code(let code):

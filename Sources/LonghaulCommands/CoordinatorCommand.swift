@@ -71,9 +71,18 @@ package struct CoordinatorCommand: ParsableCommand {
             configuration: cluster.configuration, topology: cluster.topology, keys: keys,
             listen: listen, allowed: try loadAllowed(), enrolment: enrolment,
             parameterCount: parameters, run: WallClock.runID())
+        var hasWarned = false
         let node = try CoordinatorNode(options, interrupt: interrupt) { event in
-            try log.record(event)
             printer.consume(event)
+            do {
+                try log.record(event)
+                hasWarned = false
+            } catch {
+                // The record suffers, not the run. The log keeps the latest events and tries again.
+                guard !hasWarned else { return }
+                hasWarned = true
+                Console.error("longhaul-coordinator: \(error); the run goes on")
+            }
         }
         try announce(node.endpoint, keys, enrolment)
         if exitWithParent { interrupt.watchParent() }

@@ -43,10 +43,24 @@ package struct Failure: Error, Encodable {
         case let error as StateFileError: self.init(.data, "\(error)")
         case let error as RunLogError: self.init(.data, "\(error)")
         case let error as RunSummaryError: self.init(.data, "\(error)")
-        case let error as ZeroMQError where error.kind == .portInUse:
-            self.init(.unavailable, "\(error)")
-        case let error as ZeroMQError: self.init(.unavailable, "\(error)")
+        case let error as ZeroMQError:
+            let number = error.code == 0 ? "" : " (errno \(error.code))"
+            self.init(
+                Self.code(of: error),
+                "\(error.operation) \(error.subject): \(error.reason)\(number)", hint: error.hint)
+        case let error as CocoaError:
+            self.init(
+                .unavailable, "\(error.localizedDescription)",
+                hint: error.filePath.map { "look at \($0)" } ?? "")
         default: self.init(.unavailable, "\(error)")
+        }
+    }
+
+    private static func code(of error: ZeroMQError) -> ClusterModel.ExitCode {
+        switch error.kind {
+        case .badEndpoint, .badKey, .badOption: .configuration
+        case .exposedKey: .notAllowed
+        case .portInUse, .terminating, .unprotected, .selfTest, .timedOut, .system: .unavailable
         }
     }
 }
@@ -68,21 +82,31 @@ package enum CommandLineRunner {
                 exit(ClusterModel.ExitCode.ok.rawValue)
             }
             if status == .validationFailure {
-                Console.error(Command.fullMessage(for: error))
+                let text = Command.fullMessage(for: error)
+                let seeAlso = text.split(separator: "\n").last.map(String.init) ?? ""
+                printObject(
+                    Failure(
+                        .usage, Command.message(for: error),
+                        hint: seeAlso.trimmingCharacters(in: .whitespaces)))
+                Console.error(text)
                 exit(ClusterModel.ExitCode.usage.rawValue)
             }
             report(Failure(error))
         }
     }
 
-    private static func report(_ failure: Failure) -> Never {
-        if CommandLine.arguments.contains("--json") {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys]
-            if let data = try? encoder.encode(failure) {
-                print(String(decoding: data, as: UTF8.self))
-            }
+    /// Looked for by hand: a command line that does not parse has no flags yet.
+    private static func printObject(_ failure: Failure) {
+        guard CommandLine.arguments.contains("--json") else { return }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        if let data = try? encoder.encode(failure) {
+            print(String(decoding: data, as: UTF8.self))
         }
+    }
+
+    private static func report(_ failure: Failure) -> Never {
+        printObject(failure)
         let program = CommandLine.arguments.first.map { URL(filePath: $0).lastPathComponent }
         Console.error("\(program ?? "longhaul"): \(failure.message)")
         if !failure.hint.isEmpty { Console.error("  hint: \(failure.hint)") }

@@ -53,7 +53,16 @@ struct SimulateCommand: ParsableCommand {
         let result = Simulator(
             topology: cluster.topology, configuration: cluster.configuration, options: options
         ).run()
-        let summary = try RunSummary(events: result.events)
+        let start = StampedEvent(
+            time: .zero, source: "simulator",
+            event: .runStarted(
+                RunEvent.RunStarted(
+                    run: RunID(rawValue: cluster.configuration.seed), version: Longhaul.version,
+                    command: CommandLine.arguments, configuration: cluster.configuration,
+                    topology: cluster.topology, emulated: true, curve: false,
+                    parameterCount: parameters,
+                    machine: "simulated: virtual clock, modelled compute, links and payloads")))
+        let summary = try RunSummary(events: [start] + result.events)
         if json {
             try Console.printSummary(summary)
         } else {

@@ -9,15 +9,23 @@ package struct ReduceBenchmark: Codable, Sendable {
     package var threads: Int
     package var isa: String
     /// Median time of one pass over all elements.
-    package var seconds_median: Double
-    package var seconds_minimum: Double
-    /// bytes_moved / seconds_median / 1e9.
-    package var gigabytes_per_second: Double
+    package var secondsMedian: Double
+    package var secondsMinimum: Double
+    /// bytesMoved / secondsMedian / 1e9.
+    package var gigabytesPerSecond: Double
     /// Bytes which one pass reads and writes, by the formula in `traffic`.
-    package var bytes_moved: Int
-    /// How `bytes_moved` is counted.
+    package var bytesMoved: Int
+    /// How `bytesMoved` is counted.
     package var traffic: String
     package var samples: Int
+
+    private enum CodingKeys: String, CodingKey {
+        case op, dtype, sources, elements, threads, isa, traffic, samples
+        case secondsMedian = "secondsMedian"
+        case secondsMinimum = "secondsMinimum"
+        case gigabytesPerSecond = "gigabytesPerSecond"
+        case bytesMoved = "bytesMoved"
+    }
 }
 
 /// What `longhaul bench reduce` measures.
@@ -51,8 +59,8 @@ package func benchReduce(
     let median = times[times.count / 2]
     return ReduceBenchmark(
         op: operation.rawValue, dtype: "\(dtype)", sources: sources, elements: elements,
-        threads: threads, isa: kernels.name, seconds_median: median, seconds_minimum: times[0],
-        gigabytes_per_second: Double(bytes) / median / 1e9, bytes_moved: bytes,
+        threads: threads, isa: kernels.name, secondsMedian: median, secondsMinimum: times[0],
+        gigabytesPerSecond: Double(bytes) / median / 1e9, bytesMoved: bytes,
         traffic: formula, samples: times.count)
 }
 

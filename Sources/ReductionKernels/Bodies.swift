@@ -94,7 +94,8 @@ extension KernelSet {
         }
         if i < count {
             let target = unsafe KernelTarget(values: output, scales: output, kind: .fp32)
-            total += unsafe reduceBlocks(FloatLanes.self, sources, sourceCount, count, target, from: i)
+            total += unsafe reduceBlocks(
+                FloatLanes.self, sources, sourceCount, count, target, from: i)
         }
         return total
     }
@@ -116,9 +117,11 @@ extension KernelSet {
             if unsafe target.kind == .fp32 {
                 return unsafe reduceFloats(sources, sourceCount, count, target.values)
             }
-            return unsafe reduceBlocks(FloatLanes.self, sources, sourceCount, count, target, from: 0)
+            return unsafe reduceBlocks(
+                FloatLanes.self, sources, sourceCount, count, target, from: 0)
         case .bf16:
-            return unsafe reduceBlocks(BFloat16Lanes.self, sources, sourceCount, count, target, from: 0)
+            return unsafe reduceBlocks(
+                BFloat16Lanes.self, sources, sourceCount, count, target, from: 0)
         case .fp16:
             return unsafe reduceBlocks(HalfLanes.self, sources, sourceCount, count, target, from: 0)
         case .int8:

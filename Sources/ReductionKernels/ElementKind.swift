@@ -61,9 +61,9 @@ public enum KernelLimits {
     public static var squareRootOfTwo: Float { Float(bitPattern: 0x3FB5_04F3) }
 }
 
-// SAFETY: both types only carry addresses; whoever makes one vouches for them until the kernel ends.
-
 /// One source of a reduction: where its elements and scales are, and its share of the mean.
+///
+/// SAFETY: both pointers must stay readable for the whole pass; whoever makes one holds the bytes.
 @frozen
 @unsafe
 public struct KernelSource {

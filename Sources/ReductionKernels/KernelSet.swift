@@ -43,6 +43,26 @@ public protocol KernelSet: SendableMetatype {
         momentum: UnsafeMutableRawPointer, live: UnsafeMutableRawPointer
     ) -> (applied: Int, squares: Double)
 
+    /// Splits `count` elements of 4 or 2 bytes, rotated left by a bit, into byte planes, the
+    /// highest byte first.
+    static func splitPlanes(
+        _ input: UnsafeRawPointer, width: Int, count: Int, into planes: UnsafeMutableRawPointer)
+
+    /// The inverse of `splitPlanes`.
+    static func joinPlanes(
+        _ planes: UnsafeRawPointer, width: Int, count: Int, into output: UnsafeMutableRawPointer)
+
+    /// Splits `count` bytes (a multiple of 256), as Gray codes, into 8 bit planes, the lowest first.
+    static func splitBits(
+        _ input: UnsafeRawPointer, count: Int, into planes: UnsafeMutableRawPointer)
+
+    /// The inverse of `splitBits`.
+    static func joinBits(
+        _ planes: UnsafeRawPointer, count: Int, into output: UnsafeMutableRawPointer)
+
+    /// How many of the whole 8-byte words in `count` bytes are zero.
+    static func zeroWords(_ input: UnsafeRawPointer, count: Int) -> Int
+
     /// Decodes `count` elements to fp32.
     static func decode(
         _ source: KernelSource, count: Int, into output: UnsafeMutableRawPointer)
@@ -64,7 +84,8 @@ public protocol KernelSet: SendableMetatype {
     static func sumOfSquares(_ input: UnsafeRawPointer, count: Int) -> Double
 }
 
-// SAFETY: each passes its arguments on unchanged; what they must point to is said above.
+// SAFETY: callers promise `count` readable elements behind each source and `count` writable ones
+// behind each target; the bodies stay inside.
 extension KernelSet {
     @_alwaysEmitIntoClient @inline(__always)
     public static func accumulate(
@@ -122,5 +143,38 @@ extension KernelSet {
     @_alwaysEmitIntoClient @inline(__always)
     public static func sumOfSquares(_ input: UnsafeRawPointer, count: Int) -> Double {
         unsafe sumOfSquaresBody(input, count)
+    }
+
+    @_alwaysEmitIntoClient @inline(__always)
+    public static func splitPlanes(
+        _ input: UnsafeRawPointer, width: Int, count: Int, into planes: UnsafeMutableRawPointer
+    ) {
+        unsafe splitBody(input, width, count, planes)
+    }
+
+    @_alwaysEmitIntoClient @inline(__always)
+    public static func joinPlanes(
+        _ planes: UnsafeRawPointer, width: Int, count: Int, into output: UnsafeMutableRawPointer
+    ) {
+        unsafe joinBody(planes, width, count, output)
+    }
+
+    @_alwaysEmitIntoClient @inline(__always)
+    public static func splitBits(
+        _ input: UnsafeRawPointer, count: Int, into planes: UnsafeMutableRawPointer
+    ) {
+        unsafe splitBitsBody(input, count, planes)
+    }
+
+    @_alwaysEmitIntoClient @inline(__always)
+    public static func joinBits(
+        _ planes: UnsafeRawPointer, count: Int, into output: UnsafeMutableRawPointer
+    ) {
+        unsafe joinBitsBody(planes, count, output)
+    }
+
+    @_alwaysEmitIntoClient @inline(__always)
+    public static func zeroWords(_ input: UnsafeRawPointer, count: Int) -> Int {
+        unsafe zeroWordsBody(input, count)
     }
 }

@@ -3,10 +3,28 @@
 // type). The standard library's generic vector initialisers become calls of one weak
 // specialisation, which all instruction sets would share, and `unsafeBitCast` takes vectors apart.
 
-/// a where it is larger, else b.
+/// The larger of each pair.
 @_alwaysEmitIntoClient @_transparent
 func larger(_ a: SIMD16<UInt32>, _ b: SIMD16<UInt32>) -> SIMD16<UInt32> {
-    a.replacing(with: b, where: a .< b)
+    SIMD16<UInt32>(
+        max(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]), max(a[4], b[4]),
+        max(a[5], b[5]), max(a[6], b[6]), max(a[7], b[7]), max(a[8], b[8]), max(a[9], b[9]),
+        max(a[10], b[10]), max(a[11], b[11]), max(a[12], b[12]), max(a[13], b[13]),
+        max(a[14], b[14]), max(a[15], b[15]))
+}
+
+/// a where x < y, else b.
+@_alwaysEmitIntoClient @_transparent
+func choose(
+    _ a: SIMD16<UInt32>, _ b: SIMD16<UInt32>, where x: SIMD16<UInt32>, isBelow y: SIMD16<UInt32>
+) -> SIMD16<UInt32> {
+    SIMD16<UInt32>(
+        x[0] < y[0] ? a[0] : b[0], x[1] < y[1] ? a[1] : b[1], x[2] < y[2] ? a[2] : b[2],
+        x[3] < y[3] ? a[3] : b[3], x[4] < y[4] ? a[4] : b[4], x[5] < y[5] ? a[5] : b[5],
+        x[6] < y[6] ? a[6] : b[6], x[7] < y[7] ? a[7] : b[7], x[8] < y[8] ? a[8] : b[8],
+        x[9] < y[9] ? a[9] : b[9], x[10] < y[10] ? a[10] : b[10], x[11] < y[11] ? a[11] : b[11],
+        x[12] < y[12] ? a[12] : b[12], x[13] < y[13] ? a[13] : b[13],
+        x[14] < y[14] ? a[14] : b[14], x[15] < y[15] ? a[15] : b[15])
 }
 
 @_alwaysEmitIntoClient @_transparent

@@ -105,6 +105,39 @@ package enum ScalarReference {
         return total
     }
 
+    /// One outer Nesterov step and the blend.
+    package static func outerStep(
+        _ gradient: [Float], _ step: OuterStep, outer: [Float], momentum: [Float], live: [Float]
+    ) -> (outer: [Float], momentum: [Float], live: [Float]) {
+        var result = (outer: outer, momentum: momentum, live: live)
+        for index in gradient.indices {
+            let kept = step.momentum * momentum[index]
+            let m = kept + gradient[index]
+            let ahead = step.momentum * m
+            let change = step.learningRate * (gradient[index] + ahead)
+            let o = outer[index] - change
+            let mine = step.alpha * live[index]
+            let theirs = (1 - step.alpha) * o
+            result.momentum[index] = m
+            result.outer[index] = o
+            result.live[index] = step.alpha == 0 ? o : mine + theirs
+        }
+        return result
+    }
+
+    /// Per element the mean of what is left after dropping `trim` values at either end.
+    package static func trimmedMean(_ sources: [[Float]], trim: Int) -> [Float] {
+        sources[0].indices.map { index in
+            let sorted = sources.map { $0[index] }.sorted {
+                $0.isTotallyOrdered(belowOrEqualTo: $1) && $0.bitPattern != $1.bitPattern
+            }
+            let kept = sorted[trim..<(sorted.count - trim)]
+            var sum = kept.first ?? 0
+            for value in kept.dropFirst() { sum += value }
+            return sum / Float(kept.count)
+        }
+    }
+
     private static func bf16(_ value: Float) -> UInt16 {
         if value.isNaN { return UInt16(value.bitPattern >> 16) | 0x40 }
         let low = value.bitPattern & 0xFFFF

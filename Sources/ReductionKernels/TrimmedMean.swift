@@ -71,20 +71,24 @@ extension KernelSet {
     }
 
     /// Puts the smaller of each lane into row `low`, the larger into row `high`. The order is that
-    /// of the bits as sign-magnitude integers, which is total: no lane is lost to a NaN.
+    /// of the bits as sign and magnitude, which is total: no lane is lost to a NaN.
     @_alwaysEmitIntoClient @_transparent
     static func exchange(_ base: UnsafeMutableRawPointer, _ low: Int, _ high: Int) {
         let a = unsafe loadLanes(base, low &* KernelLimits.block)
         let b = unsafe loadLanes(base, high &* KernelLimits.block)
-        let swap = orderKey(b) .< orderKey(a)
-        unsafe storeLanes(a.replacing(with: b, where: swap), base, low &* KernelLimits.block)
-        unsafe storeLanes(b.replacing(with: a, where: swap), base, high &* KernelLimits.block)
+        let x = orderKey(a)
+        let y = orderKey(b)
+        let lowLanes = floats(choose(bits(b), bits(a), where: y, isBelow: x))
+        let highLanes = floats(choose(bits(a), bits(b), where: y, isBelow: x))
+        unsafe storeLanes(lowLanes, base, low &* KernelLimits.block)
+        unsafe storeLanes(highLanes, base, high &* KernelLimits.block)
     }
 
     @_alwaysEmitIntoClient @_transparent
-    static func orderKey(_ lanes: SIMD16<Float>) -> SIMD16<Int32> {
-        let bits = signedBits(lanes)
-        return bits ^ ((bits &>> 31) & 0x7FFF_FFFF)
+    static func orderKey(_ lanes: SIMD16<Float>) -> SIMD16<UInt32> {
+        let u = bits(lanes)
+        let negative = all(0) &- (u &>> 31)
+        return u ^ (negative | 0x8000_0000)
     }
 
     /// The mean of rows first ..< last of 16 columns, added in row order.

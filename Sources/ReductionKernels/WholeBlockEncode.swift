@@ -47,8 +47,9 @@ extension KernelSet {
         case .int8:
             let fit = blockScale(most, top: 127)
             unsafe store(fit.scale, target.scales, block)
+            guard fit.isUsable else { return unsafe fillWhole(0, base, KernelLimits.block) }
             while i < KernelLimits.block {
-                let codes = unsafe quantised(loadLanes(input, i), fit.reciprocal)
+                let codes = unsafe roundedBits(loadLanes(input, i) * fit.reciprocal)
                 unsafe base.storeBytes(
                     of: lowBytes(codes), toByteOffset: i, as: SIMD16<UInt8>.self)
                 i &+= 16
@@ -56,11 +57,13 @@ extension KernelSet {
         case .int4:
             let fit = blockScale(most, top: 7)
             unsafe store(fit.scale, target.scales, block)
+            guard fit.isUsable else { return unsafe fillWhole(0x88, base, KernelLimits.block / 2) }
             while i < KernelLimits.block / 2 {
-                let low = unsafe (quantised(loadLanes(input, i), fit.reciprocal) &+ 8) & 15
-                let high = unsafe quantised(loadLanes(input, i &+ 128), fit.reciprocal) &+ 8
+                let low = unsafe roundedBits(loadLanes(input, i) * fit.reciprocal) &+ 8
+                let high = unsafe roundedBits(loadLanes(input, i &+ 128) * fit.reciprocal) &+ 8
                 unsafe base.storeBytes(
-                    of: lowBytes(low | high &<< 4), toByteOffset: i, as: SIMD16<UInt8>.self)
+                    of: lowBytes((low & 15) | high &<< 4), toByteOffset: i,
+                    as: SIMD16<UInt8>.self)
                 i &+= 16
             }
         case .e3m0:
@@ -68,11 +71,16 @@ extension KernelSet {
         }
     }
 
-    /// Rounded codes; a reciprocal of 0 marks a block without usable scale, whose codes are 0
-    /// whatever it holds.
-    @_alwaysEmitIntoClient @_transparent
-    static func quantised(_ v: SIMD16<Float>, _ reciprocal: Float) -> SIMD16<UInt32> {
-        reciprocal == 0 ? SIMD16(repeating: 0) : roundedBits(v * reciprocal)
+    /// The codes of a block without usable scale.
+    @_alwaysEmitIntoClient
+    static func fillWhole(_ code: UInt8, _ base: UnsafeMutableRawPointer, _ bytes: Int) {
+        var i = 0
+        // SAFETY: the target's block has `bytes` bytes, a multiple of 16.
+        while i < bytes {
+            unsafe base.storeBytes(
+                of: SIMD16<UInt8>(repeating: code), toByteOffset: i, as: SIMD16<UInt8>.self)
+            i &+= 16
+        }
     }
 
     @_alwaysEmitIntoClient
@@ -83,17 +91,14 @@ extension KernelSet {
         let fit = blockScale(most, top: 1)
         // SAFETY: as in `encodeWhole`.
         unsafe store(fit.scale, scales, block)
-        let reciprocal = fit.isUsable ? KernelLimits.squareRootOfTwo / fit.scale : 0
+        guard fit.isUsable else { return unsafe fillWhole(0, base, KernelLimits.block / 2) }
+        let reciprocal = KernelLimits.squareRootOfTwo / fit.scale
         var i = 0
         while i < KernelLimits.block / 2 {
-            var codes = SIMD16<UInt32>(repeating: 0)
-            if reciprocal != 0 {
-                let low = unsafe e3m0Codes(loadLanes(input, i) * reciprocal)
-                let high = unsafe e3m0Codes(loadLanes(input, i &+ 128) * reciprocal)
-                codes = low | high &<< 4
-            }
+            let low = unsafe e3m0Codes(loadLanes(input, i) * reciprocal)
+            let high = unsafe e3m0Codes(loadLanes(input, i &+ 128) * reciprocal)
             unsafe base.storeBytes(
-                of: lowBytes(codes), toByteOffset: i, as: SIMD16<UInt8>.self)
+                of: lowBytes(low | high &<< 4), toByteOffset: i, as: SIMD16<UInt8>.self)
             i &+= 16
         }
     }

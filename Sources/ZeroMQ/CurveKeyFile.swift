@@ -31,12 +31,21 @@ package enum CurveKeyFile {
 
     /// Reads a secret key file. Throws `.exposedKey` when group or others may read it.
     package static func readSecret(_ path: String) throws(ZeroMQError) -> CurveKeyPair {
-        try CurveKeyPair(secretZ85: keyLine(path, isSecret: true))
+        let line = try keyLine(path, isSecret: true)
+        do { return try CurveKeyPair(secretZ85: line) } catch { throw inFile(path, error) }
     }
 
     /// Reads a public key file.
     package static func readPublic(_ path: String) throws(ZeroMQError) -> CurvePublicKey {
-        try CurvePublicKey(z85: keyLine(path, isSecret: false))
+        let line = try keyLine(path, isSecret: false)
+        do { return try CurvePublicKey(z85: line) } catch { throw inFile(path, error) }
+    }
+
+    /// A bad key names the file it stands in.
+    private static func inFile(_ path: String, _ error: ZeroMQError) -> ZeroMQError {
+        ZeroMQError(
+            error.kind, operation: "read key file", subject: path, code: error.code,
+            reason: error.reason, hint: error.hint)
     }
 
     private static func keyLine(_ path: String, isSecret: Bool) throws(ZeroMQError) -> String {

@@ -157,9 +157,10 @@ import WireProtocol
         var cluster = trainingForever()
         cluster.stopped = [WorkerID(3)]
         cluster.holds = { _ in false }
-        cluster.advance(to: 5.9)
+        cluster.advance(to: 4.9)
         #expect(!cluster.waited(for: "west-2", by: cluster.events))
-        cluster.advance(to: 7)
+        // Everybody was last heard of at 1 s.
+        cluster.advance(to: 6.1)
         #expect(cluster.waited(for: "west-2", by: cluster.events))
         #expect(cluster.waited(for: "west-2", by: cluster.node(2).events))
         cluster.advance(to: 11)

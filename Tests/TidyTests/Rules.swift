@@ -45,13 +45,15 @@ enum Rules {
                 "Reduction", "Training", "DequeModule", "HeapModule",
             ]
         ),
+        ("simulation-bench", ["ClusterModel", "Simulation"]),
         ("RunRecord", ["ClusterModel", "GRDB", "FlyingFox", "Foundation"]),
         (
             "LonghaulCommands",
             [
                 "ClusterModel", "ClusterFile", "WireProtocol", "Coordination", "Compression",
-                "Reduction", "Training", "ExpertRouting", "NodeRuntime", "Simulation", "RunRecord",
-                "ZeroMQ", "ArgumentParser", "Foundation", "Glibc", "Synchronization",
+                "Reduction", "ReductionKernels", "Training", "ExpertRouting", "NodeRuntime",
+                "Simulation", "RunRecord", "ZeroMQ", "ArgumentParser", "Foundation", "Glibc",
+                "Synchronization",
             ]
         ),
         ("longhaul", ["LonghaulCommands"]),
@@ -104,7 +106,9 @@ enum Rules {
 
     static let fileLines = 500
     static let functionLines = 70
-    static let columns = 100
+    /// `swift format lint` holds code to 100 columns; this holds comments, which it leaves alone, to a
+    /// word or two more.
+    static let columns = 110
 
     /// In no Swift file, not even in a comment.
     static let bannedEverywhere: [(pattern: String, reason: String)] = [

@@ -25,8 +25,9 @@ import Testing
     }
 
     @Test func modulesImportWhatTheTablePermits() throws {
-        let pattern =
-            #/^\s*(?:@\w+(?:\(\w+\))?\s+)*(?:\w+\s+)?import\s+(?:(?:struct|class|enum|protocol|func|var|let|typealias)\s+)?([A-Za-z_]\w*)/#
+        let pattern = try Regex<(Substring, Substring)>(
+            #"^\s*(?:@\w+(?:\(\w+\))?\s+)*(?:\w+\s+)?import\s+"#
+                + #"(?:(?:struct|class|enum|protocol|func|var|let|typealias)\s+)?([A-Za-z_]\w*)"#)
         var findings: [String] = []
         for file in try Self.sources.get() {
             guard let rule = Rules.imports.first(where: { $0.module == file.module }) else {
@@ -69,32 +70,48 @@ import Testing
     /// As far as names tell: a property declared as a dictionary or a set must not be walked through
     /// except over its sorted keys.
     @Test func machinesDoNotIterateOverHashOrder() throws {
-        let declaration = #/\b(?:var|let)\s+(\w+)\s*:\s*(?:Set<|\[[^\[\]]+:\s*)/#
+        let declaration = #/\b(?:var|let)\s+(\w+)\s*:\s*(?:Set<|\[[^\[\]()]+:\s*)/#
         var findings: [String] = []
         for module in Rules.deterministic {
             let files = try sources(of: [module])
-            let names = Set(
-                files.flatMap(\.code).compactMap {
-                    $0.firstMatch(of: declaration).map { String($0.1) }
-                })
-            for name in names.sorted() {
-                let walks =
-                    #"\bin\s+(self\.)?\#(name)\s*(\{|where\b|$)"#
-                    + #"|\b\#(name)\.(keys|values)\b(?!\.sorted\(|\.contains\(|\.count)"#
-                    + #"|\b\#(name)\.(map|flatMap|forEach|reduce|enumerated|first)\b\s*[({]"#
-                for file in files {
-                    // The same name may be an array elsewhere.
-                    guard
-                        try !file.matches(#"\b\#(name)\s*:\s*(Set<|\[[^\[\]]+:)"#, in: file.code)
-                            .isEmpty || module == "Coordination"
-                    else { continue }
-                    for match in try file.matches(walks, in: file.code) {
+            // Members of a file's types are seen by extensions elsewhere, deeper ones in the file.
+            let members = files.flatMap { declared(in: $0.code, declaration, depth: 4) }
+            for file in files {
+                let names = Set(members + declared(in: file.code, declaration, depth: .max))
+                for name in names.sorted() {
+                    let walks =
+                        #"\bin\s+(self\.)?\#(name)\s*(\{|where\b|$)"#
+                        + #"|\b\#(name)\.(keys|values)\b(?!\.sorted\(|\.contains\(|\.count)"#
+                        + #"|\b\#(name)\.(map|flatMap|forEach|reduce|enumerated|first)\b\s*[({]"#
+                    for match in try file.matches(walks, in: file.code)
+                    where !isSomethingElse(name, in: file.code[..<match.line], declaration) {
                         findings.append("\(file.path):\(match.line): \(match.text)")
                     }
                 }
             }
         }
         expectNone(findings, "iterates over a dictionary or set")
+    }
+
+    private func declared(
+        in code: [Substring], _ declaration: Regex<(Substring, Substring)>, depth: Int
+    ) -> [String] {
+        code.filter { $0.prefix { $0 == " " }.count <= depth }.compactMap {
+            $0.firstMatch(of: declaration).map { String($0.1) }
+        }
+    }
+
+    /// Whether the declaration of `name` that was seen last makes it no dictionary or set.
+    private func isSomethingElse(
+        _ name: String, in code: ArraySlice<Substring>,
+        _ declaration: Regex<(Substring, Substring)>
+    ) -> Bool {
+        let last = code.last {
+            $0.split { !$0.isLetter && !$0.isNumber && $0 != "_" }.adjacentPairs.contains {
+                ($0.0 == "let" || $0.0 == "var") && $0.1 == name
+            }
+        }
+        return last.map { $0.firstMatch(of: declaration)?.1 != name[...] } ?? false
     }
 
     @Test func switchesOfMachinesHaveNoDefault() throws {
@@ -184,5 +201,11 @@ import Testing
                 || Rules.untrackedSuffixes.contains { path.hasSuffix($0) }
         }
         expectNone(findings, "must not be under version control")
+    }
+}
+
+extension Array {
+    fileprivate var adjacentPairs: [(Element, Element)] {
+        [(Element, Element)](zip(self, dropFirst()))
     }
 }

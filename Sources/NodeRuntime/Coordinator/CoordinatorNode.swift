@@ -53,6 +53,8 @@ package final class CoordinatorNode {
     private var machine: Coordinator
     private var connections: [RoutingID: ConnectionID] = [:]
     private var routes: [ConnectionID: (route: RoutingID, name: String)] = [:]
+    /// Connections that have had a WELCOME.
+    private var welcomed: Set<ConnectionID> = []
     private var nextConnection: UInt64 = 1
     private var sequence: UInt64 = 0
     private var enrolment: Enrolment
@@ -119,7 +121,7 @@ package final class CoordinatorNode {
             try poller.wait(until: min(deadline ?? .max, figuresDue), into: &ready)
             if interrupt.isRaised, !interrupt.isHandled {
                 interrupt.markHandled()
-                try step(.stop(code: .interrupted, reason: "stopped by the operator"))
+                try step(.stop(code: interrupt.code, reason: "stopped by the operator"))
             }
             for _ in 0..<NodeLimits.burst {
                 guard let message = try router.receiveRouted() else { break }
@@ -150,13 +152,28 @@ package final class CoordinatorNode {
         } catch let error as FrameError {
             try report(
                 .violation(culprit: name, what: "malformed frame: \(error)"), from: "coordinator")
-            try send(
-                to: connection,
-                .error(
-                    ErrorMessage(
-                        code: .malformedFrame, text: "\(error)", offendingType: 0,
-                        offendingSequence: 0)), epoch: .none)
+            try send(to: connection, complaint(error, connection), epoch: .none)
         }
+    }
+
+    /// A stranger's first frame is refused; whoever was welcomed is told (section 8.6 of the
+    /// protocol).
+    private func complaint(_ error: FrameError, _ connection: ConnectionID) -> WireProtocol.Message
+    {
+        guard !welcomed.contains(connection) else {
+            return .error(
+                ErrorMessage(
+                    code: .malformedFrame, text: "\(error)", offendingType: 0,
+                    offendingSequence: 0))
+        }
+        let isVersion = if case .unsupportedVersion = error { true } else { false }
+        return .refuse(
+            Refuse(
+                code: isVersion ? .version : .malformedFrame, reason: "\(error)",
+                hint: isVersion
+                    ? "use the same release of Longhaul on all machines"
+                    : "something on the way damages frames, or the peer is no Longhaul worker",
+                minVersion: ProtocolLimits.version, maxVersion: ProtocolLimits.version))
     }
 
     private func accept(
@@ -207,9 +224,11 @@ package final class CoordinatorNode {
     /// A holder of the join token takes a seat: from now on its own key opens the door.
     private func enrol(_ request: Enrol, from connection: ConnectionID, _ name: String) throws {
         guard name == Enrolment.keyName else { return }
-        switch enrolment.take(worker: request.worker, region: request.region) {
+        guard let key = CurvePublicKey(request.controlKey.bytes.span) else { return }
+        switch enrolment.take(
+            worker: request.worker, region: request.region, key: request.controlKey)
+        {
         case .success(let seat):
-            guard let key = CurvePublicKey(request.controlKey.bytes.span) else { return }
             try authenticator.allow(key, as: seat.name)
             try send(to: connection, .enrolled(Enrolled(workerID: seat.id)), epoch: .none)
             try report(
@@ -258,6 +277,7 @@ package final class CoordinatorNode {
         to connection: ConnectionID, _ message: WireProtocol.Message, epoch: Epoch
     ) throws {
         guard let (route, _) = routes[connection] else { return }
+        if case .welcome = message { welcomed.insert(connection) }
         sequence += 1
         let header = FrameHeader(
             run: options.run, incarnation: incarnation, epoch: epoch, rank: .none,
@@ -268,6 +288,7 @@ package final class CoordinatorNode {
         guard try router.send(to: route, &frame) == .unreachable else { return }
         routes[connection] = nil
         connections[route] = nil
+        welcomed.remove(connection)
         try step(.unreachable(connection))
     }
 

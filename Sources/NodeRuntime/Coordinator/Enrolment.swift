@@ -1,52 +1,69 @@
-import ClusterModel
-import WireProtocol
+package import ClusterModel
+package import WireProtocol
 
 /// Seats that holders of a join token may take, each once.
-struct Enrolment {
+package struct Enrolment {
     /// What the allow-list calls the token's key: it opens nothing but ENROL.
     static let keyName = "join-token"
 
-    struct Seat: Equatable {
-        var id: WorkerID
-        var name: String
+    package struct Seat: Equatable {
+        package var id: WorkerID
+        package var name: String
+        package init(id: WorkerID, name: String) {
+            self.id = id
+            self.name = name
+        }
     }
 
-    struct Refusal: Error, Equatable {
-        var code: RefusalCode
-        var reason: String
-        var hint: String
+    /// Why a seat is not given, as REFUSE says it.
+    package struct Refusal: Error, Equatable {
+        package var code: RefusalCode
+        package var reason: String
+        package var hint: String
     }
 
     private let seats: [(id: WorkerID, region: RegionID, worker: Topology.Worker)]
     private let regions: [String]
-    private var taken: [String]
+    /// Names of taken seats with the key that took them; nil for one of the allow-list.
+    private var taken: [String: PublicKey?] = [:]
 
-    init(topology: Topology, taken: [String]) {
+    /// - Parameter taken: seats whose keys are known already.
+    package init(topology: Topology, taken: [String]) {
         seats = topology.seats
         regions = topology.regions.map(\.name)
-        self.taken = taken
+        for name in taken { self.taken[name] = .some(nil) }
     }
 
-    /// An empty worker name takes the first free seat (of `region`, if that is given).
-    mutating func take(worker: String, region: String) -> Result<Seat, Refusal> {
-        let free = seats.filter { !taken.contains($0.worker.name) }
-        let fitting = free.filter { seat in
-            (worker.isEmpty || seat.worker.name == worker)
-                && (region.isEmpty || regions[seat.region.index] == region)
-        }
-        guard let seat = fitting.first else {
-            let names = free.map { "\($0.worker.name) (\(regions[$0.region.index]))" }
-            let wanted = worker.isEmpty ? "a seat" : "seat '\(worker)'"
+    /// The seat called `worker` for the holder of `key`. Asking again with the same key is no
+    /// mistake: the answer may have been lost.
+    package mutating func take(
+        worker: String, region: String, key: PublicKey
+    ) -> Result<Seat, Refusal> {
+        let free = seats.filter { taken[$0.worker.name] == nil }
+        let names = free.map { "\($0.worker.name) (\(regions[$0.region.index]))" }
+        let hint =
+            free.isEmpty
+            ? "all seats of the cluster file are taken"
+            : "free seats: \(names.joined(separator: ", "))"
+        let place = region.isEmpty ? "" : " in region '\(region)'"
+        guard
+            let seat = seats.first(where: {
+                $0.worker.name == worker
+                    && (region.isEmpty || regions[$0.region.index] == region)
+            })
+        else {
             return .failure(
                 Refusal(
-                    code: free.isEmpty ? .poolFull : .unknownWorker,
-                    reason:
-                        "\(wanted)\(region.isEmpty ? "" : " in region '\(region)'") is not free",
-                    hint: free.isEmpty
-                        ? "all seats of the cluster file are taken"
-                        : "free seats: \(names.joined(separator: ", "))"))
+                    code: .unknownWorker, reason: "the run has no seat '\(worker)'\(place)",
+                    hint: hint))
         }
-        taken.append(seat.worker.name)
+        if let holder = taken[worker], holder != key {
+            return .failure(
+                Refusal(
+                    code: free.isEmpty ? .poolFull : .seatTaken,
+                    reason: "seat '\(worker)'\(place) is taken", hint: hint))
+        }
+        taken[worker] = key
         return .success(Seat(id: seat.id, name: seat.worker.name))
     }
 }

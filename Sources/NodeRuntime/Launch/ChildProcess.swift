@@ -1,5 +1,5 @@
 import ClusterModel
-import Foundation
+package import Foundation
 import Glibc
 
 /// A process this one has started. It ends with its parent: its standard input is a pipe that closes.
@@ -38,6 +38,11 @@ package final class ChildProcess {
             bytes.append(data[data.startIndex])
         }
         return bytes.isEmpty ? nil : String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// What an ended process has left on its standard output after the lines that were read.
+    package func remainingOutput() -> Data {
+        (try? output.fileHandleForReading.readToEnd()) ?? Data()
     }
 
     package func interrupt() { kill(pid, SIGINT) }

@@ -18,7 +18,8 @@ package struct RelayConfiguration: Codable, Equatable, Sendable {
     /// gone: libzmq 4.3.4 aborts the process when a socket is closed after its SOCKS proxy refused
     /// (docs/footguns.md).
     package var concealsRefusals = false
-    /// Stop when standard input (a pipe from the parent) reaches its end.
+    /// Stop after standard input (a pipe from the parent) has reached its end: with the last flow, or
+    /// after ``RelayLimits/drainNanoseconds``.
     package var exitWithParent = false
 
     package init(
@@ -65,6 +66,9 @@ enum RelayLimits {
     /// From accept to the end of the connection set-up, on top of the link's own delays.
     static let setUpNanoseconds: Int64 = 10_000_000_000
     static let reportInterval: Int64 = 1_000_000_000
+    /// How long flows may go on after the parent's end: a worker saves its state and waits 3 s for
+    /// BYE before it leaves.
+    static let drainNanoseconds: Int64 = 20_000_000_000
 
     /// Bytes one flow may hold in one direction: what can be on the link at once.
     static func flowBytes(_ link: LinkParameters) -> Int {

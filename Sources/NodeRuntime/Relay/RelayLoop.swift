@@ -33,6 +33,8 @@ final class RelayLoop {
     private var nextReport: Int64
     private var nextFlow: UInt64 = 1
     private var isStopping = false
+    /// Set when the parent has gone: flows may end in order until then.
+    private var drainUntil: Int64?
     private var hasWarned = false
 
     init(_ configuration: RelayConfiguration) throws(RelayError) {
@@ -86,7 +88,7 @@ final class RelayLoop {
     func run() throws {
         // At once, so that a bad path fails now and no report of an earlier run is taken for ours.
         try writeReport()
-        while !isStopping {
+        while !isStopping, !hasDrained {
             deliverDue()
             let isBusy = giveTurns()
             let now = MonotonicClock.now()
@@ -96,6 +98,12 @@ final class RelayLoop {
         try writeReport()
     }
 
+    /// Workers that leave in order because their parent died too still talk over the link.
+    private var hasDrained: Bool {
+        guard let drainUntil else { return false }
+        return flows.isEmpty || MonotonicClock.now() >= drainUntil
+    }
+
     // MARK: - Events
 
     private func handle(_ event: EventQueue.Event) {
@@ -103,7 +111,11 @@ final class RelayLoop {
         case Special.listeners[0]: acceptAll(.a)
         case Special.listeners[1]: acceptAll(.b)
         case Special.stop: isStopping = true
-        case Special.parent: if DescriptorLimit.hasEnded(0) { isStopping = true }
+        case Special.parent:
+            guard DescriptorLimit.hasEnded(0) else { return }
+            // An ended pipe stays readable: without this the loop would never sleep again.
+            DescriptorLimit.replaceByNull(0)
+            drainUntil = MonotonicClock.now() + RelayLimits.drainNanoseconds
         default:
             guard let flow = flows[event.id >> 1] else { return }
             handle(event, of: flow, at: event.id & 1 == 0 ? .a : .b)

@@ -20,4 +20,13 @@ enum DescriptorLimit {
         var bytes = [UInt8](repeating: 0, count: 256)
         return unsafe read(descriptor, &bytes, bytes.count) <= 0
     }
+
+    /// Puts `/dev/null` in a descriptor's place; whoever polls the old file polls it no longer.
+    static func replaceByNull(_ descriptor: Int32) {
+        // SAFETY: a static text.
+        let null = unsafe open("/dev/null", O_RDWR | O_CLOEXEC)
+        guard null >= 0 else { return }
+        _ = dup2(null, descriptor)
+        _ = close(null)
+    }
 }

@@ -37,19 +37,25 @@ package final class Interrupt: Sendable {
     package let wakeUp: WakeUp
     private let raised = Atomic<Bool>(false)
     private let handled = Atomic<Bool>(false)
+    private let isTermination = Atomic<Bool>(false)
     private let sources = SignalSources()
 
     package init() throws(ZeroMQError) { wakeUp = try WakeUp() }
 
     /// Takes SIGINT and SIGTERM over.
-    package func install() {
+    ///
+    /// - Parameter atSecond: called before the second signal ends the process.
+    package func install(atSecond: @escaping @Sendable () -> Void = {}) {
         for number in [SIGINT, SIGTERM] {
             _ = signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(
                 signal: number, queue: DispatchQueue(label: "signal \(number)"))
             source.setEventHandler { [self] in
+                if number == SIGTERM { isTermination.store(true, ordering: .releasing) }
                 if raised.exchange(true, ordering: .acquiringAndReleasing) {
-                    exit(number == SIGINT ? 130 : 143)
+                    atSecond()
+                    // Without exit handlers: other threads are at work and may hold their locks.
+                    _exit(code.rawValue)
                 }
                 wakeUp.signal()
             }
@@ -62,6 +68,11 @@ package final class Interrupt: Sendable {
     package func raise() {
         raised.store(true, ordering: .releasing)
         wakeUp.signal()
+    }
+
+    /// What a process ends with that leaves because of the signal.
+    package var code: ExitCode {
+        isTermination.load(ordering: .acquiring) ? .terminated : .interrupted
     }
 
     package var isRaised: Bool { raised.load(ordering: .acquiring) }

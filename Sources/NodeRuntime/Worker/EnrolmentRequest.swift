@@ -46,29 +46,43 @@ package struct EnrolmentRequest {
         var poller = Poller()
         try poller.add(connection.socket, token: 0, for: .readable)
         try poller.add(connection.monitor.socket, token: 1, for: .readable)
+        poller.add(interrupt.wakeUp, token: 2)
         var ready: [Poller.Ready] = []
         let deadline = MonotonicClock.now() + NodeLimits.joinDeadline.nanoseconds
         // The configuration first: it names the seats.
         try connection.send(.hello(hello(key)), epoch: .none, rank: .none)
-        var topology: Topology?
+        var wanted: WantedSeats?
         while MonotonicClock.now() < deadline, !interrupt.isRaised {
             try poller.wait(until: MonotonicClock.now() + 250_000_000, into: &ready)
             while let input = try connection.next() {
-                if case .frame(let header, .welcome(let welcome)) = input, topology == nil {
-                    topology = try Briefing(text: welcome.configuration).topology
-                    connection.run = header.run
-                    try connection.send(
-                        .enrol(Enrol(worker: name, region: region, controlKey: key)),
-                        epoch: .none, rank: .none)
+                switch try answer(input, connection, wanted) {
+                case .briefing(let topology):
+                    guard wanted == nil else { continue }
+                    wanted = try WantedSeats(topology, name: name, region: region)
+                case .enrolled(let seat): return try seatName(seat, wanted)
+                case .taken(let refusal):
+                    guard wanted?.next() == true else { throw refusal }
+                case .nothing: continue
                 }
-                if let seat = try seat(input), let topology {
-                    return topology.seats[Int(seat.rawValue)].worker.name
-                }
+                guard let seat = wanted?.current else { continue }
+                try connection.send(
+                    .enrol(Enrol(worker: seat, region: region, controlKey: key)),
+                    epoch: .none, rank: .none)
             }
+        }
+        if interrupt.isRaised {
+            throw NodeError(interrupt.code, "interrupted before a seat was taken")
         }
         throw NodeError(
             .unavailable, "no answer from the coordinator at \(endpoint)",
             hint: "is it running, and can this machine reach that port?")
+    }
+
+    private func seatName(_ seat: WorkerID, _ wanted: WantedSeats?) throws -> String {
+        guard let wanted, wanted.all.indices.contains(Int(seat.rawValue)) else {
+            throw NodeError(.data, "the coordinator gave seat \(seat.rawValue), which is none")
+        }
+        return wanted.all[Int(seat.rawValue)]
     }
 
     private func hello(_ key: PublicKey) -> Hello {
@@ -79,16 +93,63 @@ package struct EnrolmentRequest {
             sentAt: Instant(nanoseconds: MonotonicClock.now()))
     }
 
-    private func seat(_ input: ControlConnection.Input) throws -> WorkerID? {
+    private enum Answer {
+        case briefing(Topology)
+        case enrolled(WorkerID)
+        /// Somebody else has the seat, and others may be free.
+        case taken(NodeError)
+        case nothing
+    }
+
+    private func answer(
+        _ input: ControlConnection.Input, _ connection: ControlConnection, _ wanted: WantedSeats?
+    ) throws -> Answer {
         switch input {
-        case .frame(_, .enrolled(let enrolled)): return enrolled.workerID
+        case .frame(let header, .welcome(let welcome)):
+            connection.run = header.run
+            return .briefing(try Briefing(text: welcome.configuration).topology)
+        case .frame(_, .enrolled(let enrolled)): return .enrolled(enrolled.workerID)
         case .frame(_, .refuse(let refusal)):
-            throw NodeError(refusal.code.exitCode, refusal.reason, hint: refusal.hint)
+            let error = NodeError(refusal.code.exitCode, refusal.reason, hint: refusal.hint)
+            guard refusal.code == .seatTaken else { throw error }
+            return .taken(error)
         case .refused(let why):
             throw NodeError(
                 .notAllowed, "\(why): the join token is not valid (any more)",
                 hint: "the coordinator prints a new one at each start")
-        case .frame, .down, .malformed: return nil
+        case .frame, .down, .malformed: return .nothing
         }
+    }
+}
+
+/// Seats that fit what the operator asked for, tried in the order of the cluster file.
+struct WantedSeats {
+    /// Names of all seats, by id.
+    let all: [String]
+    private var left: [String]
+
+    init(_ topology: Topology, name: String, region: String) throws(NodeError) {
+        all = topology.seats.map(\.worker.name)
+        left = topology.seats.filter { seat in
+            (name.isEmpty || seat.worker.name == name)
+                && (region.isEmpty || topology.regions[seat.region.index].name == region)
+        }.map(\.worker.name)
+        guard left.isEmpty else { return }
+        let what = name.isEmpty ? "no seat" : "no seat '\(name)'"
+        let place = region.isEmpty ? "" : " in region '\(region)'"
+        let seats = topology.seats.map {
+            "\($0.worker.name) (\(topology.regions[$0.region.index].name))"
+        }
+        throw NodeError(
+            .notAllowed, "the run has \(what)\(place)",
+            hint: "its seats: \(seats.joined(separator: ", "))")
+    }
+
+    var current: String? { left.first }
+
+    /// Goes on to the next seat; false if there is none.
+    mutating func next() -> Bool {
+        if !left.isEmpty { left.removeFirst() }
+        return !left.isEmpty
     }
 }

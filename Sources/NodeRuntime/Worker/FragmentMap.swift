@@ -1,13 +1,13 @@
-import WireProtocol
+package import WireProtocol
 
 /// Places elements of a collective (its ranges laid end to end) in the parameter vector.
-struct FragmentMap {
+package struct FragmentMap {
     private let ranges: [ElementRange]
 
-    init(_ ranges: [ElementRange]) { self.ranges = ranges }
+    package init(_ ranges: [ElementRange]) { self.ranges = ranges }
 
     /// Parts of the parameter vector that elements `range` of the collective cover, in order.
-    func parameters(_ range: Range<UInt64>) -> [Range<Int>] {
+    package func parameters(_ range: Range<UInt64>) -> [Range<Int>] {
         var parts: [Range<Int>] = []
         var offset: UInt64 = 0
         for fragment in ranges {
@@ -24,7 +24,8 @@ struct FragmentMap {
         return parts
     }
 
-    var all: [Range<Int>] {
+    /// The whole collective.
+    package var all: [Range<Int>] {
         ranges.map { Int($0.start)..<Int($0.start + $0.count) }
     }
 }

@@ -34,6 +34,9 @@ final class TrainerExecutor {
     private let decoder = ChunkDecoder()
     private var stream: SeatStream
     private var gathered: [Float] = []
+    /// By slice, of the epoch below.
+    private var feedback: [Int: ErrorFeedback] = [:]
+    private var feedbackEpoch = Epoch.none
     /// As the trainer itself knows them: what a saved state says.
     private var step: UInt32
     private var round: UInt32
@@ -99,12 +102,10 @@ final class TrainerExecutor {
                 let extent =
                     parts.count == 1
                     ? try trainer.withContribution(kind, range: parts[0]) { values in
-                        try encoder.encode(
-                            values, transform: encoding.transform, appendingTo: &bytes)
+                        try encode(values, chunk, of: encoding, into: &bytes)
                     }
                     : try gather(kind, parts).withSpan { values in
-                        try encoder.encode(
-                            values, transform: encoding.transform, appendingTo: &bytes)
+                        try encode(values, chunk, of: encoding, into: &bytes)
                     }
                 emit(
                     .encoded(
@@ -116,6 +117,49 @@ final class TrainerExecutor {
                 emit(.failed("cannot encode chunk \(chunk) of \(encoding.key): \(error)"))
             }
         }
+    }
+
+    /// With error feedback where values are lost between regions: the residue lives with the slice and
+    /// is dropped when slices change hands, that is, with every epoch.
+    private func encode(
+        _ values: Span<Float>, _ chunk: TrainerOrder.Chunk, of encoding: TrainerOrder.Encoding,
+        into bytes: inout [UInt8]
+    ) throws -> EncodedExtent {
+        guard setup.configuration.wire.errorFeedback, encoding.key.scope == .pool,
+            encoding.transform != .fp32
+        else {
+            return try encoder.encode(
+                values, transform: encoding.transform, appendingTo: &bytes)
+        }
+        if feedbackEpoch != encoding.epoch { dropFeedback(encoding.epoch) }
+        if feedback[chunk.slice] == nil {
+            let elements = encoding.chunks.filter { $0.slice == chunk.slice }
+                .reduce(0) { $0 + $1.range.count }
+            feedback[chunk.slice] = ErrorFeedback(count: elements)
+        }
+        bytes = [UInt8](
+            repeating: 0,
+            count: ChunkFormat.encodedSizeBound(encoding.transform, elements: values.count))
+        var output = bytes.mutableSpan
+        guard
+            let extent = try feedback[chunk.slice]?.encode(
+                chunk: chunk.position, of: values, transform: encoding.transform, with: encoder,
+                into: &output)
+        else { preconditionFailure("the residue was made above") }
+        bytes.removeSubrange(extent.byteCount...)
+        return extent
+    }
+
+    private func dropFeedback(_ epoch: Epoch) {
+        var lost = 0.0
+        for slice in feedback.keys.sorted() {
+            let norm = feedback[slice]?.norm ?? 0
+            lost += norm * norm
+        }
+        feedback = [:]
+        feedbackEpoch = epoch
+        guard lost > 0 else { return }
+        emit(.note("slices changed hands: a residue of norm \(lost.squareRoot()) was dropped"))
     }
 
     private func gather(_ kind: ContributionKind, _ parts: [Range<Int>]) -> GatheredValues {

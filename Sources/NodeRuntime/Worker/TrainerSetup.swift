@@ -12,6 +12,8 @@ package struct TrainerSetup: Sendable {
     package let name: String
     package let seats: Int
     package let nominalStep: Interval
+    /// Of the slowest link of this worker's region, in bytes per second; what compressing must beat.
+    package let linkBytesPerSecond: Double
     /// Where the state for `--resume` lies.
     package let statePath: String
     /// Where the first rank writes the trained model.
@@ -26,7 +28,12 @@ package struct TrainerSetup: Sendable {
         self.name = name
         let seats = topology.seats
         self.seats = seats.count
-        nominalStep = seats[Int(worker.rawValue)].worker.nominalStep
+        let seat = seats[Int(worker.rawValue)]
+        nominalStep = seat.worker.nominalStep
+        let rates = topology.links.filter { $0.a == seat.region || $0.b == seat.region }.map(\.rate)
+        // A link without a limit is taken for 10 Gbit/s.
+        let slowest = rates.filter { $0 > 0 }.min() ?? 10_000_000_000
+        linkBytesPerSecond = Double(slowest) / 8
         statePath = "\(directory)/worker-\(name).safetensors"
         modelPath = "\(directory)/model.safetensors"
     }
@@ -37,11 +44,12 @@ package struct TrainerSetup: Sendable {
             momentum: Float(configuration.schedule.outerMomentum))
     }
 
-    /// Inside a region links are fast and bytes are fp32: compressing costs more than it saves.
+    /// Inside a region links are fast and bytes are fp32: compressing costs more than it saves. Between
+    /// regions the stage that has been cheapest at the link's rate is taken, chunk by chunk.
     func losslessChoice(_ scope: CollectiveKey.Scope, _ transform: TransformID) -> LosslessChoice {
         switch scope {
         case .region: .stored
-        case .pool: transform == .fp32 ? .stored : .always(.lz4)
+        case .pool: .adaptive(linkBytesPerSecond: linkBytesPerSecond)
         }
     }
 
@@ -97,6 +105,8 @@ extension TrainerSetup {
         static let samples = "longhaul.samples"
         static let digest = "longhaul.digest"
         static let seed = "longhaul.seed"
+        /// Over every tensor of the file; the digest above is over what members share only.
+        static let contents = "longhaul.contents"
     }
 
     func writeState(
@@ -108,6 +118,7 @@ extension TrainerSetup {
                 (Key.run, configuration.name), (Key.seed, String(configuration.seed)),
                 (Key.step, String(step)), (Key.round, String(round)),
                 (Key.samples, String(samples)), (Key.digest, String(digest, radix: 16)),
+                (Key.contents, String(Self.contents(trainer), radix: 16)),
             ])
         let attributes = try FileManager.default.attributesOfItem(atPath: statePath)
         return (attributes[.size] as? NSNumber)?.uint64Value ?? 0
@@ -130,8 +141,17 @@ extension TrainerSetup {
         }
     }
 
-    /// The digest over what was read must be the one that was written: a flipped bit in a tensor is
-    /// not otherwise visible.
+    /// XXH3 over every vector of a state: moments of the optimiser too, which members do not share.
+    private static func contents(_ trainer: any Trainer) -> UInt64 {
+        var digest = Digest64()
+        for vector in trainer.stateVectors {
+            trainer.withState(vector, range: 0..<trainer.parameterCount) { digest.update($0) }
+        }
+        return digest.value
+    }
+
+    /// The digests over what was read must be the ones that were written: a flipped bit in a tensor
+    /// is not otherwise visible.
     func restoreState(
         _ trainer: any Trainer, digest: (any Trainer) -> UInt64
     ) throws -> RestoredState {
@@ -150,7 +170,8 @@ extension TrainerSetup {
             throw StateFileError(
                 path: statePath, reason: "it belongs to a run with seed \(try value(Key.seed))")
         }
-        guard digest(trainer) == state.digest else {
+        let contents = try value(Key.contents, radix: 16)
+        guard digest(trainer) == state.digest, Self.contents(trainer) == contents else {
             throw StateFileError(
                 path: statePath, reason: "its contents do not match their digest (damaged file)")
         }

@@ -22,6 +22,7 @@ final class TrainerThread: Sendable {
     private let tasks = Mutex<[TrainerTask]>([])
     private let outputs = Mutex<[TrainerOutput]>([])
     private let pending = DispatchSemaphore(value: 0)
+    private let started = Atomic<Bool>(false)
     private let stopping = Atomic<Bool>(false)
     private let finished = DispatchSemaphore(value: 0)
 
@@ -58,6 +59,7 @@ final class TrainerThread: Sendable {
             finished.signal()
         }
         thread.name = "trainer"
+        started.store(true, ordering: .releasing)
         thread.stackSize = 8 << 20
         thread.start()
         while built.wait(timeout: .now() + .milliseconds(500)) == .timedOut { whileWaiting() }
@@ -94,6 +96,8 @@ final class TrainerThread: Sendable {
 
     /// Ends after the order under way; waits for it.
     func stop() {
+        // A worker that is refused ends before it has a trainer.
+        guard started.load(ordering: .acquiring) else { return }
         stopping.store(true, ordering: .releasing)
         pending.signal()
         _ = finished.wait(timeout: .now() + .seconds(10))

@@ -65,7 +65,9 @@ package final class WorkerNode {
                 try? context.terminate()
             }
         }
-        guard let welcome = try fetchBriefing() else { return (.interrupted, "interrupted") }
+        guard let welcome = try fetchBriefing() else {
+            return (interrupt.code, "interrupted before it had joined")
+        }
         try prepare(welcome)
         try loop()
         return outcome ?? (.unavailable, "the loop ended without an outcome")
@@ -189,7 +191,7 @@ package final class WorkerNode {
             try poller.wait(until: wakeTime(lanes), into: &ready)
             if interrupt.isRaised, !interrupt.isHandled {
                 interrupt.markHandled()
-                try step(.leave(code: .interrupted, reason: "interrupted by its operator"))
+                try step(.leave(code: interrupt.code, reason: "interrupted by its operator"))
             }
             try takeControl()
             try lanes.poll(now: MonotonicClock.now()) { try self.take($0) }

@@ -79,7 +79,7 @@ struct ProgressState {
     private mutating func count(_ tokens: UInt64, at time: Instant) {
         let second = time.nanoseconds / 1_000_000_000
         if recent.last?.second == second {
-            recent[recent.count - 1].tokens += tokens
+            recent[recent.count - 1].tokens = saturatingSum(recent[recent.count - 1].tokens, tokens)
         } else {
             recent.append((second, tokens))
             if recent.count > Self.window { recent.removeFirst() }
@@ -143,7 +143,7 @@ struct ProgressState {
         guard let first = recent.first else { return nil }
         let span = max(1, Double(now.nanoseconds) / 1e9 - Double(first.second))
         guard span <= Double(2 * Self.window) else { return 0 }
-        return Double(recent.reduce(0) { $0 + $1.tokens }) / span
+        return recent.reduce(0) { $0 + Double($1.tokens) } / span
     }
 
     private func remaining(at now: Instant) -> Double? {

@@ -49,7 +49,8 @@ enum ReportFacts {
             Fact(
                 name: "Schedule",
                 value: "inside \(setup.innerSchedule), between \(setup.outerSchedule), "
-                    + "H = \(setup.syncEverySteps), outer learning rate \(setup.outerLearningRate), "
+                    + "H = \(setup.syncEverySteps), "
+                    + "outer learning rate \(setup.outerLearningRate), "
                     + "momentum \(setup.outerMomentum)"),
             Fact(
                 name: "Encoding",

@@ -35,19 +35,18 @@ enum ReportLinks {
     static func section(_ summary: RunSummary) -> Markup {
         let outer = summary.links.filter { !$0.isInsideRegion }
         guard !outer.isEmpty else { return .nothing }
+        let fromLanes = outer.contains { $0.seriesSource == "lanes" }
+        let counter = fromLanes ? "the lanes' counters" : "the relay's counter"
         return HTMLReport.section(
             "The links", id: "links",
             """
             \(charts(summary, outer))
             \(table(outer))
-            <p class="note">Charts show the mean between two readings of the \
-            \(outer.contains { $0.seriesSource == "lanes" } ? "lanes' counters" : "relay's counter"), so \
-            short bursts look lower and longer than they were. Relay bytes crossed the emulated \
-            link, with framing, encryption and control \
-            traffic. Lane bytes are the frames workers handed over, before encryption. Use is the \
-            mean \
-            over the training time of the relay's count, or of the lanes' where there is no \
-            relay.</p>
+            <p class="note">Charts show means over \(Figures.duration(stretch(summary))) of \
+            \(counter), so short bursts look lower and longer than they were. Relay bytes crossed \
+            the emulated link, with framing, encryption and control traffic. Lane bytes are the \
+            frames workers handed over, before encryption. Use is the mean over the training time \
+            of the relay's count, or of the lanes' where there is no relay.</p>
             <h3>What this link stands for</h3>
             \(similarity(summary))
             """)
@@ -56,7 +55,10 @@ enum ReportLinks {
     /// One chart per direction on a common scale: lines of both directions would cover each other.
     private static func charts(_ summary: RunSummary, _ links: [RunSummary.Link]) -> Markup {
         let shown = links.prefix(chartLimit)
-        let rates = shown.map { readings($0, since: summary.pool.trainingStartSeconds) }
+        let rates = shown.map {
+            readings(
+                $0, since: summary.pool.trainingStartSeconds, stretch: stretch(summary))
+        }
         let peak = rates.flatMap { $0 }.map(\.y).max() ?? 0
         let limit = shown.compactMap(\.rateBitsPerSecond).max().map { Double($0) }
         // A limit far above the traffic would flatten it; then it is only named.
@@ -72,7 +74,7 @@ enum ReportLinks {
             return LineChart(
                 title: "\(direction)\(isNear ? "" : ", \(name)")",
                 description: "\(direction): traffic over time, at most "
-                    + "\(Figures.bitRate(points.map(\.y).max() ?? 0)) between two readings",
+                    + "\(Figures.bitRate(points.map(\.y).max() ?? 0)) in any stretch",
                 xLabel: "\(time.name) since the first step", yLabel: unit.name,
                 series: [
                     .init(
@@ -88,15 +90,30 @@ enum ReportLinks {
     /// Directions drawn; the table has all of them.
     private static let chartLimit = 6
 
-    /// Mean bits per second between two readings of the counter.
+    /// Mean bits per second over equal stretches of time. Readings of several workers come at
+    /// unlike times, some of them a moment apart, so differences of neighbours say nothing.
     private static func readings(
-        _ link: RunSummary.Link, since start: Double
+        _ link: RunSummary.Link, since start: Double, stretch: Double
     ) -> [(x: Double, y: Double)] {
-        zip(link.series, link.series.dropFirst()).compactMap { before, after in
-            guard after.seconds > before.seconds, after.bytes >= before.bytes else { return nil }
-            let bits = Double(after.bytes - before.bytes) * 8
-            return (max(0, after.seconds - start), bits / (after.seconds - before.seconds))
+        guard let last = link.series.last, last.seconds > start else { return [] }
+        let stretches = ((last.seconds - start) / stretch).rounded(.up)
+        let count = Int(min(stretches, Double(RunSummary.pointLimit)))
+        var points: [(x: Double, y: Double)] = [(0, 0)]
+        var index = 0
+        var before = link.series.last { $0.seconds <= start }?.bytes ?? 0
+        for number in 1...count {
+            let end = start + Double(number) * stretch
+            while index < link.series.count, link.series[index].seconds <= end { index += 1 }
+            let bytes = index > 0 ? max(before, link.series[index - 1].bytes) : before
+            points.append((Double(number) * stretch, Double(bytes - before) * 8 / stretch))
+            before = bytes
         }
+        return points
+    }
+
+    /// Readings come about once a second; more stretches than this cannot be told apart.
+    private static func stretch(_ summary: RunSummary) -> Double {
+        max(2, (summary.pool.trainingSeconds / 120).rounded(.up))
     }
 
     private static func table(_ links: [RunSummary.Link]) -> Markup {

@@ -20,12 +20,11 @@ enum ReportWorkers {
             \(HTMLReport.table(
                 [
                     "worker", "region", "batch", "paced to", "last step", "tokens", "tokens/s",
-                    "CU",
-                    "training loss", "state",
+                    "CU", "training loss", "state",
                 ], rows, wide: [1, 9]))
             <p class="note">Batch counts sequences per step. Tokens/s and compute utilisation \
-            (CU) of a worker \
-            are over the wall time of its own trainer thread since its first step.</p>
+            (CU) of a worker are over the wall time of its own trainer thread since its first \
+            step.</p>
             \(memory(summary))
             """)
     }

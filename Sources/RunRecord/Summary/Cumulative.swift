@@ -27,16 +27,20 @@ extension RunEvent.TimeBudget: CumulativeCount {
     func isRestart(after earlier: Self) -> Bool { wall < earlier.wall }
 
     static func + (a: Self, b: Self) -> Self {
+        func add(_ x: Interval, _ y: Interval) -> Interval {
+            let (value, overflow) = x.nanoseconds.addingReportingOverflow(y.nanoseconds)
+            return Interval(nanoseconds: overflow ? .max : value)
+        }
         var sum = Self()
-        sum.wall = a.wall + b.wall
-        sum.compute = a.compute + b.compute
-        sum.encode = a.encode + b.encode
-        sum.wait = a.wait + b.wait
-        sum.transfer = a.transfer + b.transfer
-        sum.decode = a.decode + b.decode
-        sum.apply = a.apply + b.apply
-        sum.recover = a.recover + b.recover
-        sum.paced = a.paced + b.paced
+        sum.wall = add(a.wall, b.wall)
+        sum.compute = add(a.compute, b.compute)
+        sum.encode = add(a.encode, b.encode)
+        sum.wait = add(a.wait, b.wait)
+        sum.transfer = add(a.transfer, b.transfer)
+        sum.decode = add(a.decode, b.decode)
+        sum.apply = add(a.apply, b.apply)
+        sum.recover = add(a.recover, b.recover)
+        sum.paced = add(a.paced, b.paced)
         return sum
     }
 }
@@ -70,19 +74,21 @@ struct LinkCount: CumulativeCount {
 
     func isRestart(after earlier: LinkCount) -> Bool { bytes < earlier.bytes }
 
-    /// Saturating: a damaged log must not end the report.
     static func + (a: LinkCount, b: LinkCount) -> LinkCount {
-        func sum(_ x: UInt64, _ y: UInt64) -> UInt64 {
-            let (value, overflow) = x.addingReportingOverflow(y)
-            return overflow ? .max : value
-        }
         var total = LinkCount()
-        total.bytes = sum(a.bytes, b.bytes)
-        total.frames = sum(a.frames, b.frames)
-        total.resent = sum(a.resent, b.resent)
-        total.values = sum(a.values, b.values)
-        total.encodedBytes = sum(a.encodedBytes, b.encodedBytes)
-        total.flows = sum(a.flows, b.flows)
+        total.bytes = saturatingSum(a.bytes, b.bytes)
+        total.frames = saturatingSum(a.frames, b.frames)
+        total.resent = saturatingSum(a.resent, b.resent)
+        total.values = saturatingSum(a.values, b.values)
+        total.encodedBytes = saturatingSum(a.encodedBytes, b.encodedBytes)
+        total.flows = saturatingSum(a.flows, b.flows)
         return total
     }
+}
+
+/// Counts come from workers: one that tells nonsense must spoil its figures, not end the
+/// coordinator.
+func saturatingSum(_ a: UInt64, _ b: UInt64) -> UInt64 {
+    let (value, overflow) = a.addingReportingOverflow(b)
+    return overflow ? .max : value
 }

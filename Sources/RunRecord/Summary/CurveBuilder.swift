@@ -9,7 +9,7 @@ struct CurveBuilder {
 
         mutating func add(_ step: WorkerTally.Step) {
             weightedLoss += step.loss * Double(step.tokens)
-            tokens += step.tokens
+            tokens = saturatingSum(tokens, step.tokens)
             seconds = max(seconds, step.seconds)
         }
     }
@@ -29,7 +29,7 @@ struct CurveBuilder {
         var sum: UInt64 = 0
         var upTo: [UInt32: UInt64] = [:]
         for number in pool.keys.sorted() {
-            sum += pool[number]?.tokens ?? 0
+            sum = saturatingSum(sum, pool[number]?.tokens ?? 0)
             upTo[number] = sum
         }
         tokensUpTo = upTo
@@ -46,7 +46,7 @@ struct CurveBuilder {
             for number in group {
                 guard let cell = cells[number] else { continue }
                 sum.weightedLoss += cell.weightedLoss
-                sum.tokens += cell.tokens
+                sum.tokens = saturatingSum(sum.tokens, cell.tokens)
                 sum.seconds = max(sum.seconds, cell.seconds)
             }
             guard let last = group.last, sum.tokens > 0 else { continue }
@@ -92,8 +92,9 @@ struct CurveBuilder {
         let first = lastStep > count ? lastStep - count + 1 : 1
         var sum = Cell()
         for worker in workers {
-            for (number, step) in worker.steps where number >= first && number <= lastStep {
-                sum.add(step)
+            // By number, not in the dictionary's order: sums of floating point depend on it.
+            for number in first...max(first, lastStep) {
+                if let step = worker.steps[number] { sum.add(step) }
             }
         }
         return sum.tokens > 0 ? sum.weightedLoss / Double(sum.tokens) : nil

@@ -31,8 +31,7 @@ struct LinkTally {
         counter.update(LinkCount(traffic))
         lanes[key] = counter
         let grown = counter.total.bytes - min(before, counter.total.bytes)
-        let sum = laneTotals[direction, default: 0].addingReportingOverflow(grown)
-        laneTotals[direction] = sum.overflow ? .max : sum.partialValue
+        laneTotals[direction] = saturatingSum(laneTotals[direction] ?? 0, grown)
         laneSeries[direction, default: Series()].append(time, laneTotals[direction] ?? 0)
     }
 

@@ -106,7 +106,8 @@ package struct SummaryBuilder {
             log.count { $0.checkpoints += 1 }
             log.add(
                 .checkpoint, at: now,
-                "\(name(of: id)): checkpoint of step \(step), \(Figures.bytes(Double(bytes))), \(path)"
+                "\(name(of: id)): checkpoint of step \(step), "
+                    + "\(Figures.bytes(Double(bytes))), \(path)"
             )
         case .checkpointFailed(let id, let path, let reason):
             log.count { $0.failedCheckpoints += 1 }

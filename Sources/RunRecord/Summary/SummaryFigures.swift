@@ -22,7 +22,7 @@ extension SummaryBuilder {
             formatVersion: RunSummary.formatVersion, identity: identity(start),
             setup: RunSummary.Setup(start), outcome: outcome,
             pool: pool(window, tallies: tallies, links: outer),
-            regions: regions(start.topology, training: training, loss: loss),
+            regions: regions(start.topology, tallies, training: training, loss: loss),
             workers: ordered.map { workerFigures($0.key, $0.value, start.topology) },
             links: linkFigures, loss: loss, rounds: roundFigures, counts: log.counts,
             incidents: log.incidents.sorted { $0.seconds < $1.seconds },
@@ -67,17 +67,17 @@ extension SummaryBuilder {
         _ window: (start: Double, end: Double), tallies: [WorkerTally],
         links outer: [RunSummary.Link]
     ) -> RunSummary.Pool {
-        let tokens = tallies.reduce(0) { $0 + $1.tokens }
+        let tokens = tallies.reduce(0) { saturatingSum($0, $1.tokens) }
         let relay = outer.compactMap(\.relayBytes)
         return RunSummary.Pool(
             wallSeconds: lastSeconds - (firstSeconds ?? 0), trainingStartSeconds: window.start,
             trainingSeconds: window.end - window.start,
             lastStep: tallies.map(\.lastStep).max() ?? 0, tokens: tokens,
-            repeatedTokens: tallies.reduce(0) { $0 + $1.repeatedTokens },
+            repeatedTokens: tallies.reduce(0) { saturatingSum($0, $1.repeatedTokens) },
             tokensPerSecond: ratio(Double(tokens), window.end - window.start),
             computeUtilisation: utilisation(tallies),
-            bytesBetweenRegionsRelay: relay.isEmpty ? nil : relay.reduce(0, +),
-            bytesBetweenRegionsLanes: outer.reduce(0) { $0 + $1.laneBytes })
+            bytesBetweenRegionsRelay: relay.isEmpty ? nil : relay.reduce(0, saturatingSum),
+            bytesBetweenRegionsLanes: outer.reduce(0) { saturatingSum($0, $1.laneBytes) })
     }
 
     /// Sum of compute / sum of wall over the trainer threads.
@@ -92,19 +92,20 @@ extension SummaryBuilder {
     }
 
     private func regions(
-        _ topology: Topology, training: Double, loss: RunSummary.Loss
+        _ topology: Topology, _ all: [WorkerTally], training: Double, loss: RunSummary.Loss
     ) -> [RunSummary.Region] {
         topology.regions.enumerated().map { index, region in
-            let tallies = workers.values.filter { $0.region == RegionID(index) }
-            let tokens = tallies.reduce(0) { $0 + $1.tokens }
+            let tallies = all.filter { $0.region == RegionID(index) }
+            let tokens = tallies.reduce(0) { saturatingSum($0, $1.tokens) }
             let lastStep = tallies.map(\.lastStep).max() ?? 0
             return RunSummary.Region(
                 name: region.name, workers: region.workers.count, tokens: tokens,
                 tokensPerSecond: ratio(Double(tokens), training),
                 computeUtilisation: utilisation(tallies),
                 finalTrainingLoss: CurveBuilder.finalLoss(tallies, lastStep: lastStep),
-                finalValidationLoss: loss.validation.first { $0.region == region.name }?
-                    .points.last?.loss)
+                finalValidationLoss: topology.regions.count == 1
+                    ? loss.finalValidationLoss
+                    : loss.validation.first { $0.region == region.name }?.points.last?.loss)
         }
     }
 

@@ -30,7 +30,7 @@ struct WorkerTally {
     mutating func add(step: UInt32, loss: Double, tokens: UInt64, at seconds: Double) {
         let earlier = steps.updateValue(
             Step(loss: loss, tokens: tokens, seconds: seconds), forKey: step)
-        if let earlier { repeatedTokens += earlier.tokens }
+        if let earlier { repeatedTokens = saturatingSum(repeatedTokens, earlier.tokens) }
     }
 
     mutating func add(_ budget: RunEvent.TimeBudget, at seconds: Double) {
@@ -41,7 +41,7 @@ struct WorkerTally {
         self.budget = counter
     }
 
-    var tokens: UInt64 { steps.values.reduce(0) { $0 + $1.tokens } }
+    var tokens: UInt64 { steps.values.reduce(0) { saturatingSum($0, $1.tokens) } }
 
     var lastStep: UInt32 { steps.keys.max() ?? 0 }
 }
@@ -52,13 +52,13 @@ extension RunSummary.Budget {
             budget.compute, budget.encode, budget.wait, budget.transfer, budget.decode,
             budget.apply, budget.recover,
         ]
-        let residue = budget.wall - parts.reduce(.zero, +)
+        let residue = budget.wall.seconds - parts.reduce(0) { $0 + $1.seconds }
         self.init(
             wallSeconds: budget.wall.seconds, computeSeconds: budget.compute.seconds,
             encodeSeconds: budget.encode.seconds, waitSeconds: budget.wait.seconds,
             transferSeconds: budget.transfer.seconds, decodeSeconds: budget.decode.seconds,
             applySeconds: budget.apply.seconds, recoverSeconds: budget.recover.seconds,
-            pacedSeconds: budget.paced.seconds, residueSeconds: residue.seconds,
-            isBalanced: abs(residue.seconds) <= 0.01 * budget.wall.seconds)
+            pacedSeconds: budget.paced.seconds, residueSeconds: residue,
+            isBalanced: abs(residue) <= 0.01 * budget.wall.seconds)
     }
 }

@@ -156,11 +156,11 @@ extension Simulator {
 
     /// f_i = w_i / sum w in double, rounded to float; products and sums rounded apart, in the order of
     /// the sources (Protocols/longhaul-1.md, "Mean").
-    static func weightedMean(_ parts: [[Float]], _ weights: [UInt64], elements: Int) -> [Float] {
-        let total = Double(weights.reduce(0, +))
+    static func weightedMean(_ parts: [[Float]], _ tokens: [UInt64], elements: Int) -> [Float] {
+        let total = Double(tokens.reduce(0, +))
         var mean = [Float](repeating: 0, count: elements)
         for (number, part) in parts.enumerated() {
-            let share = Float(Double(weights[number]) / total)
+            let share = Float(Double(tokens[number]) / total)
             for index in 0..<min(elements, part.count) {
                 let product = share * part[index]
                 mean[index] = number == 0 ? product : mean[index] + product

@@ -1,0 +1,118 @@
+import ClusterFile
+import ClusterModel
+import Foundation
+import Testing
+
+/// The effective plan, against figures reckoned by hand.
+struct CheckReportTests {
+    private func report(_ yaml: String) throws -> CheckReport {
+        CheckReport(try ClusterFile.read(yaml: yaml, file: "test.yaml"), path: "test.yaml")
+    }
+
+    @Test func standardModelHasTheParametersOfItsTensors() {
+        var model = RunConfiguration.Model.standard
+        #expect(model.parameterCount == 478_976)
+        model.tiedHead = true
+        #expect(model.parameterCount == 478_976 - 256 * 128 - 256)
+    }
+
+    @Test func unlikeRegionsSendWhatTheirSharesSay() throws {
+        // Three of four workers in the east: the east owns 3/4 of N, the west 1/4.
+        let yaml = """
+            name: test
+            steps: 60
+            coordinator: east
+            regions:
+              east: {workers: [{name: a, batch: 1}, {name: b, batch: 1}, {name: c, batch: 1}]}
+              west: {workers: [{name: d, batch: 1}]}
+            links: [{between: [east, west], one_way: 15 ms, rate: 8 Mbit/s}]
+            schedule: {outer: diloco, sync_every: 30}
+            wire: {between: bf16}
+            """
+        let report = try report(yaml)
+        let n = 478_976.0
+        #expect(report.links.map(\.from) == ["east", "west"])
+        // East: contributions N/4, means 3N/4. West: contributions 3N/4, means N/4.
+        #expect(report.links.map(\.bytesPerRound) == [UInt64(n * 2), UInt64(n * 2)])
+        #expect(report.links.map(\.transferSeconds) == [n * 2 / 1e6, n * 2 / 1e6])
+        #expect(report.rounds == 2)
+        #expect(report.links[0].bytes == UInt64(n * 4))
+        #expect(report.prediction == nil)
+        #expect(report.predictionAbsent?.contains("nominal") == true)
+    }
+
+    @Test func threeRegionsSendTheMeansToEachOther() throws {
+        let yaml = """
+            name: test
+            steps: 60
+            coordinator: a
+            regions:
+              a: {workers: [{name: a1, batch: 1}, {name: a2, batch: 1}]}
+              b: {workers: [{name: b1, batch: 1}]}
+              c: {workers: [{name: c1, batch: 1}]}
+            schedule: {outer: local-sgd, sync_every: 30}
+            wire: {between: int8}
+            """
+        let report = try report(yaml)
+        let perValue = 1 + 4.0 / 256
+        let n = 478_976.0
+        let fromA = report.links.filter { $0.from == "a" }.reduce(0) { $0 + $1.bytesPerRound }
+        // N (1 - m/M) + N (m/M) (R - 1) with m = 2, M = 4, R = 3.
+        #expect(fromA == UInt64((n * 0.5 + n * 0.5 * 2) * perValue))
+        #expect(report.bytesPerValueBetween == perValue)
+    }
+
+    @Test func workersThatAreReplicasSendTheirOwnContributions() throws {
+        let report = try report(
+            Sample.twoRegions(replacing: "inner: every-step", with: "inner: none"))
+        // Two replicas in the east send N/2 each to owners in the west, and the east's means N/2.
+        #expect(report.replicas == 4)
+        #expect(report.links[0].bytesPerRound == UInt64(478_976 * 1.5 * (1 + 4.0 / 256)))
+    }
+
+    @Test func predictionIsComputeOverComputePlusTransferAndRoundTrip() throws {
+        let report = try report(Sample.twoRegions)
+        let bytes = 478_976 * (1 + 4.0 / 256)
+        let blocked = bytes * 8 / 20e6 + 0.030
+        let prediction = try #require(report.prediction)
+        #expect(abs(prediction.blockedSeconds - blocked) < 1e-6)
+        #expect(abs(prediction.computeUtilisation - 3 / (3 + blocked)) < 1e-9)
+        #expect(report.tokensPerStep == 8 * 128)
+        #expect(abs(prediction.tokensPerSecond - 30 * 1024 / (3 + blocked)) < 1e-6)
+        let fill = try #require(report.similarity.linkFill)
+        #expect(abs(fill - bytes * 8 / (20e6 * 3)) < 1e-9)
+        #expect(abs(try #require(report.similarity.roundTripPerStep) - 0.3) < 1e-12)
+    }
+
+    @Test func fullScaleRatiosAreThePublishedCase() throws {
+        let full = SimilarityRatios.FullScale.ratios
+        #expect(abs(try #require(full.linkFill) - 0.3265) < 1e-4)
+        #expect(abs(try #require(full.roundTripPerStep) - 0.030 / 4.9) < 1e-12)
+        #expect(full.linkSentence.contains("10 Gbit/s"))
+        #expect(full.linkSentence.hasSuffix("on bandwidth this run is alike."))
+        let emptier = SimilarityRatios(linkFill: 0.03, roundTripPerStep: 0.3)
+        #expect(emptier.linkSentence.contains("favourable side"))
+        #expect(!emptier.linkSentence.contains("unfavourable"))
+        #expect(emptier.delaySentence.contains("unfavourable side"))
+    }
+
+    @Test func theTextHasThePlanAndTheModelOfThePrediction() throws {
+        let text = try report(Sample.twoRegions).text
+        for part in [
+            "4 workers in 2 regions", "478,976", "diloco, H = 30", "east -> west", "486 kB",
+            "predicted CU", "exchange inside a region", "full scale", "Links are emulated",
+        ] {
+            #expect(text.contains(part), "\(part) is missing in:\n\(text)")
+        }
+        #expect(text.split(separator: "\n").allSatisfy { $0.count <= 120 })
+    }
+
+    @Test func theJSONReadsBackAsTheSameReport() throws {
+        let report = try report(Sample.twoRegions)
+        let data = try report.json()
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        #expect(try decoder.decode(CheckReport.self, from: data) == report)
+        #expect(String(decoding: data, as: UTF8.self).contains("\"bytes_per_round\""))
+    }
+}

@@ -1,0 +1,153 @@
+import ClusterFile
+import Testing
+
+/// What is wrong is refused with its line, its key path, what was expected and an example.
+struct RefusalTests {
+    struct Case: Sendable, CustomTestStringConvertible {
+        var old: String
+        var new: String
+        var line: Int
+        var keyPath: String
+        var says: String
+        var testDescription: String { new }
+    }
+
+    private static let cases = [
+        Case(
+            old: "batch: 3", new: "bacth: 3", line: 8, keyPath: "regions.east.workers[0].bacth",
+            says: "did you mean `batch`?"),
+        Case(
+            old: "sync_every", new: "syncEvery", line: 16, keyPath: "schedule.syncEvery",
+            says: "did you mean `sync_every`?"),
+        Case(old: "steps: 60", new: "steps: 0", line: 2, keyPath: "steps", says: "found `0`"),
+        Case(old: "steps: 60", new: "steps: many", line: 2, keyPath: "steps", says: "`many`"),
+        Case(
+            old: "name: test", new: "name: a b", line: 1, keyPath: "name", says: "found `a b`"),
+        Case(
+            old: "name: e2", new: "name: e1", line: 9, keyPath: "regions.east.workers[1].name",
+            says: "line 8"),
+        Case(
+            old: "15 ms", new: "15", line: 15, keyPath: "links[0].one_way", says: "found `15`"),
+        Case(
+            old: "15 ms", new: "5 ms", line: 15, keyPath: "links[0].one_way",
+            says: "faster than light"),
+        Case(
+            old: "one_way: 15 ms", new: "one_way: 15 ms, rtt: 30 ms", line: 15,
+            keyPath: "links[0].rtt", says: "twice"),
+        Case(
+            old: "[east, west]", new: "[east, wst]", line: 15, keyPath: "links[0].between",
+            says: "did you mean `west`?"),
+        Case(
+            old: "coordinator: east", new: "coordinator: north", line: 4, keyPath: "coordinator",
+            says: "found `north`"),
+        Case(
+            old: "int8", new: "int4", line: 17, keyPath: "wire.between", says: "found `int4`"),
+        Case(
+            old: "inside: fp32", new: "inside: bf16", line: 17, keyPath: "wire.inside",
+            says: "found `bf16`"),
+        Case(
+            old: "seed: 7", new: "model: {heads: 3}", line: 3, keyPath: "model.heads",
+            says: "do not divide"),
+        Case(
+            old: "seed: 7", new: "data: {path: text.txt}", line: 3, keyPath: "data.path",
+            says: "found `text.txt`"),
+        Case(
+            old: "seed: 7", new: "deadlines: {patience: 20 s}", line: 3,
+            keyPath: "deadlines.patience", says: "nothing would ever be said"),
+        Case(
+            old: "seed: 7", new: "deadlines: {minimum_workers: 5}", line: 3,
+            keyPath: "deadlines.minimum_workers", says: "would never start"),
+    ]
+
+    @Test(arguments: cases)
+    func oneMistakeGivesOneIssueWithItsPlace(mistake: Case) throws {
+        let yaml = try Sample.twoRegions(replacing: mistake.old, with: mistake.new)
+        let issues = Sample.issues(yaml)
+        let issue = try #require(issues.first)
+        #expect(issues.count == 1)
+        #expect(issue.line == mistake.line)
+        #expect(issue.keyPath == mistake.keyPath)
+        #expect(issue.problem.contains(mistake.says))
+        #expect(!issue.expected.isEmpty)
+        #expect(!issue.example.isEmpty)
+    }
+
+    @Test(arguments: [
+        ("diloco, sync_every: 30", "every-step, sync_every: 30", "schedule.sync_every"),
+        ("diloco, sync_every: 30", "every-step, outer_lr: 0.7", "schedule.outer_lr"),
+        (
+            "diloco, sync_every", "local-sgd, outer_momentum: 0.9, sync_every",
+            "schedule.outer_momentum"
+        ),
+        ("sync_every: 30", "sync_every: 90", "schedule.sync_every"),
+        ("sync_every: 30", "sync_every: 7", "schedule.sync_every"),
+        ("seed: 7", "training: {evaluate_every: 61}", "training.evaluate_every"),
+        ("seed: 7", "training: {checkpoint_every: 3}", "training.checkpoint_every"),
+        ("seed: 7", "training: {warmup_steps: 60}", "training.warmup_steps"),
+    ])
+    func whatWouldSilentlyDoNothingIsRefused(old: String, new: String, keyPath: String) throws {
+        let issues = Sample.issues(try Sample.twoRegions(replacing: old, with: new))
+        #expect(issues.map(\.keyPath) == [keyPath])
+    }
+
+    @Test(arguments: [
+        ("schedule: {outer: diloco, sync_every: 30}", "schedule.outer"),
+        ("schedule: {inner: none, outer: local-sgd, sync_every: 30}", "schedule.outer"),
+        ("wire: {between: int8}", "wire.between"),
+        ("links: []", "links"),
+    ])
+    func whatOneWorkerCannotUseIsRefused(line: String, keyPath: String) {
+        let issues = Sample.issues(Sample.oneWorker + "\n" + line)
+        #expect(issues.map(\.keyPath) == [keyPath])
+    }
+
+    @Test func aPairOfRegionsWithoutALinkIsNamed() throws {
+        let yaml = try Sample.twoRegions(
+            replacing: "links:", with: "  north: {workers: [{name: n1, batch: 1}]}\nlinks:")
+        let issue = try #require(Sample.issues(yaml).first)
+        #expect(issue.keyPath == "links")
+        #expect(issue.problem.contains("east - north"))
+        #expect(issue.problem.contains("west - north"))
+    }
+
+    @Test func allMistakesComeAtOnceInFileOrder() throws {
+        let yaml = """
+            name: a b
+            stepz: 10
+            regions:
+              x: {workers: []}
+            model: {heads: 3}
+            """
+        #expect(Sample.issues(yaml).map(\.line) == [1, 2, 4, 5])
+    }
+
+    @Test func theTextNamesFileLineKeyExpectationAndExample() throws {
+        let yaml = try Sample.twoRegions(replacing: "20 Mbit/s", with: "20")
+        let error = try #require(throws: ClusterFileError.self) {
+            try ClusterFile.read(yaml: yaml, file: "Cluster/test.yaml")
+        }
+        #expect(
+            "\(error)" == """
+                Cluster/test.yaml:15: links[0].rate: found `20`
+                    expected: the rate in each direction with its unit (kbit/s, Mbit/s, Gbit/s), \
+                from 1 kbit/s to 1 Tbit/s, or `unlimited`
+                    example:  rate: 200 Mbit/s
+                """)
+    }
+
+    @Test(arguments: [
+        ("", "empty"), ("steps: [1", "not YAML"), ("steps: 1\nsteps: 2", "stands twice"),
+        ("- 1", "not a group"),
+    ])
+    func whatIsNoClusterFileIsSaid(yaml: String, says: String) throws {
+        #expect(try #require(Sample.issues(yaml).first).problem.contains(says))
+    }
+
+    @Test func aMissingFileIsNamed() {
+        let error = #expect(throws: ClusterFileError.self) {
+            try ClusterFile.load(path: "/nonexistent/cluster.yaml")
+        }
+        #expect(
+            error.map { "\($0)".hasPrefix("/nonexistent/cluster.yaml: there is no such") } == true)
+    }
+}

@@ -1,0 +1,50 @@
+import ClusterFile
+import ClusterModel
+import Foundation
+import Testing
+
+/// The files in `Cluster/` say what the documentation says of them.
+struct ShippedFileTests {
+    private static let folder = URL(fileURLWithPath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        .appendingPathComponent("Cluster")
+
+    private func load(_ name: String) throws -> ClusterFile {
+        try ClusterFile.load(path: Self.folder.appendingPathComponent("\(name).yaml").path)
+    }
+
+    @Test func shanghaiJinanIsTwoUnlikeRegionsOverOneLongLink() throws {
+        let file = try load("shanghai-jinan")
+        #expect(file.topology.regions.map(\.name) == ["shanghai", "jinan"])
+        #expect(file.topology.regions.map(\.workers.count) == [2, 2])
+        #expect(file.topology.coordinatorRegion == RegionID(0))
+        let link = try #require(file.topology.link(between: RegionID(1), and: RegionID(0)))
+        #expect(link.distanceKilometres == 1500)
+        #expect(link.oneWayDelay == .milliseconds(15))
+        #expect(link.rate > 0)
+        #expect(file.configuration.schedule.inner == .everyStep)
+        #expect(file.configuration.schedule.outer == .diloco)
+        #expect(file.configuration.model == .standard)
+        #expect(file.configuration.wire.betweenRegions == .int8)
+        #expect(file.configuration.data == .gcide)
+    }
+
+    @Test func everyStepIsEveryStepEverywhereAndExact() throws {
+        let file = try load("every-step")
+        #expect(file.topology.seats.count == 4)
+        #expect(file.configuration.schedule.inner == .everyStep)
+        #expect(file.configuration.schedule.outer == .everyStep)
+        #expect(file.configuration.schedule.syncEvery == 1)
+        #expect(file.configuration.wire.insideRegion == .fp32)
+        #expect(file.configuration.wire.betweenRegions == .fp32)
+    }
+
+    @Test func theReferenceHasTheWholeBatchOfThePools() throws {
+        let files = try ["one-worker", "every-step", "shanghai-jinan"].map(load)
+        let batches = files.map { $0.topology.seats.reduce(0) { $0 + $1.worker.microBatch } }
+        #expect(files[0].topology.seats.count == 1)
+        #expect(Set(batches).count == 1)
+        #expect(Set(files.map(\.configuration.steps)).count == 1)
+        #expect(Set(files.map(\.configuration.model.parameterCount)) == [478_976])
+    }
+}

@@ -1,0 +1,152 @@
+import ClusterModel
+import Compression
+import Reduction
+import ReductionKernels
+import Testing
+
+@Suite("fused reduction of chunks")
+struct ReducerTests {
+    @Test("mixed transforms and stages give the mean of their decoded values", arguments: 1...16)
+    func mixed(sourceCount: Int) throws {
+        var gradient = Gradient(seed: UInt64(sourceCount) + 1)
+        for count in [1, 67, 256, 5_000] {
+            var chunks: [EncodedChunk] = []
+            for index in 0..<sourceCount {
+                let transform = TransformID.allCases[Int(gradient.word() % 7)]
+                let choice = choices[Int(gradient.word() % UInt64(choices.count))]
+                var chunk = try encode(gradient.values(count), transform, choice)
+                chunk.weight = UInt64(index * 1_000 + 7)
+                chunks.append(chunk)
+            }
+            let factors = try meanFactors(chunks.map(\.weight))
+            let decoded = try chunks.map { try decode($0, count: count) }
+            let mean = ScalarReference.weightedSum(decoded, factors: factors)
+            for transform in TransformID.allCases {
+                let expected = try encode(mean, transform, .stored)
+                for set in Kernels.available {
+                    let reducer = FusedReducer(kernels: set)
+                    let got = try reducer.reduce(chunks, elements: count, transform: transform)
+                    #expect(got.mean.bytes == expected.bytes, "\(set.name) \(transform)")
+                    #expect(got.result.firstNonFinite == nil)
+                    #expect(got.result.sumOfSquares == ScalarReference.sumOfSquares(mean))
+                }
+            }
+        }
+    }
+
+    @Test("the first source with a NaN or an infinity is named", arguments: TransformID.allCases)
+    func culprit(transform: TransformID) throws {
+        var gradient = Gradient(seed: 3)
+        for guilty in 0..<5 {
+            let chunks = try (0..<5).map { index in
+                var values = gradient.values(600)
+                if index >= guilty { values[599] = index % 2 == 0 ? .infinity : .nan }
+                return try encode(values, transform, .stored)
+            }
+            let got = try FusedReducer().reduce(chunks, elements: 600, transform: .bf16)
+            #expect(got.result.firstNonFinite == guilty)
+            #expect(!got.result.sumOfSquares.isFinite)
+        }
+    }
+
+    @Test("giants whose squares overflow are nobody's fault")
+    func overflow() throws {
+        let chunk = try encode([Float](repeating: 1e30, count: 10), .fp32, .stored)
+        let got = try FusedReducer().reduce([chunk], elements: 10, transform: .fp32)
+        #expect(got.result.firstNonFinite == nil)
+        #expect(got.result.sumOfSquares == .infinity)
+        #expect(try decode(got.mean, count: 10) == [Float](repeating: 1e30, count: 10))
+    }
+
+    @Test("weights which sum to nothing or to too much are refused")
+    func weights() throws {
+        var chunk = try encode([1], .fp32, .stored)
+        chunk.weight = 0
+        #expect(throws: ChunkError.sources("all weights are zero")) {
+            try FusedReducer().reduce([chunk], elements: 1, transform: .fp32)
+        }
+        chunk.weight = .max
+        #expect(throws: ChunkError.sources("the weights' sum exceeds 64 bits")) {
+            try FusedReducer().reduce([chunk, chunk], elements: 1, transform: .fp32)
+        }
+        #expect(throws: ChunkError.self) {
+            try FusedReducer().reduce([], elements: 1, transform: .fp32)
+        }
+    }
+
+    @Test("a truncated source is refused before anything is written")
+    func truncated() throws {
+        var chunk = try encode([1, 2, 3], .fp32, .stored)
+        chunk.bytes.removeLast()
+        #expect(
+            throws: ChunkError.encodedLength(.fp32, .stored, expected: 12...12, got: 11)
+        ) {
+            try FusedReducer().reduce([chunk], elements: 3, transform: .fp32)
+        }
+    }
+}
+
+@Suite("error feedback")
+struct ErrorFeedbackTests {
+    @Test("what was withheld arrives in the end", arguments: TransformID.allCases)
+    func arrives(transform: TransformID) throws {
+        var gradient = Gradient(seed: 21)
+        let count = 70_000
+        let values = gradient.values(count)
+        var feedback = ErrorFeedback(count: count)
+        let encoder = ChunkEncoder()
+        var received = [Double](repeating: 0, count: count)
+        let rounds = 8
+        for _ in 0..<rounds {
+            for chunk in 0..<feedback.chunkCount {
+                let start = chunk * ChunkFormat.elementLimit
+                let size = min(ChunkFormat.elementLimit, count - start)
+                var bytes = [UInt8](
+                    repeating: 0,
+                    count: ChunkFormat.encodedSizeBound(transform, elements: size))
+                var span = bytes.mutableSpan
+                let extent = try feedback.encode(
+                    chunk: chunk, of: values.span.extracting(start..<(start + size)),
+                    transform: transform, with: encoder, into: &span)
+                let decoded = try decode(
+                    EncodedChunk(
+                        bytes: bytes, transform: transform, stage: extent.stage, weight: 1),
+                    count: size)
+                for index in 0..<size { received[start + index] += Double(decoded[index]) }
+            }
+        }
+        // Sent so far + residue = contributions so far, up to fp32 rounding of the sums.
+        let residue = feedback.values
+        for index in 0..<count {
+            let expected = Double(values[index]) * Double(rounds)
+            #expect(abs(received[index] + Double(residue[index]) - expected) < 1e-6)
+        }
+        if transform == .fp32 {
+            #expect(feedback.norm == 0)
+        } else {
+            let exact = residue.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
+            #expect(abs(feedback.norm - exact) <= 1e-5 * exact)
+        }
+        _ = feedback.drop()
+        #expect(feedback.norm == 0)
+        #expect(feedback.values.allSatisfy { $0 == 0 })
+    }
+}
+
+@Suite("digests")
+struct DigestTests {
+    @Test("a digest of parts equals the digest of the whole")
+    func parts() {
+        let whole = (0..<1_000).map { UInt8(truncatingIfNeeded: $0 * 7) }
+        var digest = Digest64()
+        for start in stride(from: 0, to: 1_000, by: 13) {
+            digest.update(whole.span.extracting(start..<min(start + 13, 1_000)))
+        }
+        #expect(digest.value == Digest64.of(whole.span))
+    }
+
+    @Test("the empty digest is the published one")
+    func empty() {
+        #expect(Digest64().value == 0x2D06_8005_38D3_94C2)
+    }
+}

@@ -1,0 +1,131 @@
+import ClusterModel
+import Foundation
+import RunRecord
+import Testing
+
+/// What a person sees while a run goes.
+struct ProgressTests {
+    private final class Output {
+        var text = ""
+        var lines: [String] { text.split(separator: "\n").map(String.init) }
+    }
+
+    private func print(
+        _ events: [StampedEvent], style: OutputStyle,
+        then: (inout ProgressPrinter) -> Void = { _ in }
+    ) -> Output {
+        let output = Output()
+        var printer = ProgressPrinter(style: style) { output.text += $0 }
+        for event in events { printer.consume(event) }
+        then(&printer)
+        return output
+    }
+
+    private static let pipe = OutputStyle(isTerminal: false, environment: [:])
+
+    @Test func offATerminalALineIsPrintedPerInterval() {
+        let output = print(SyntheticRun().events, style: Self.pipe)
+        let status = output.lines.filter { $0.contains("step ") && $0.contains("/60") }
+        // 12.45 s of training, a line every 2 s.
+        #expect((6...8).contains(status.count))
+        let last = status.last ?? ""
+        for part in ["loss ", "tokens/s", "CU ", "round 2/2", "shanghai>jinan", "validation 4.500"]
+        {
+            #expect(last.contains(part), "\(part) is missing in: \(last)")
+        }
+        #expect(status[1].contains("ETA "))
+        #expect(!output.text.contains("\u{1B}"))
+        #expect(output.lines.last?.contains("run ended, code 0") == true)
+    }
+
+    @Test func onATerminalOneLineIsRedrawnAndFits() {
+        let style = OutputStyle(isTerminal: true, environment: [:], width: 60)
+        let output = print(SyntheticRun().events, style: style)
+        let redrawn = output.text.components(separatedBy: "\r\u{1B}[2K")
+        #expect(redrawn.count > 20)
+        for part in redrawn where !part.contains("\n") { #expect(part.count <= 59) }
+    }
+
+    @Test func colourIsOnlyForTerminalsThatWantIt() {
+        #expect(OutputStyle(isTerminal: true, environment: [:]).hasColour)
+        #expect(!OutputStyle(isTerminal: true, environment: ["NO_COLOR": "1"]).hasColour)
+        #expect(OutputStyle(isTerminal: true, environment: ["NO_COLOR": ""]).hasColour)
+        #expect(!OutputStyle(isTerminal: false, environment: [:]).hasColour)
+        #expect(!OutputStyle(isTerminal: true, environment: ["TERM": "dumb"]).isTerminal)
+        let style = OutputStyle(isTerminal: true, environment: ["NO_COLOR": "1"])
+        let output = print(SyntheticRun().events, style: style)
+        #expect(!output.text.contains("\u{1B}[3"))
+    }
+
+    @Test func beforeTheFirstStepItSaysWhoIsMissing() {
+        let output = print(Array(SyntheticRun().events.prefix(3)), style: Self.pipe) { printer in
+            printer.tick(now: Instant(nanoseconds: 4_000_000_000))
+        }
+        #expect(
+            output.lines.last
+                == "0:04.0  2 of 4 workers are here; waiting for jinan-1, jinan-2")
+    }
+
+    @Test func itIsNeverSilentForFiveSeconds() {
+        let run = SyntheticRun()
+        var times: [Int64] = []
+        let output = Output()
+        var now: Int64 = 0
+        var printer = ProgressPrinter(style: Self.pipe) {
+            times.append(now)
+            output.text += $0
+        }
+        for event in run.events.prefix(100) {
+            now = event.time.nanoseconds
+            printer.consume(event)
+        }
+        let silence = now
+        while now < silence + 30_000_000_000 {
+            now += 500_000_000
+            printer.tick(now: Instant(nanoseconds: now))
+        }
+        let gaps = zip(times, times.dropFirst()).map { $1 - $0 }
+        #expect(gaps.allSatisfy { $0 <= 5_000_000_000 })
+        #expect(output.lines.last?.contains("no news for") == true)
+    }
+
+    @Test func aWaitIsToldWithWhomSinceUntilAndThen() {
+        var run = SyntheticRun()
+        run.extra = [
+            run.at(
+                8_000_000_000,
+                .waiting(
+                    observer: "coordinator", activity: "outer round 1", names: ["jinan-2"],
+                    since: Instant(nanoseconds: 3_000_000_000),
+                    until: Instant(nanoseconds: 18_000_000_000), then: "jinan-2 is evicted"))
+        ]
+        let output = print(run.events, style: Self.pipe)
+        #expect(
+            output.lines.contains(
+                "0:08.0  coordinator waits for jinan-2 (outer round 1) since 0:03.0, "
+                    + "until 0:18.0; then: jinan-2 is evicted"))
+    }
+
+    @Test func workersAreNamedNotNumbered() {
+        var run = SyntheticRun()
+        run.extra = [
+            run.at(
+                8_000_000_000,
+                .coordinatorLost(
+                    worker: WorkerID(2), since: .zero,
+                    until: Instant(nanoseconds: 68_000_000_000)))
+        ]
+        let output = print(run.events, style: Self.pipe)
+        #expect(
+            output.text.contains("jinan-1 cannot reach the coordinator; it trains on until 1:08.0"))
+    }
+
+    @Test func finishEndsTheStatusLine() {
+        let style = OutputStyle(isTerminal: true, environment: ["NO_COLOR": "1"])
+        let output = print(Array(SyntheticRun().events.prefix(60)), style: style) { printer in
+            printer.finish()
+            printer.tick(now: Instant(nanoseconds: 99_000_000_000))
+        }
+        #expect(output.text.hasSuffix("\n"))
+    }
+}

@@ -1,0 +1,251 @@
+import ClusterModel
+import Foundation
+import RunRecord
+import Testing
+
+/// Figures of a run, against what can be reckoned by hand from its events.
+struct SummaryTests {
+    private func isClose(_ a: Double?, _ b: Double) -> Bool {
+        a.map { abs($0 - b) <= 1e-9 * max(1, abs(b)) } ?? false
+    }
+
+    @Test func headlineNumbersAreThoseOfTheEvents() throws {
+        let run = SyntheticRun()
+        let summary = try RunSummary(events: run.events)
+        #expect(summary.pool.tokens == 122_880)
+        #expect(isClose(summary.pool.trainingSeconds, run.trainingSeconds))
+        #expect(isClose(summary.pool.tokensPerSecond, 122_880 / run.trainingSeconds))
+        #expect(isClose(summary.pool.computeUtilisation, 12 / run.trainingSeconds))
+        // Steps 51...60, mean 55.5; workers weighted 6, 4, 4, 2.
+        #expect(isClose(summary.loss.finalTrainingLoss, 5 - 0.555 + 0.1 * 18 / 16))
+        #expect(isClose(summary.loss.finalValidationLoss, 4.4))
+        #expect(summary.loss.finalValidationStep == 60)
+        #expect(summary.rounds.committed == 2)
+        #expect(summary.rounds.latest.last?.digest == "0123456789ab0002")
+        #expect(summary.rounds.conflicts.isEmpty)
+        #expect(isClose(summary.rounds.secondsBetween, 30 * 0.2 + 0.225))
+        #expect(summary.outcome.isComplete)
+        #expect(summary.outcome.exitCode == 0)
+        #expect(summary.identity.kernels == ["shanghai-1: AVX-512"])
+    }
+
+    @Test func regionsAndWorkersShareThePoolsFigures() throws {
+        let run = SyntheticRun()
+        let summary = try RunSummary(events: run.events)
+        #expect(summary.regions.map(\.tokens) == [76_800, 46_080])
+        #expect(summary.workers.map(\.tokens).reduce(0, +) == summary.pool.tokens)
+        let rates = summary.regions.compactMap(\.tokensPerSecond).reduce(0, +)
+        #expect(isClose(summary.pool.tokensPerSecond, rates))
+        #expect(isClose(summary.regions[1].finalValidationLoss, 4.5))
+        #expect(isClose(summary.workers[3].finalTrainingLoss, 5 - 0.555 + 0.3))
+        #expect(summary.workers.allSatisfy { $0.state == "finished" })
+        #expect(summary.counts.leavers == 0)
+    }
+
+    @Test func bytesAreCountedByRelayAndByLanes() throws {
+        let run = SyntheticRun()
+        let summary = try RunSummary(events: run.events)
+        #expect(summary.pool.bytesBetweenRegionsRelay == 4 * SyntheticRun.relayBytesPerRound)
+        #expect(summary.pool.bytesBetweenRegionsLanes == 4 * SyntheticRun.bytesPerRound)
+        let link = try #require(summary.links.first)
+        #expect(isClose(link.bitsPerValue, 8.125))
+        #expect(link.seriesSource == "relay")
+        #expect(isClose(link.meanUse, 8e6 / run.trainingSeconds / 20e6))
+        #expect(isClose(summary.similarity.linkFill, 8e6 / (20e6 * run.trainingSeconds)))
+        #expect(isClose(summary.similarity.roundTripPerStep, 0.15))
+    }
+
+    @Test func timeBudgetsSumToTheWallTime() throws {
+        let summary = try RunSummary(events: SyntheticRun().events)
+        for worker in summary.workers {
+            let budget = try #require(worker.budget)
+            let sum = budget.categories.reduce(0) { $0 + $1.seconds }
+            #expect(isClose(sum + budget.residueSeconds, budget.wallSeconds))
+            #expect(budget.isBalanced)
+        }
+        var run = SyntheticRun()
+        var budget = run.budget(step: 60)
+        budget.wall = budget.wall + .seconds(1)
+        run.extra = [run.at(100_000_000_000, .budget(worker: WorkerID(0), budget))]
+        let leaking = try #require(try RunSummary(events: run.events).workers[0].budget)
+        #expect(isClose(leaking.residueSeconds, 1))
+        #expect(!leaking.isBalanced)
+    }
+
+    @Test func anIncompleteLogIsReportedUpToWhereItStops() throws {
+        var run = SyntheticRun()
+        run.isComplete = false
+        let events = run.events.prefix(200)
+        let summary = try RunSummary(events: events)
+        #expect(!summary.outcome.isComplete)
+        #expect(summary.outcome.exitCode == nil)
+        #expect(summary.outcome.reason.contains("without the run's end"))
+        #expect(summary.pool.tokens > 0)
+        #expect(summary.loss.finalTrainingLoss != nil)
+    }
+
+    @Test func aLogThatEndsBeforeTheFirstStepIsStillReported() throws {
+        let summary = try RunSummary(events: SyntheticRun().events.prefix(3))
+        #expect(summary.pool.tokens == 0)
+        #expect(summary.pool.tokensPerSecond == nil)
+        #expect(summary.loss.finalTrainingLoss == nil)
+        #expect(summary.workers[3].state == "never joined")
+        #expect(throws: RunSummaryError.noStart(events: 0)) {
+            try RunSummary(events: [StampedEvent]())
+        }
+    }
+
+    @Test func aStepTrainedAgainCountsOnce() throws {
+        var run = SyntheticRun()
+        run.extra = [
+            run.at(
+                90_000_000_000,
+                .stepped(worker: WorkerID(0), step: 60, loss: 1, tokens: 768))
+        ]
+        let summary = try RunSummary(events: run.events)
+        #expect(summary.pool.tokens == 122_880)
+        #expect(summary.pool.repeatedTokens == 768)
+    }
+
+    @Test func countersOfARestartedWorkerAddUp() throws {
+        var run = SyntheticRun()
+        let first = run.budget(step: 60)
+        let second = run.budget(step: 5)
+        run.extra = [
+            run.at(
+                60_000_000_000,
+                .workerJoined(
+                    worker: WorkerID(0), name: "shanghai-1", region: RegionID(0),
+                    incarnation: Incarnation(rawValue: 2))),
+            run.at(70_000_000_000, .budget(worker: WorkerID(0), second)),
+            run.at(
+                70_000_000_000,
+                .traffic(
+                    worker: WorkerID(0),
+                    .init(
+                        toRegion: RegionID(1), frames: 1, bytes: 1000, resent: 0, values: 1000,
+                        encodedBytes: 900))),
+        ]
+        let summary = try RunSummary(events: run.events)
+        let worker = summary.workers[0]
+        #expect(worker.incarnations == 2)
+        #expect(isClose(worker.budget?.wallSeconds, (first.wall + second.wall).seconds))
+        let lanes = 2 * SyntheticRun.bytesPerRound + 1000
+        #expect(summary.links.first?.laneBytes == lanes)
+    }
+
+    @Test func aRestartedCoordinatorsClockGoesOn() throws {
+        let run = SyntheticRun(isComplete: false)
+        let events = run.events + SyntheticRun().events
+        let summary = try RunSummary(events: events)
+        #expect(summary.identity.coordinatorStarts == 2)
+        #expect(summary.outcome.isComplete)
+        #expect(summary.pool.wallSeconds > 2 * run.trainingSeconds)
+        #expect(summary.incidents.map(\.seconds) == summary.incidents.map(\.seconds).sorted())
+        #expect(summary.pool.tokens == 122_880)
+        #expect(summary.pool.repeatedTokens == 122_880)
+    }
+
+    @Test func nonsenseFromAWorkerSpoilsFiguresAndEndsNothing() throws {
+        var run = SyntheticRun()
+        var budget = RunEvent.TimeBudget()
+        budget.wall = Interval(nanoseconds: .max)
+        budget.compute = budget.wall
+        budget.wait = budget.wall
+        let worker = WorkerID(0)
+        let traffic = RunEvent.Traffic(
+            toRegion: RegionID(1), frames: .max, bytes: .max, resent: .max, values: .max,
+            encodedBytes: .max)
+        let far = Instant(nanoseconds: .max)
+        run.extra = [
+            run.at(9_000_000_000, .stepped(worker: worker, step: 1, loss: .nan, tokens: .max)),
+            run.at(9_000_000_000, .stepped(worker: worker, step: .max, loss: 1, tokens: .max)),
+            run.at(9_000_000_000, .stepped(worker: WorkerID(77), step: 1, loss: 1, tokens: 1)),
+            run.at(9_000_000_000, .budget(worker: worker, budget)),
+            run.at(9_100_000_000, .budget(worker: worker, RunEvent.TimeBudget())),
+            run.at(9_200_000_000, .budget(worker: worker, budget)),
+            run.at(9_000_000_000, .traffic(worker: worker, traffic)),
+            run.at(
+                9_000_000_000,
+                .evaluated(worker: worker, step: .max, loss: .infinity, samples: .min)),
+            run.at(
+                9_000_000_000,
+                .waiting(
+                    observer: "w", activity: "a", names: [], since: far, until: far, then: "")),
+            run.at(9_000_000_000, .coordinatorLost(worker: worker, since: far, until: far)),
+        ]
+        let summary = try RunSummary(events: run.events)
+        #expect(summary.pool.tokens == .max)
+        #expect(!HTMLReport.render(summary).isEmpty)
+        #expect(!SummaryText.render(summary).isEmpty)
+        var printer = ProgressPrinter(style: OutputStyle(isTerminal: false, environment: [:])) {
+            _ in
+        }
+        for event in run.events { printer.consume(event) }
+    }
+
+    @Test func oneDigestPerRoundIsChecked() throws {
+        var run = SyntheticRun()
+        run.extra = [
+            run.at(
+                80_000_000_000,
+                .roundCommitted(
+                    key: .outer(fragment: FragmentID(0), round: 2), digest: 0xBAD, members: 4,
+                    tokens: 1))
+        ]
+        let rounds = try RunSummary(events: run.events).rounds
+        #expect(rounds.committed == 2)
+        #expect(rounds.conflicts.count == 1)
+        #expect(rounds.conflicts.first?.contains("0000000000000bad") == true)
+    }
+
+    @Test func aRelayThatCountsOnceAtTheEndLeavesTheCourseToTheLanes() throws {
+        let run = SyntheticRun()
+        let events = run.events.filter { event in
+            guard case .linkUse(let use) = event.event else { return true }
+            return use.bytes == 2 * SyntheticRun.relayBytesPerRound
+        }
+        let link = try #require(try RunSummary(events: events).links.first)
+        #expect(link.relayBytes == 2 * SyntheticRun.relayBytesPerRound)
+        #expect(link.seriesSource == "lanes")
+        #expect(link.series.last?.bytes == 2 * SyntheticRun.bytesPerRound)
+    }
+
+    @Test func curvesAndSeriesOfALongRunAreBounded() throws {
+        let run = SyntheticRun(steps: 6_000, syncEvery: 30, loss: { _, _ in 2 })
+        let summary = try RunSummary(events: run.events)
+        let curve = try #require(summary.loss.training.first)
+        #expect(curve.points.count <= RunSummary.pointLimit)
+        #expect(curve.points.last?.step == 6_000)
+        #expect(curve.points.last?.tokens == summary.pool.tokens)
+        #expect(curve.points.allSatisfy { $0.loss == 2 })
+        for link in summary.links where !link.isInsideRegion {
+            #expect(link.series.count <= RunSummary.pointLimit + 1)
+            #expect(link.series.last?.bytes == link.relayBytes)
+            #expect(link.series.map(\.seconds) == link.series.map(\.seconds).sorted())
+        }
+        #expect(summary.rounds.committed == 200)
+    }
+
+    @Test func theSameEventsGiveTheSameBytes() throws {
+        let run = SyntheticRun()
+        let first = try RunJSON.encode(RunSummary(events: run.events))
+        let second = try RunJSON.encode(RunSummary(events: run.events))
+        #expect(first == second)
+    }
+
+    @Test func runJSONReadsBackAndNamesItsUnits() throws {
+        let folder = try TemporaryFolder()
+        let summary = try RunSummary(events: SyntheticRun().events)
+        try RunJSON.write(summary, to: folder.path("run.json"))
+        let data = try Data(contentsOf: URL(fileURLWithPath: folder.path("run.json")))
+        #expect(try RunJSON.decode(data) == summary)
+        let text = String(decoding: data, as: UTF8.self)
+        for key in [
+            "compute_utilisation", "training_seconds", "bytes_between_regions_relay",
+            "peak_bytes", "one_way_seconds", "rate_bits_per_second", "link_fill", "definitions",
+        ] {
+            #expect(text.contains("\"\(key)\""), "\(key) is missing")
+        }
+    }
+}

@@ -1,0 +1,105 @@
+import ClusterModel
+import Foundation
+import Glibc
+import Testing
+
+/// A binary of this package, or another program, running with its output in files.
+final class Program {
+    enum Ending: Equatable {
+        case code(Int32)
+        case signal(Int32)
+    }
+
+    struct Stuck: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    private let process = Process()
+    private let input = Pipe()
+    private let outputPath: String
+    private let errorPath: String
+
+    /// Starts `name` of the build directory, or `name` itself if it is an absolute path.
+    init(
+        _ name: String, _ arguments: [String], in scratch: Scratch,
+        environment: [String: String] = [:]
+    ) throws {
+        let number = scratch.nextNumber()
+        outputPath = scratch.path("out-\(number).txt")
+        errorPath = scratch.path("err-\(number).txt")
+        for path in [outputPath, errorPath] {
+            _ = FileManager.default.createFile(atPath: path, contents: nil)
+        }
+        let executable = name.hasPrefix("/") ? name : Binaries.path(name)
+        process.executableURL = URL(filePath: executable)
+        process.arguments = arguments
+        process.currentDirectoryURL = URL(filePath: scratch.directory)
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        process.standardInput = input
+        process.standardOutput = try FileHandle(forWritingTo: URL(filePath: outputPath))
+        process.standardError = try FileHandle(forWritingTo: URL(filePath: errorPath))
+        try process.run()
+        scratch.keep(self)
+    }
+
+    var pid: Int32 { process.processIdentifier }
+    var isRunning: Bool { process.isRunning }
+    var output: String { (try? String(contentsOfFile: outputPath, encoding: .utf8)) ?? "" }
+    var errors: String { (try? String(contentsOfFile: errorPath, encoding: .utf8)) ?? "" }
+
+    func signal(_ number: Int32) { kill(pid, number) }
+
+    /// Ends its standard input.
+    func closeInput() { try? input.fileHandleForWriting.close() }
+
+    /// How it ended. A program that does not end is a failure, with what it said last.
+    func ending(within seconds: Double = 60) async throws -> Ending {
+        try await waitUntil("\(process.executableURL?.lastPathComponent ?? "") ends", seconds) {
+            !self.process.isRunning
+        }
+        return process.terminationReason == .exit
+            ? .code(process.terminationStatus) : .signal(process.terminationStatus)
+    }
+
+    /// Waits for something to become true, much longer than it should take.
+    func waitUntil(
+        _ what: String, _ seconds: Double = 60, _ condition: () throws -> Bool
+    ) async throws {
+        for _ in 0..<Int(seconds * 50) {
+            if try condition() { return }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        throw Stuck(
+            description: "not within \(seconds) s: \(what)\n" + errors.suffix(3_000)
+                + output.suffix(500))
+    }
+
+    /// The `--json` error object on its standard output.
+    func failure() throws -> ErrorObject {
+        try JSONDecoder().decode(ErrorObject.self, from: Data(output.utf8))
+    }
+}
+
+/// What `--json` promises of an error.
+struct ErrorObject: Decodable {
+    var code: Int32
+    var name: String
+    var message: String
+    var hint: String
+    var doc: String
+}
+
+enum Binaries {
+    /// The test bundle lies beside the binaries.
+    static let directory: String = {
+        let own =
+            (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+        return URL(filePath: own).deletingLastPathComponent().path
+    }()
+
+    static func path(_ name: String) -> String { "\(directory)/\(name)" }
+
+    /// The package's own folder, for scripts.
+    static let package = URL(filePath: #filePath).deletingLastPathComponent()
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+}

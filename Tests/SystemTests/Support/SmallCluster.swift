@@ -1,0 +1,97 @@
+import Foundation
+
+/// A cluster file for tests: a tiny model, short steps, a text made here.
+struct SmallCluster {
+    struct Region {
+        var name: String
+        /// Sequences per step, of each worker.
+        var batches: [Int]
+    }
+
+    var steps = 60
+    var seed = 7
+    var regions = [
+        Region(name: "north", batches: [3, 2]), Region(name: "south", batches: [2, 1]),
+    ]
+    /// Every step is paced to this, so that a run lasts as long as its test needs.
+    var step = "10 ms"
+    var outer = "diloco"
+    var syncEvery = 10
+    var between = "int8"
+    var deadlines: [String: String] = [:]
+    var checkpointEvery = 2
+
+    /// Two workers in one region, every step together.
+    static func oneRegion(steps: Int, batches: [Int] = [2, 2]) -> SmallCluster {
+        var cluster = SmallCluster()
+        cluster.steps = steps
+        cluster.regions = [Region(name: "north", batches: batches)]
+        cluster.outer = "every-step"
+        return cluster
+    }
+
+    /// Names as the file has them: `north-1`, `north-2`, `south-1`, ...
+    var workers: [String] {
+        regions.flatMap { region in
+            region.batches.indices.map { "\(region.name)-\($0 + 1)" }
+        }
+    }
+
+    /// Writes text and cluster file into the folder; returns the cluster file's path.
+    func write(to scratch: Scratch, name: String = "cluster") throws -> String {
+        let textPath = scratch.path("text.txt")
+        if !FileManager.default.fileExists(atPath: textPath) {
+            // A corpus needs 64 KiB for validation and some for training.
+            try Self.text(bytes: 90_000).write(toFile: textPath, atomically: true, encoding: .utf8)
+        }
+        let path = scratch.path("\(name).yaml")
+        try yaml(textPath: textPath).write(toFile: path, atomically: true, encoding: .utf8)
+        return path
+    }
+
+    private func yaml(textPath: String) -> String {
+        var lines = ["name: small", "steps: \(steps)", "seed: \(seed)"]
+        if regions.count > 1 { lines.append("coordinator: \(regions[0].name)") }
+        lines.append("regions:")
+        for region in regions {
+            lines += ["  \(region.name):", "    workers:"]
+            for (index, batch) in region.batches.enumerated() {
+                lines.append(
+                    "      - {name: \(region.name)-\(index + 1), batch: \(batch), step: \(step)}")
+            }
+        }
+        if regions.count > 1 {
+            lines += ["links:", "  - between: [\(regions.map(\.name).joined(separator: ", "))]"]
+            lines += ["    one_way: 2 ms", "    rate: 200 Mbit/s"]
+            lines += ["wire:", "  between: \(between)"]
+        }
+        lines += ["schedule:", "  inner: every-step", "  outer: \(outer)"]
+        if outer == "diloco" { lines.append("  sync_every: \(syncEvery)") }
+        lines += ["model:", "  width: 32", "  layers: 1", "  heads: 2", "  context: 32"]
+        lines += ["training:", "  evaluation_samples: 4", "  checkpoint_every: \(checkpointEvery)"]
+        if !deadlines.isEmpty {
+            lines.append("deadlines:")
+            lines += deadlines.sorted { $0.key < $1.key }.map { "  \($0.key): \($0.value)" }
+        }
+        lines += ["data:", "  path: \(textPath)"]
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    /// Words of a small vocabulary in a fixed random order: something a model can learn.
+    static func text(bytes: Int) -> String {
+        var state: UInt64 = 88_172_645_463_325_252
+        func draw(_ bound: Int) -> Int {
+            state ^= state << 13
+            state ^= state >> 7
+            state ^= state << 17
+            return Int(state % UInt64(bound))
+        }
+        let letters = Array("etaoinshrdlu")
+        let words = (0..<200).map { _ in
+            String((0..<(2 + draw(6))).map { _ in letters[draw(letters.count)] })
+        }
+        var text = ""
+        while text.utf8.count < bytes { text += words[draw(words.count)] + " " }
+        return text
+    }
+}
