@@ -164,6 +164,10 @@ let package = Package(
             name: "SystemTests",
             dependencies: ["ClusterModel", "RunRecord", "ZeroMQ"], swiftSettings: house),
         .testTarget(
+            name: "SimulationTests",
+            dependencies: ["ClusterModel", "Coordination", "Simulation"],
+            swiftSettings: house),
+        .testTarget(
             name: "TrainingTests",
             dependencies: ["Training", "TrainingKernels", "ClusterModel"],
             exclude: ["pytorch_reference.py"], swiftSettings: house),

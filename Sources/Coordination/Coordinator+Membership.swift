@@ -100,7 +100,7 @@ extension Coordinator {
             members = (members + joiners).sorted { $0.seat < $1.seat }
             joiners = []
         }
-        if isStart { committed[FragmentID(0)] = members.map(\.hello.round).max() ?? 0 }
+        if isStart { beginFrom(members.map(\.hello.round).max() ?? 0) }
         epoch = epoch.next
         planVersion += 1
         let plan = makePlan(activateAtRound: activateAtRound, isStart: isStart)
@@ -112,6 +112,20 @@ extension Coordinator {
         effects.append(
             .event(
                 .epochStarted(epoch: epoch, members: members.map(\.seat), reason: reason)))
+    }
+
+    /// The furthest round anybody has saved; further back than before if all who had more are gone.
+    private mutating func beginFrom(_ round: UInt32) {
+        if let before = committed[FragmentID(0)], before > round {
+            effects.append(
+                .event(
+                    .note(
+                        source: "coordinator",
+                        text: "everybody who held round \(before) is gone; the run goes on from "
+                            + "round \(round), the furthest saved")))
+        }
+        committed[FragmentID(0)] = round
+        reports = [:]
     }
 
     private func makePlan(activateAtRound: UInt32, isStart: Bool) -> Plan {
@@ -142,10 +156,17 @@ extension Coordinator {
     /// start the furthest saved round wins and, where a region is one replica, its furthest step.
     private func stateSources(isStart: Bool) -> [Rank?] {
         let furthest = members.map(\.hello.round).max() ?? 0
-        let candidates = members.indices.filter { index in
+        var candidates = members.indices.filter { index in
             isStart
                 ? members[index].hello.stateDigest != 0 && members[index].hello.round == furthest
                 : members[index].isEstablished
+        }
+        if isStart,
+            let leader = candidates.max(by: { members[$0].lastStep < members[$1].lastStep })
+        {
+            // Two seats can have saved the same round from two attempts, one of them never committed.
+            let digest = members[leader].hello.stateDigest
+            candidates.removeAll { members[$0].hello.stateDigest != digest }
         }
         return members.indices.map { index -> Rank? in
             let member = members[index]
@@ -156,7 +177,8 @@ extension Coordinator {
                 })
             else { return nil }
             guard candidates.contains(index) else { return Rank(best) }
-            let mustAgree = isStart && configuration.schedule.inner == .everyStep
+            guard isStart else { return nil }
+            let mustAgree = configuration.schedule.inner == .everyStep
             return mustAgree && member.lastStep != members[best].lastStep ? Rank(best) : nil
         }
     }

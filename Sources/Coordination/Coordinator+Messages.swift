@@ -212,9 +212,21 @@ extension Coordinator {
         }
         members[index].holdings = ready.holdings
         members[index].lastStep = ready.step
+        noteTakenState(index, ready)
         waiting.removeAll { $0 == members[index].seat }
         phase = .reconfiguring(waitingFor: waiting, since: since)
         if waiting.isEmpty { go(now) }
+    }
+
+    /// A joiner has taken over the state of the plan's boundary: if all who had it die now, it is the one
+    /// to go on from.
+    private mutating func noteTakenState(_ index: Int, _ ready: Ready) {
+        guard let plan, plan.activateAtRound > 0, plan.members[index].state == .needsState else {
+            return
+        }
+        members[index].hello.round = plan.activateAtRound
+        members[index].hello.step = ready.step
+        members[index].hello.stateDigest = max(1, members[index].hello.stateDigest)
     }
 
     /// A worker has lost its connection to a peer: ask the transport whether it is still there.

@@ -185,7 +185,7 @@ extension Worker {
     mutating func saveIfPossible() {
         guard case .leaving(let code, _) = phase else { return }
         if case .absorbing = round.stage { return }
-        guard !saveOrdered else { return }
+        guard !saveOrdered, !hasPartialState else { return }
         saveOrdered = true
         let leads = round.plan?.rank == Rank(0)
         effects.append(
@@ -202,7 +202,9 @@ extension Worker {
     }
 
     mutating func finish(_ code: ExitCode, _ reason: String) {
-        for lane in lanes.keys.sorted() { effects.append(.hangUp(lane)) }
+        for lane in lanes.keys.sorted() where !parkedLanes.contains(lane) {
+            effects.append(.hangUp(lane))
+        }
         phase = .left
         effects.append(.finished(code, reason: reason))
     }

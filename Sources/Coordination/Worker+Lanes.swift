@@ -4,14 +4,24 @@ import WireProtocol
 // MARK: - Lanes
 
 extension Worker {
-    /// One dialled lane to every other member; lanes of members that are gone or restarted are dropped.
+    /// One dialled lane to every other member; lanes of earlier lives are dropped. A peer that a plan
+    /// leaves out can come back in the same life (a joiner that must wait for the next boundary), and it
+    /// goes on numbering where it was: its lanes are parked, not dropped.
     mutating func replaceLanes(_ plan: Plan) {
         for lane in lanes.keys.sorted() {
             let member = plan.members.first { $0.workerID == lane.peer }
-            if member == nil || member?.incarnation != laneIncarnations[lane] { drop(lane) }
+            if member == nil {
+                park(lane)
+            } else if member?.incarnation != laneIncarnations[lane] {
+                drop(lane)
+            }
         }
         for member in plan.members where member.workerID != worker {
             let lane = LaneID(peer: member.workerID, role: .dialler)
+            if parkedLanes.remove(lane) != nil {
+                effects.append(.dial(member))
+                continue
+            }
             guard lanes[lane] == nil else { continue }
             lanes[lane] = LaneSession(
                 role: .dialler,
@@ -27,11 +37,19 @@ extension Worker {
         }
     }
 
+    private mutating func park(_ lane: LaneID) {
+        guard lane.role == .dialler, parkedLanes.insert(lane).inserted else { return }
+        apply(lanes[lane]?.handle(.disconnected) ?? [], of: lane)
+        effects.append(.hangUp(lane))
+    }
+
     private mutating func drop(_ lane: LaneID) {
         guard let session = lanes.removeValue(forKey: lane) else { return }
+        let isParked = parkedLanes.remove(lane) != nil
         laneIncarnations[lane] = nil
         for handle in session.heldPayloads() { release(handle) }
-        effects.append(.hangUp(lane))
+        // An accepted lane is dropped for a later life, whose connection may be here already.
+        if lane.role == .dialler, !isParked { effects.append(.hangUp(lane)) }
     }
 
     mutating func connectLane(_ peer: WorkerID) {
@@ -188,6 +206,7 @@ extension Worker {
                             weight: chunk.weight,
                             mayLeave: chunk.flags.contains(.mayLeave))), now)
             }
+        case .pull(let pull) where pull.kind == .contribution: drive(.called(key: pull.key), now)
         case .pull(let pull): serve(pull, to: lane.peer)
         case .stateRequest(let request): serveState(request, to: lane.peer)
         case .stateChunk(let chunk): takeState(chunk, frame.payload, from: lane.peer, now)

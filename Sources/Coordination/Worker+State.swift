@@ -83,6 +83,7 @@ extension Worker {
         guard let payload else { return }
         transfer?.received += 1
         requestNextPiece()
+        hasPartialState = true
         effects.append(
             .train(
                 .installState(chunk, payload: payload, last: transfer?.isComplete ?? false)))
@@ -102,6 +103,7 @@ extension Worker {
         // The plan may have changed meanwhile: that state is not the one it asks for.
         guard transfer?.isComplete == true else { return }
         installedVersion = self.round.plan?.plan.planVersion
+        hasPartialState = false
         transfer = nil
         drive(.stateInstalled(step: step, round: round), now)
         effects.append(

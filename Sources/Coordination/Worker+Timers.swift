@@ -28,8 +28,10 @@ extension Worker {
             heartbeat(now)
             watchCoordinator(now)
             reportWaiting(now)
-        case .leaving:
+        case .leaving(let code, let reason):
             heartbeat(now)
+            // Half of somebody's state must not be saved over what is on disk.
+            if hasPartialState { part(code, reason, now) }
         case .parting(let code, let reason, let until):
             if now >= until { finish(code, reason) }
         case .left:
@@ -73,9 +75,28 @@ extension Worker {
                     Heartbeat(
                         sentAt: now, step: UInt64(round.step), phase: wirePhase,
                         waitingForRanks: waited, samples: samples))))
+        callMissing()
         if let pending = pendingReport, now - pending.sentAt >= CoordinationLimits.reportRetry {
             pendingReport = (pending.report, now)
             effects.append(.control(.report(pending.report)))
+        }
+    }
+
+    /// A replica that has finished takes part in a round only if it knows of it, and may own no slice of
+    /// it that would tell: asks once a heartbeat for what is missing in this worker's.
+    private mutating func callMissing() {
+        guard case .sharing(let key) = round.stage, key.scope == .pool, !round.isFrozen,
+            let plan = round.plan
+        else { return }
+        let geometry = plan.geometry(of: key)
+        guard let slice = geometry.slice(ownedBy: plan.rank) else { return }
+        for group in shards.missingGroups(key) {
+            guard let peer = peer(geometry.sender(group: group, slice: slice)), peer != worker
+            else {
+                continue
+            }
+            let pull = Pull(key: key, kind: .contribution, slice: UInt16(slice), position: 0)
+            send(to: peer, .pull(pull), payload: nil, bytes: 0)
         }
     }
 

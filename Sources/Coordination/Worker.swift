@@ -117,6 +117,8 @@ package struct Worker: Sendable {
     package internal(set) var round: WorkerRound
     var shards = ShardReduction()
     var lanes: [LaneID: LaneSession] = [:]
+    /// Dialled lanes without transport, of peers that the plan leaves out. Asked, never iterated.
+    var parkedLanes: Set<LaneID> = []
     /// Incarnation of the peer each lane belongs to.
     var laneIncarnations: [LaneID: Incarnation] = [:]
     var ledger = PayloadLedger()
@@ -138,6 +140,8 @@ package struct Worker: Sendable {
     /// Encodings of means between the end of a pass and the shard's answer to it.
     var reducedPayloads: [PayloadHandle: EncodedPayload] = [:]
     var transfer: StateTransfer?
+    /// Pieces of a peer's state are in the trainer, and not all of them.
+    var hasPartialState = false
     /// Plan under which a state was taken over.
     var installedVersion: UInt32?
 

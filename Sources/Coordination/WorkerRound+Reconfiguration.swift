@@ -41,6 +41,7 @@ extension WorkerRound {
             return
         }
         earlyMeans.append(mean)
+        call(mean.key)
     }
 
     private func isPosition(_ mean: Mean, of geometry: CollectiveGeometry) -> Bool {

@@ -30,6 +30,8 @@ package struct WorkerRound: Sendable {
         case committed(key: CollectiveKey)
         /// Something of somebody else's contribution to `key` arrived at this worker's shard.
         case arrival(key: CollectiveKey)
+        /// An owner lacks this worker's contribution.
+        case called(key: CollectiveKey)
         case coordinatorLost
         case coordinatorReturned
         /// State taken over from a peer: everything starts from here.
@@ -150,7 +152,8 @@ package struct WorkerRound: Sendable {
         case .committed(let key): committed(key)
         case .arrival(let key):
             if current?.key == key, current?.firstArrival == nil { current?.firstArrival = now }
-            if key.scope == .pool { calledRound = max(calledRound, key.round) }
+            call(key)
+        case .called(let key): call(key)
         case .coordinatorLost: coordinatorIsLost = true
         case .coordinatorReturned: coordinatorIsLost = false
         case .stateInstalled(let step, let round): install(step: step, round: round)
@@ -159,6 +162,12 @@ package struct WorkerRound: Sendable {
         checkInvariants()
         defer { effects = [] }
         return effects
+    }
+
+    /// Others are at a round that this replica, having finished, would not begin by itself.
+    mutating func call(_ key: CollectiveKey) {
+        guard key.scope == .pool, accepts(key) else { return }
+        calledRound = max(calledRound, key.round)
     }
 
     private func checkInvariants() {

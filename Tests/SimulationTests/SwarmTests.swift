@@ -1,1 +1,31 @@
-//
+import ClusterModel
+import Simulation
+import Testing
+
+@Suite struct SwarmTests {
+    @Test(arguments: [1, 101, 201, 301] as [UInt64])
+    func `a hundred seeds without a finding`(first: UInt64) {
+        let report = Swarm.run(seeds: first...first + 99)
+        #expect(report.runs == 100)
+        #expect(report.rounds > 500)
+        for failure in report.failures {
+            Issue.record("\(failure.command): \(failure.findings)")
+        }
+    }
+
+    @Test func `the same seed takes the same course`() {
+        for seed in [3, 17, 58, 402, 623] as [UInt64] {
+            let first = Swarm.run(seed)
+            let second = Swarm.run(seed)
+            #expect(first.traceHash == second.traceHash)
+            #expect(first.occurrences == second.occurrences)
+            #expect(first.digest == second.digest)
+        }
+        #expect(Swarm.run(3).traceHash != Swarm.run(17).traceHash)
+    }
+
+    @Test func `a failure prints the command that repeats it`() {
+        let failure = Swarm.Failure(seed: 7, description: [], findings: [])
+        #expect(failure.command == "longhaul simulate --swarm --seeds 7..7")
+    }
+}

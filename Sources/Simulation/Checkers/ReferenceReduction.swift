@@ -32,6 +32,7 @@ struct ReferenceReduction {
     private let configuration: RunConfiguration
     private let elements: Int
     private var plans: [Epoch: Plan] = [:]
+    private var latest = Epoch.none
     private var candidates: [CollectiveKey: [Epoch: Candidate]] = [:]
     /// Tokens behind what a seat would contribute: of its last step, of its replica's last step, and
     /// of its replica since the last outer step.
@@ -40,10 +41,13 @@ struct ReferenceReduction {
     private var roundTokens: [UInt64]
     /// Tokens of the mean a seat is taking.
     private var takenTokens: [UInt64]
-    private var takenOutcome: [UInt64]
+    /// Digests a seat may have after the step; nil: not known here.
+    private var takenOutcomes: [[UInt64]?]
     /// Rounds that may be committed, by round.
     private var outcomes: [UInt32: [Outcome]] = [:]
-    private var committed: (round: UInt32, state: Shared)?
+    /// The last committed round, and what it may be: one state, or, where a run begins again from what
+    /// seats have saved, one of those.
+    private var committed: (round: UInt32, states: [Shared])?
 
     init(configuration: RunConfiguration, seats: Int, elements: Int) {
         self.configuration = configuration
@@ -52,10 +56,10 @@ struct ReferenceReduction {
         gradientTokens = stepTokens
         roundTokens = stepTokens
         takenTokens = stepTokens
-        takenOutcome = stepTokens
+        takenOutcomes = stepTokens.map { _ in [] }
         if elements > 0 {
             let start = TrainerState(elements: elements, seed: configuration.seed)
-            committed = (0, shared(start))
+            committed = (0, [shared(start)])
         }
     }
 
@@ -75,11 +79,32 @@ struct ReferenceReduction {
 
     /// A run that starts from saved states starts from the furthest of them.
     mutating func resumes(from state: TrainerState) {
-        guard elements > 0, state.round > (committed?.round ?? 0) else { return }
-        committed = (state.round, shared(state))
+        guard elements > 0, state.round >= (committed?.round ?? 0) else { return }
+        if state.round == committed?.round {
+            let candidate = shared(state)
+            committed?.states.append(candidate)
+        } else {
+            committed = (state.round, [shared(state)])
+        }
     }
 
-    mutating func planned(_ plan: Plan, _ epoch: Epoch) { plans[epoch] = plan }
+    /// Everybody who held the last round is gone.
+    mutating func beginsAgain(from states: [TrainerState]) {
+        guard elements > 0 else { return }
+        committed = (0, [shared(TrainerState(elements: elements, seed: configuration.seed))])
+        outcomes = [:]
+        for state in states { resumes(from: state) }
+    }
+
+    mutating func planned(_ plan: Plan, _ epoch: Epoch) {
+        plans[epoch] = plan
+        latest = max(latest, epoch)
+    }
+
+    /// In the newest plan anybody follows.
+    private func isMember(_ seat: Int) -> Bool {
+        plans[latest]?.members.contains { $0.workerID == WorkerID(seat) } ?? false
+    }
 
     mutating func computed(_ seat: Int, tokens: UInt64) {
         stepTokens[seat] = tokens
@@ -191,20 +216,27 @@ struct ReferenceReduction {
     ) -> String? {
         guard absorption.target.endsRound, let committed else { return nil }
         let round = absorption.key.round
+        // One who was put out and does not know it yet finishes a round the others have committed.
+        takenOutcomes[seat] = nil
+        if round <= committed.round, !isMember(seat) { return nil }
         guard committed.round + 1 == round else {
             return "round \(round) is applied when \(committed.round) is the last committed"
         }
-        var state = committed.state
-        if sharesGradients {
-            ReferenceOptimiser.inner(&state.tensors, mean.values, configuration)
-        } else {
-            ReferenceOptimiser.outer(&state.tensors, mean.values, configuration)
+        var digests: [UInt64] = []
+        for base in committed.states {
+            var state = base
+            if sharesGradients {
+                ReferenceOptimiser.inner(&state.tensors, mean.values, configuration)
+            } else {
+                ReferenceOptimiser.outer(&state.tensors, mean.values, configuration)
+            }
+            let outcome = Outcome(digest: state.digest, tokens: mean.tokens, state: state)
+            digests.append(outcome.digest)
+            if outcomes[round]?.contains(where: { $0.digest == outcome.digest }) != true {
+                outcomes[round, default: []].append(outcome)
+            }
         }
-        let outcome = Outcome(digest: state.digest, tokens: mean.tokens, state: state)
-        takenOutcome[seat] = outcome.digest
-        if outcomes[round]?.contains(where: { $0.digest == outcome.digest }) != true {
-            outcomes[round, default: []].append(outcome)
-        }
+        takenOutcomes[seat] = digests
         return nil
     }
 
@@ -217,7 +249,7 @@ struct ReferenceReduction {
         case .optimiserStep: roundTokens[seat] += takenTokens[seat]
         case .pooledOptimiserStep, .outerStep:
             roundTokens[seat] = 0
-            if takenOutcome[seat] != digest {
+            if let expected = takenOutcomes[seat], !expected.contains(digest) {
                 return "worker \(seat) has other parameters after \(absorption.key) than it must"
             }
         }
@@ -242,7 +274,7 @@ struct ReferenceReduction {
         guard let outcome = outcomes[round]?.first(where: { $0.digest == digest }) else {
             return "the committed digest of round \(round) is not that of any mean taken"
         }
-        committed = (round, outcome.state)
+        committed = (round, [outcome.state])
         guard outcome.tokens == tokens else {
             return "round \(round) counts \(tokens) tokens, \(outcome.tokens) were trained on"
         }

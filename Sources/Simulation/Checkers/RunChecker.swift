@@ -174,6 +174,14 @@ struct RunChecker {
         find("accusations", now, "\(culprit) is blamed without fault: \(what)")
     }
 
+    /// Nobody alive holds a round any more: the run goes on from what was saved.
+    mutating func beganAgain(from states: [TrainerState]) {
+        guard hasCommitted else { return }
+        hasCommitted = false
+        committedRounds = 0
+        reference.beginsAgain(from: states)
+    }
+
     mutating func coordinatorSaid(_ event: RunEvent, _ now: Int64) {
         switch event {
         case .roundCommitted(let key, let digest, let members, let tokens):

@@ -40,6 +40,8 @@ package struct SimulationOptions: Codable, Equatable, Sendable {
     package var stopsAtFinding: Bool
     /// Keep intervals for a Chrome trace.
     package var keepsTrace: Bool
+    /// Keep what this seat's machine is told and wants in its first life, for a replay.
+    package var recordsWorker: Int?
     /// Note every frame that arrives, for reading a failing seed.
     package var notesFrames: Bool
     /// Whether checkers run at all; measurements of scale turn them off.
@@ -62,6 +64,7 @@ package struct SimulationOptions: Codable, Equatable, Sendable {
         livenessBound = nil
         stopsAtFinding = true
         keepsTrace = false
+        recordsWorker = nil
         notesFrames = false
         checks = true
         occurrenceLimit = 20_000_000

@@ -7,6 +7,13 @@ import WireProtocol
 extension Simulator {
     func startCoordinator() {
         coordinator.state = .running
+        record(
+            .runStarted(
+                RunEvent.RunStarted(
+                    run: Self.run, version: "simulated", command: [], configuration: configuration,
+                    topology: topology, emulated: true, curve: options.allowList,
+                    parameterCount: options.payloads.elements, machine: "virtual clock")),
+            from: "coordinator")
         tell(.started)
     }
 
@@ -25,6 +32,9 @@ extension Simulator {
                         pending.append(.unreachable(connection))
                     }
                 case .event(let event):
+                    if case .epochStarted(_, _, let reason) = event, reason == "start" {
+                        checker.beganAgain(from: heldStates)
+                    }
                     checker.coordinatorSaid(event, now)
                     record(event, from: "coordinator")
                 case .finished(let code, let reason):
@@ -39,6 +49,14 @@ extension Simulator {
             }
         }
         setCoordinatorTimer()
+    }
+
+    /// What processes hold that have been started from a saved state or have taken one over.
+    private var heldStates: [TrainerState] {
+        workers.flatMap { worker -> [TrainerState] in
+            guard worker.isRunning, let trainer = worker.trainer else { return [] }
+            return [trainer.state]
+        }
     }
 
     func setCoordinatorTimer() {

@@ -1,5 +1,5 @@
 import ClusterModel
-import Coordination
+package import Coordination
 import DequeModule
 import WireProtocol
 
@@ -23,12 +23,24 @@ extension Simulator {
         workers[seat].trainer = ToyTrainer(
             seat: seat, configuration: configuration, elements: options.payloads.elements,
             isModelled: options.payloads.isModelled, resuming: saved)
-        workers[seat].machine = Worker(
-            worker: WorkerID(seat), region: workers[seat].region, hello: hello(seat, saved),
-            configuration: configuration, topology: topology)
+        workers[seat].machine = machine(seat, saved)
         checker.workerStarted(seat, saved, now)
         dialCoordinator(seat)
         tell(seat, .started)
+    }
+
+    /// A machine as it was when the first life of `seat` began, without a saved state.
+    package func freshMachine(_ seat: Int) -> Worker {
+        let life = workers[seat].life
+        workers[seat].life = 1
+        defer { workers[seat].life = life }
+        return machine(seat, nil)
+    }
+
+    private func machine(_ seat: Int, _ saved: TrainerState?) -> Worker {
+        Worker(
+            worker: WorkerID(seat), region: workers[seat].region, hello: hello(seat, saved),
+            configuration: configuration, topology: topology)
     }
 
     private func hello(_ seat: Int, _ saved: TrainerState?) -> Hello {
@@ -40,7 +52,10 @@ extension Simulator {
             endpoint: "sim://\(workers[seat].name)/\(workers[seat].life)", dataKey: key,
             parameterCount: options.payloads.elements,
             configurationDigest: Self.configurationDigest, round: saved?.round ?? 0,
-            step: UInt64(saved?.step ?? 0), stateDigest: saved?.outerDigest ?? 0,
+            step: UInt64(saved?.step ?? 0),
+            stateDigest: saved.map {
+                configuration.schedule.outer == .everyStep ? $0.innerDigest : $0.outerDigest
+            } ?? 0,
             samples: saved?.samples ?? 0, sentAt: .zero)
     }
 
@@ -50,6 +65,7 @@ extension Simulator {
         let epoch = workers[seat].machine?.round.plan?.epoch
         let local = workers[seat].local(now)
         let effects = workers[seat].machine?.handle(event, at: local) ?? []
+        keep(event, effects, of: seat)
         if options.checks { notePlan(seat, before: epoch) }
         for effect in effects { carryOut(effect, seat) }
         setTimer(seat)

@@ -1,5 +1,5 @@
 package import ClusterModel
-import Coordination
+package import Coordination
 import WireProtocol
 
 /// Runs the machines that ship under a virtual clock: one coordinator, one worker per seat of the
@@ -27,6 +27,8 @@ package final class Simulator {
     var events: [StampedEvent] = []
     var checker: RunChecker
     var intervals: [TraceInterval] = []
+    package private(set) var recording: [RecordedEvent] = []
+    package private(set) var recordedEffects: [[Worker.Effect]] = []
     var outcome: (code: ExitCode, reason: String)?
     var lastFaultEnds: Int64 = 0
     /// Frames and bytes by sending worker and destination region.
@@ -178,6 +180,12 @@ package final class Simulator {
         case .inspection: inspect()
         case .notice(let connection, let direction): noticeReset(connection, direction)
         }
+    }
+
+    func keep(_ event: Worker.Event, _ effects: [Worker.Effect], of seat: Int) {
+        guard options.recordsWorker == seat, workers[seat].life == 1 else { return }
+        recording.append(RecordedEvent(time: workers[seat].local(now), event: event))
+        recordedEffects.append(effects)
     }
 
     /// Records an event as its source said it, at virtual time.

@@ -1,0 +1,115 @@
+import ClusterModel
+import Simulation
+import Testing
+
+/// One test for each bug that a seed has found; docs/simulation.md lists them.
+@Suite struct ScenarioTests {
+    @Test(
+        arguments: RunConfiguration.Schedule.Inner.allCases,
+        RunConfiguration.Schedule.Outer.allCases)
+    func `every schedule ends well without faults`(
+        inner: RunConfiguration.Schedule.Inner, outer: RunConfiguration.Schedule.Outer
+    ) {
+        var scenario = Scenario()
+        scenario.topology = SampleCluster.topology(workers: [2, 1, 2], microBatches: [1, 3])
+        scenario.configuration = SampleCluster.configuration(
+            seed: 5, steps: 12, inner: inner, outer: outer, syncEvery: outer == .everyStep ? 1 : 4)
+        let result = scenario.simulator().run()
+        #expect(result.findings == [])
+        #expect(result.code == .ok)
+        #expect(result.codes == [0, 0, 0, 0, 0])
+        #expect(result.committedRounds == (outer == .everyStep ? 12 : 3))
+    }
+
+    @Test func `workers that part far from the coordinator do not spin`() {
+        var scenario = Scenario()
+        scenario.topology = SampleCluster.topology(
+            workers: [2, 1, 1], oneWay: .milliseconds(200), rate: 200_000)
+        scenario.options.occurrenceLimit = 20_000
+        let result = scenario.simulator().run()
+        #expect(result.findings == [])
+        #expect(result.codes == [0, 0, 0, 0])
+    }
+
+    @Test func `workers whose hello nobody answers say so and leave with 69`() {
+        var scenario = Scenario()
+        scenario.fault(0.001, .crashCoordinator)
+        scenario.options.starts = Array(repeating: .seconds(1), count: 4)
+        let result = scenario.simulator().run()
+        #expect(result.findings == [])
+        #expect(result.codes == [69, 69, 69, 69])
+        let reports = result.count {
+            if case .waiting(_, let activity, _, _, _, _) = $0 {
+                activity == "the coordinator's welcome"
+            } else {
+                false
+            }
+        }
+        #expect(reports >= 4 * 11)
+    }
+
+    @Test(arguments: [0.5, 0.65, 1.0, 1.3, 1.7, 2.2])
+    func `a reset control connection costs nobody the run`(seconds: Double) {
+        var scenario = Scenario()
+        for worker in 0..<4 {
+            scenario.fault(seconds + Double(worker) * 0.01, .resetControl(worker: worker))
+        }
+        let result = scenario.simulator().run()
+        #expect(result.findings == [])
+        #expect(result.code == .ok)
+    }
+
+    @Test func `a joiner that has to wait for another boundary keeps its lanes`() {
+        var scenario = Scenario()
+        scenario.topology = SampleCluster.topology(
+            workers: [2, 2], oneWay: .milliseconds(200), rate: 200_000, jitter: .milliseconds(20))
+        scenario.configuration = SampleCluster.configuration(
+            seed: 623, steps: 20, inner: .everyStep, outer: .everyStep, syncEvery: 1)
+        scenario.configuration.training.checkpointEvery = 0
+        scenario.options.keepsUnsentFrames = true
+        scenario.options.allowList = false
+        scenario.fault(11.239261335, .restart(worker: 0, resume: true))
+        scenario.fault(11.489924337, .restart(worker: 1, resume: true))
+        scenario.fault(12.528308687, .restart(worker: 0, resume: true))
+        let result = scenario.simulator().run()
+        #expect(result.findings == [])
+        #expect(result.code == .ok)
+        #expect(result.committedRounds == 20)
+    }
+
+    @Test func `a resumed run that was over ends at once`() {
+        let scenario = Scenario()
+        let first = scenario.simulator()
+        #expect(first.run().code == .ok)
+        let second = scenario.simulator(resuming: first.savedStates).run()
+        #expect(second.findings == [])
+        #expect(second.code == .ok)
+        #expect(second.committedRounds == 0)
+    }
+
+    @Test func `a finished replica without a slice takes part in the others' rounds`() {
+        var scenario = Scenario()
+        scenario.topology = SampleCluster.topology(
+            workers: [2, 3, 4], oneWay: .milliseconds(200), rate: 100_000_000,
+            jitter: .milliseconds(1))
+        scenario.configuration = SampleCluster.configuration(
+            seed: 45, steps: 20, inner: .everyStep, outer: .localSGD, syncEvery: 5)
+        scenario.options.payloads = .tensors(elements: 3)
+        scenario.options.cost.overhead = .milliseconds(20)
+        scenario.fault(2.743904713, .crashCoordinator)
+        let first = scenario.simulator()
+        #expect(first.run().codes == Array(repeating: 69, count: 9))
+        scenario.options.faults = []
+        let second = scenario.simulator(resuming: first.savedStates).run()
+        #expect(second.findings == [])
+        #expect(second.code == .ok)
+    }
+
+    @Test func `a coordinator's loss ends in order`() {
+        var scenario = Scenario()
+        scenario.fault(1.5, .crashCoordinator)
+        let result = scenario.simulator().run()
+        #expect(result.findings == [])
+        #expect(result.codes == [69, 69, 69, 69])
+    }
+}
