@@ -17,6 +17,11 @@ package enum Swarm {
         package var seed: UInt64
         package var description: [String]
         package var findings: [Finding]
+        package init(seed: UInt64, description: [String], findings: [Finding]) {
+            self.seed = seed
+            self.description = description
+            self.findings = findings
+        }
         /// The command that repeats it.
         package var command: String { "longhaul simulate --swarm --seeds \(seed)..\(seed)" }
     }
