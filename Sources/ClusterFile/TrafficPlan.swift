@@ -17,7 +17,7 @@ struct TrafficPlan {
         members = file.topology.regions.map(\.workers.count)
         let isOneReplica = file.configuration.schedule.inner == .everyStep
         replicas = members.map { isOneReplica ? 1 : $0 }
-        bytesPerValue = Self.bytesPerValue(file.configuration.wire.betweenRegions)
+        bytesPerValue = file.configuration.wire.betweenRegions.storedBytesPerValue
     }
 
     /// Values that cross from region `from` to region `to` in one outer round.
@@ -30,17 +30,5 @@ struct TrafficPlan {
 
     func bytesPerRound(from: Int, to: Int) -> UInt64 {
         UInt64((valuesPerRound(from: from, to: to) * bytesPerValue).rounded())
-    }
-
-    /// Encoded bytes of one value, before the lossless stage. Block formats carry a 4-byte scale
-    /// per 256 values; of top-k, 64 of 4,096 values travel with 14 bits each.
-    static func bytesPerValue(_ transform: TransformID) -> Double {
-        switch transform {
-        case .fp32: 4
-        case .bf16, .fp16: 2
-        case .int8: 1 + 4.0 / 256
-        case .int4, .e3m0: 0.5 + 4.0 / 256
-        case .topK: 64 * 14 / 8 / 4096.0
-        }
     }
 }

@@ -51,6 +51,18 @@ extension TransformID {
         }
     }
 
+    /// Encoded bytes of one value, before the lossless stage. Block formats carry a 4-byte scale per
+    /// 256 values; of top-k, 64 of 4,096 values travel with 14 bits each.
+    package var storedBytesPerValue: Double {
+        switch self {
+        case .fp32: 4
+        case .bf16, .fp16: 2
+        case .int8: 1 + 4.0 / 256
+        case .int4, .e3m0: 0.5 + 4.0 / 256
+        case .topK: 64 * 14 / 8 / 4096.0
+        }
+    }
+
     /// The transform of that name, or nil.
     package init?(name: String) {
         guard let match = Self.allCases.first(where: { $0.name == name }) else { return nil }

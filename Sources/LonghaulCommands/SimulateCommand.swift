@@ -66,7 +66,11 @@ struct SimulateCommand: ParsableCommand {
         if json {
             try Console.printSummary(summary)
         } else {
-            print("simulated: virtual clock, modelled payloads; the machines are those that ship")
+            print(
+                """
+                simulated: virtual clock; compute, links and payload sizes are modelled, nothing is \
+                learnt (loss 0); the machines are those that ship
+                """)
             print(SummaryText.render(summary))
         }
     }

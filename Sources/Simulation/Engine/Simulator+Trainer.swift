@@ -118,7 +118,8 @@ extension Simulator {
         }
         let payload = EncodedPayload(
             handle: workers[seat].pool.store(content), bytes: content.bytes,
-            elements: UInt32(chunk.range.count), transform: .fp32, stage: .stored)
+            elements: UInt32(chunk.range.count),
+            transform: options.payloads.isModelled ? encoding.transform : .fp32, stage: .stored)
         return .encoded(
             key: encoding.key, epoch: encoding.epoch, slice: chunk.slice,
             position: chunk.position, payload: payload)

@@ -85,8 +85,11 @@ extension Simulator {
         case .transmit(let lane, let sequence, let epoch, let message, let payload):
             transmit(seat, lane, sequence, epoch, message, payload)
         case .train(let order): take(order, seat)
-        case .reduce(let key, let epoch, let slice, let position, let sources, _, let elements):
-            reduce(seat, key, epoch, slice, position, sources, elements)
+        case .reduce(
+            let key, let epoch, let slice, let position, let sources, let transform,
+            let elements):
+            let encoding = options.payloads.isModelled ? transform : .fp32
+            reduce(seat, key, epoch, slice, position, sources, encoding, elements)
         case .release(let handle):
             if !workers[seat].pool.release(handle) {
                 checker.find("payloads", now, "\(workers[seat].name) releases \(handle) twice")
@@ -126,7 +129,7 @@ extension Simulator {
 
     private func reduce(
         _ seat: Int, _ key: CollectiveKey, _ epoch: Epoch, _ slice: Int, _ position: Int,
-        _ sources: [ShardReduction.Source], _ elements: Int
+        _ sources: [ShardReduction.Source], _ transform: TransformID, _ elements: Int
     ) {
         var parts: [[Float]] = []
         for source in sources {
@@ -139,11 +142,11 @@ extension Simulator {
         }
         let content: PayloadPool.Content =
             options.payloads.isModelled
-            ? .modelled(bytes: 4 * elements)
+            ? .modelled(bytes: PayloadPool.modelledBytes(transform, elements))
             : .values(Self.weightedMean(parts, sources.map(\.weight), elements: elements))
         let mean = EncodedPayload(
-            handle: workers[seat].pool.store(content), bytes: 4 * elements,
-            elements: UInt32(elements), transform: .fp32, stage: .stored)
+            handle: workers[seat].pool.store(content), bytes: content.bytes,
+            elements: UInt32(elements), transform: transform, stage: .stored)
         workers[seat].nextJob += 1
         let job = workers[seat].nextJob
         workers[seat].jobs[job] = WorkerProcess.Reduction(

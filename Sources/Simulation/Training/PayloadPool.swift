@@ -24,6 +24,11 @@ struct PayloadPool {
 
     var count: Int { contents.count }
 
+    /// Size of a chunk whose contents are not modelled, before any lossless stage.
+    static func modelledBytes(_ transform: TransformID, _ elements: Int) -> Int {
+        Int((transform.storedBytesPerValue * Double(elements)).rounded())
+    }
+
     /// Each handle is given once in a process's life.
     mutating func store(_ content: Content) -> PayloadHandle {
         issued += 1

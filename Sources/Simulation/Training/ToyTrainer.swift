@@ -63,7 +63,10 @@ struct ToyTrainer {
     func encode(_ chunk: TrainerOrder.Chunk, of encoding: TrainerOrder.Encoding)
         -> PayloadPool.Content
     {
-        if isModelled { return .modelled(bytes: 4 * chunk.range.count) }
+        if isModelled {
+            return .modelled(
+                bytes: PayloadPool.modelledBytes(encoding.transform, chunk.range.count))
+        }
         return .values(
             indices(chunk.range, in: encoding.fragment).map { index in
                 switch encoding.source {
