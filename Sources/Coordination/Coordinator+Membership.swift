@@ -330,7 +330,7 @@ extension Coordinator {
                 .waiting(
                     observer: "coordinator", activity: "READY for plan \(planVersion)",
                     names: waiting.compactMap { member($0)?.name }, since: since, until: nil,
-                    then: "a silent one is evicted after "
-                        + "\(Int(configuration.deadlines.silence.seconds)) s")))
+                    then: "go on waiting while they are alive; each must reach every other's port"))
+        )
     }
 }

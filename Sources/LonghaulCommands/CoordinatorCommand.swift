@@ -16,8 +16,8 @@ package struct CoordinatorCommand: ParsableCommand {
               longhaul-coordinator Cluster/shanghai-jinan.yaml --listen tcp://0.0.0.0:7700 \\
                 --advertise coordinator.example.org
                 prints a join token; give it to every worker (longhaul-worker --token-file F)
-              longhaul-coordinator run.yaml --dir runs/1 --resume
-                goes on with a run whose workers kept their state
+              longhaul-coordinator run.yaml --dir runs/1 --seed 7
+                goes on with a run whose workers start with --resume and the new token
             """,
         version: Longhaul.version)
 
@@ -35,7 +35,7 @@ package struct CoordinatorCommand: ParsableCommand {
     @Option(help: "File with known workers' public keys: JSON {\"name\": \"Z85 key\"}.")
     var allow: String?
 
-    @Flag(help: "Print one line of JSON with the endpoint and key instead of the join token.")
+    @Flag(help: "Print one line of JSON with the endpoint instead of the join token.")
     var machineReadable = false
 
     @Flag(help: "Leave when standard input ends (a parent process died).")
@@ -53,6 +53,7 @@ package struct CoordinatorCommand: ParsableCommand {
     package init() {}
 
     package func run() throws {
+        try Reachability.check(listen: listen, advertise: advertise)
         let cluster = try input.load()
         try FileManager.default.createDirectory(
             atPath: dir, withIntermediateDirectories: true)
@@ -93,14 +94,19 @@ package struct CoordinatorCommand: ParsableCommand {
                 try? log.flush()
             })
         printer.finish()
-        try log.close()
-        if !machineReadable {
-            try ReportFiles(directory: dir).write()
-            print(try ReportFiles(directory: dir).text())
+        // The record suffers, not the run's outcome.
+        do {
+            try log.close()
+            if !machineReadable {
+                try ReportFiles(directory: dir).write()
+                print(try ReportFiles(directory: dir).text())
+            }
+        } catch {
+            Console.error("longhaul-coordinator: the record is incomplete: \(error)")
         }
         guard outcome.code == .ok else {
             Console.error("run ended: \(outcome.reason)")
-            throw EndOfRun(code: outcome.code)
+            throw EndOfRun(code: outcome.code, failure: Failure(outcome.code, outcome.reason))
         }
     }
 
@@ -148,13 +154,21 @@ package struct CoordinatorCommand: ParsableCommand {
             fflush(nil)
             return
         }
-        guard let enrolment else { return }
         let port = endpoint.split(separator: ":").last.map(String.init) ?? ""
+        let dialled = advertise.map { "tcp://\($0):\(port)" } ?? endpoint
+        let reachable = advertise == nil ? "" : " --listen 'tcp://0.0.0.0:*' --advertise ITS-HOST"
+        guard let enrolment else {
+            print(
+                "each worker:  longhaul-worker --coordinator \(dialled) "
+                    + "--coordinator-key='\(keys.publicKey.z85)' --name SEAT --key FILE --dir DIR"
+                    + reachable)
+            fflush(nil)
+            return
+        }
         let token = JoinToken(
-            endpoint: advertise.map { "tcp://\($0):\(port)" } ?? endpoint,
-            serverKey: keys.publicKey, secret: enrolment.secretZ85)
-        print("join token (secret; one per worker seat of the cluster file):\n\(token.text)")
-        print("each worker:  longhaul-worker --token-file FILE --dir DIR")
+            endpoint: dialled, serverKey: keys.publicKey, secret: enrolment.secretZ85)
+        print("join token (secret; for every worker, until this coordinator ends):\n\(token.text)")
+        print("each worker:  longhaul-worker --token-file FILE --dir DIR\(reachable)")
         fflush(nil)
     }
 }

@@ -74,6 +74,7 @@ package enum CommandLineRunner {
             try command.run()
             exit(ClusterModel.ExitCode.ok.rawValue)
         } catch let error as EndOfRun {
+            if let failure = error.failure { printObject(failure) }
             exit(error.code.rawValue)
         } catch {
             let status = Command.exitCode(for: error)
@@ -117,6 +118,8 @@ package enum CommandLineRunner {
 /// A run that ended with a code other than 0 and has already said why.
 struct EndOfRun: Error {
     let code: ClusterModel.ExitCode
+    /// For `--json`, where nothing else stands on standard output.
+    var failure: Failure?
 }
 
 /// Standard error, a line at a time.

@@ -2,7 +2,7 @@ import ClusterModel
 import Foundation
 import ZeroMQ
 
-/// What one new worker needs to know: where the coordinator is, its key, and a one-time secret that
+/// What one new worker needs to know: where the coordinator is, its key, and a secret that
 /// admits the worker's own key. Written `lh1_` and base64url, so that it survives mail and shells.
 struct JoinToken: Codable, Equatable {
     var endpoint: String

@@ -39,7 +39,12 @@ struct SimulateCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        if swarm { return try runSwarm() }
+        if swarm {
+            guard file == nil, seed == nil, steps == nil, !json else {
+                throw Failure(.usage, "--swarm takes --seeds and --verbose only")
+            }
+            return try runSwarm()
+        }
         guard let file else {
             throw Failure(.usage, "give a cluster file, or --swarm --seeds A..B")
         }
@@ -77,7 +82,7 @@ struct SimulateCommand: ParsableCommand {
 
     private func runSwarm() throws {
         let range = try seedRange()
-        if verbose, range.count == 1 { return describe(range.lowerBound) }
+        if verbose, range.count == 1 { return try describe(range.lowerBound) }
         let clock = ContinuousClock()
         let began = clock.now
         let report = Swarm.run(seeds: range) { seed in
@@ -98,7 +103,7 @@ struct SimulateCommand: ParsableCommand {
         if !report.failures.isEmpty { throw EndOfRun(code: .violation) }
     }
 
-    private func describe(_ seed: UInt64) {
+    private func describe(_ seed: UInt64) throws {
         for line in SwarmSeed(seed).description { print(line) }
         let result = Swarm.run(seed, notesFrames: true)
         for event in result.events {
@@ -106,6 +111,7 @@ struct SimulateCommand: ParsableCommand {
         }
         for finding in result.findings { print("\(finding.checker): \(finding.text)") }
         print("trace hash \(String(result.traceHash, radix: 16)); \(result.reason)")
+        if !result.findings.isEmpty { throw EndOfRun(code: .violation) }
     }
 
     private func seedRange() throws -> ClosedRange<UInt64> {

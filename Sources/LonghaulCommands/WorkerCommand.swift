@@ -14,7 +14,7 @@ package struct WorkerCommand: ParsableCommand {
             EXAMPLES
               longhaul-worker --token-file join.token --region jinan --dir state \\
                 --listen 'tcp://0.0.0.0:*' --advertise worker7.example.org
-              longhaul-worker --token-file - --dir state < join.token
+              longhaul-worker --token-file - --dir state < join.token      all on one machine
               longhaul-worker --token-file join.token --dir state --resume
             """,
         version: Longhaul.version)
@@ -67,6 +67,7 @@ package struct WorkerCommand: ParsableCommand {
     package init() {}
 
     package func run() throws {
+        try Reachability.check(listen: listen, advertise: advertise)
         BlasLibrary.reexecIfMisdetected { Console.error("longhaul-worker: \($0)") }
         BlasLibrary.setThreads(1)
         try FileManager.default.createDirectory(
@@ -88,7 +89,7 @@ package struct WorkerCommand: ParsableCommand {
         let outcome = try node.run()
         guard outcome.code == .ok else {
             Console.error("[\(label)] left: \(outcome.reason) (code \(outcome.code.rawValue))")
-            throw EndOfRun(code: outcome.code)
+            throw EndOfRun(code: outcome.code, failure: Failure(outcome.code, outcome.reason))
         }
     }
 
@@ -101,6 +102,9 @@ package struct WorkerCommand: ParsableCommand {
     private func findCoordinator(
         _ keys: CurveKeyPair, _ interrupt: Interrupt
     ) throws -> Contact {
+        if (coordinator == nil) != (coordinatorKey == nil) {
+            throw Failure(.usage, "--coordinator and --coordinator-key belong together")
+        }
         if let coordinator, let coordinatorKey {
             guard let name else {
                 throw Failure(.usage, "--coordinator needs --name, the seat of the allow-list")
@@ -115,19 +119,18 @@ package struct WorkerCommand: ParsableCommand {
                 hint: "longhaul-coordinator prints a join token when it starts")
         }
         let token = try JoinToken(file: tokenFile)
+        // A new coordinator process knows no seats: a worker that comes back asks for its own again.
+        let seatPath = "\(dir)/seat"
+        var remembered: String?
+        if let text = try? String(contentsOfFile: seatPath, encoding: .utf8),
+            text.contains(token.serverKey.z85)
+        {
+            remembered = text.split(separator: "\n").first.map(String.init)
+        }
         let enrolment = EnrolmentRequest(
             endpoint: token.endpoint, serverKey: token.serverKey,
-            tokenKeys: try CurveKeyPair(secretZ85: token.secret), keys: keys, name: name ?? "",
-            region: region, proxy: viaCoordinator)
-        // A worker that came back under the same key has a seat already.
-        let seatPath = "\(dir)/seat"
-        if let seat = try? String(contentsOfFile: seatPath, encoding: .utf8),
-            let seatName = seat.split(separator: "\n").first,
-            seat.contains(token.serverKey.z85)
-        {
-            return Contact(
-                endpoint: token.endpoint, serverKey: token.serverKey, name: String(seatName))
-        }
+            tokenKeys: try CurveKeyPair(secretZ85: token.secret), keys: keys,
+            name: name ?? remembered ?? "", region: region, proxy: viaCoordinator)
         let seat = try enrolment.run(interrupt)
         try "\(seat)\n\(token.serverKey.z85)\n".write(
             toFile: seatPath, atomically: true, encoding: .utf8)

@@ -12,7 +12,7 @@ package struct CoordinatorOptions: Sendable {
     package var listen: String
     /// Public keys with a seat's name.
     package var allowed: [CurvePublicKey: String]
-    /// A one-time key that may enrol further workers; nil where all keys are known.
+    /// A key that may enrol further workers; nil where all keys are known.
     package var enrolment: CurveKeyPair?
     package var parameterCount: UInt64
     package var run: RunID
@@ -190,7 +190,7 @@ package final class CoordinatorNode {
                 epoch: .none)
         }
         switch frame.message {
-        case .event:
+        case .event where name != Enrolment.keyName:
             guard let event = EventCoding.decode(Array(bytes[frame.payload])) else {
                 return try report(
                     .violation(culprit: name, what: "sent an event of a kind unknown here"),

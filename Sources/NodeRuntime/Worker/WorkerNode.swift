@@ -326,7 +326,15 @@ package final class WorkerNode {
             if case .leave = message { try reportFigures() }
             try control.send(message, epoch: plan?.epoch ?? .none, rank: plan?.rank ?? .none)
         case .allow(let members): try lanes.allow(members)
-        case .dial(let member): try lanes.dial(member)
+        case .dial(let member):
+            do {
+                try lanes.dial(member)
+            } catch {
+                try report(
+                    .violation(
+                        culprit: member.name,
+                        what: "its endpoint '\(member.endpoint)' cannot be dialled: \(error)"))
+            }
         case .hangUp(let lane): lanes.hangUp(lane)
         case .transmit(let lane, let sequence, let epoch, let message, let payload):
             try transmit(

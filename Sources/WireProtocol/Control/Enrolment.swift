@@ -1,6 +1,6 @@
 package import ClusterModel
 
-/// Worker to coordinator, over the one-time key of a join token: put this key on the allow-list.
+/// Worker to coordinator, over the key of a join token: put this key on the allow-list.
 package struct Enrol: Hashable, Codable, Sendable {
     /// 1 to 64 of `[A-Za-z0-9._-]`.
     package var worker: String
