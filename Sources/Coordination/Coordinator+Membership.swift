@@ -183,6 +183,22 @@ extension Coordinator {
         }
     }
 
+    /// A plan for a round boundary starts when that round is committed: a joiner that has taken its state
+    /// over never reports it, and must not be asked to.
+    mutating func goIfReady(_ now: Instant) {
+        guard case .reconfiguring(let waiting, _) = phase, waiting.isEmpty, let plan,
+            plan.activateAtRound <= committed[FragmentID(0)] ?? 0
+        else { return }
+        go(now)
+    }
+
+    /// Members that have applied the plan's boundary and whose report of it is not here.
+    private var unreported: [WorkerID] {
+        guard let plan else { return [] }
+        let key = CollectiveKey.outer(fragment: FragmentID(0), round: plan.activateAtRound)
+        return members.filter { $0.isEstablished && reports[key]?[$0.seat] == nil }.map(\.seat)
+    }
+
     /// Every member is linked: say which collectives complete and which start again.
     mutating func go(_ now: Instant) {
         var verdicts: [Verdict] = []
@@ -325,12 +341,16 @@ extension Coordinator {
         let patience = configuration.deadlines.patience
         guard now - (waitReportedAt ?? since) >= patience else { return }
         waitReportedAt = now
+        let awaited = waiting.isEmpty ? unreported : waiting
         effects.append(
             .event(
                 .waiting(
-                    observer: "coordinator", activity: "READY for plan \(planVersion)",
-                    names: waiting.compactMap { member($0)?.name }, since: since, until: nil,
-                    then: "go on waiting while they are alive; each must reach every other's port"))
-        )
+                    observer: "coordinator",
+                    activity: waiting.isEmpty
+                        ? "the reports of round \(plan?.activateAtRound ?? 0)"
+                        : "READY for plan \(planVersion)",
+                    names: awaited.compactMap { member($0)?.name }, since: since, until: nil,
+                    then: "go on waiting while they are alive; each must reach the others' ports"
+                )))
     }
 }

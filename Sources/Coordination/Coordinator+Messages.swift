@@ -215,7 +215,7 @@ extension Coordinator {
         noteTakenState(index, ready)
         waiting.removeAll { $0 == members[index].seat }
         phase = .reconfiguring(waitingFor: waiting, since: since)
-        if waiting.isEmpty { go(now) }
+        goIfReady(now)
     }
 
     /// A joiner has taken over the state of the plan's boundary: if all who had it die now, it is the one
@@ -317,6 +317,7 @@ extension Coordinator {
             stop(.ok, "all \(configuration.steps) steps are trained", now)
         } else {
             considerJoiners(now)
+            goIfReady(now)
         }
     }
 
