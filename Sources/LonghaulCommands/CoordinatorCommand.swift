@@ -94,7 +94,8 @@ package struct CoordinatorCommand: ParsableCommand {
                 try? log.flush()
             })
         printer.finish()
-        // The record suffers, not the run's outcome.
+        // A record that is not whole is an error, but never in the place of the run's own.
+        var recordFailure: Failure?
         do {
             try log.close()
             if !machineReadable {
@@ -102,12 +103,13 @@ package struct CoordinatorCommand: ParsableCommand {
                 print(try ReportFiles(directory: dir).text())
             }
         } catch {
-            Console.error("longhaul-coordinator: the record is incomplete: \(error)")
+            recordFailure = Failure(.data, "the record is incomplete: \(error)")
         }
         guard outcome.code == .ok else {
             Console.error("run ended: \(outcome.reason)")
             throw EndOfRun(code: outcome.code, failure: Failure(outcome.code, outcome.reason))
         }
+        if let recordFailure { throw recordFailure }
     }
 
     private func started(
