@@ -105,6 +105,42 @@ import Testing
         #expect(second.code == .ok)
     }
 
+    @Test func `a joiner is not asked for the report of a round it took over`() {
+        var scenario = Scenario()
+        scenario.topology = SampleCluster.topology(
+            workers: [2, 2, 3, 4], oneWay: .milliseconds(75), step: .milliseconds(700))
+        scenario.configuration = SampleCluster.configuration(
+            seed: 1487, steps: 20, inner: .everyStep, outer: .everyStep, syncEvery: 1)
+        scenario.configuration.deadlines.gathering = .seconds(5)
+        scenario.options.cost.overhead = .milliseconds(20)
+        scenario.options.starts = (0..<11).map { $0 == 2 ? .seconds(11) : .zero }
+        for hundredth in 0..<40 {
+            scenario.fault(
+                12 + Double(hundredth) * 0.05, .corruptControl(worker: 6, back: false))
+        }
+        let result = scenario.simulator().run()
+        #expect(result.findings == [])
+        #expect(result.code == .ok)
+    }
+
+    @Test func `a run whose every holder died goes on from what was saved, and says so`() {
+        var scenario = Scenario()
+        scenario.topology = SampleCluster.topology(workers: [2])
+        scenario.configuration = SampleCluster.configuration(
+            seed: 402, steps: 40, inner: .none, outer: .diloco, syncEvery: 1)
+        scenario.configuration.training.checkpointEvery = 0
+        scenario.fault(1.0, .crash(worker: 0))
+        scenario.fault(1.2, .restart(worker: 0, resume: false))
+        scenario.fault(1.301, .restart(worker: 1, resume: false))
+        let result = scenario.simulator().run()
+        #expect(result.findings == [])
+        #expect(result.code == .ok)
+        let notes = result.count {
+            if case .note(_, let text) = $0 { text.contains("the furthest saved") } else { false }
+        }
+        #expect(notes >= 1)
+    }
+
     @Test func `a coordinator's loss ends in order`() {
         var scenario = Scenario()
         scenario.fault(1.5, .crashCoordinator)

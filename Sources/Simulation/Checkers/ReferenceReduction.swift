@@ -155,6 +155,11 @@ struct ReferenceReduction {
             takenTokens[seat] = expected.tokens
             return apply(seat, absorption, expected)
         }
+        guard isMember(seat) else {
+            // Put out long ago without knowing: what it finishes now is forgotten here.
+            takenOutcomes[seat] = nil
+            return nil
+        }
         return "worker \(seat) takes a mean of \(key) that no set of contributions gives"
     }
 

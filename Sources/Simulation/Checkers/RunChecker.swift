@@ -24,6 +24,8 @@ struct RunChecker {
     private var hasCommitted = false
     /// Who has applied a round with which digest, of those alive.
     private var applied: [Int: (round: UInt32, digest: UInt64)] = [:]
+    /// Of all that were ever alive: a report may be older than its sender's death. Asked, never iterated.
+    private var appliedDigests: Set<UInt64> = []
     private var coordinatorHasCrashed = false
     /// Accusations are right only where something damages frames.
     private var expectsViolations = false
@@ -155,6 +157,7 @@ struct RunChecker {
             innerDigests[key] = digest
         case .pooledOptimiserStep, .outerStep:
             applied[seat] = (absorption.key.round, digest)
+            appliedDigests.insert(digest)
         }
     }
 
@@ -174,9 +177,8 @@ struct RunChecker {
         find("accusations", now, "\(culprit) is blamed without fault: \(what)")
     }
 
-    /// Nobody alive holds a round any more: the run goes on from what was saved.
+    /// A run begins, or nobody alive holds its last round any more: it goes on from what was saved.
     mutating func beganAgain(from states: [TrainerState]) {
-        guard hasCommitted else { return }
         hasCommitted = false
         committedRounds = 0
         reference.beginsAgain(from: states)
@@ -201,12 +203,11 @@ struct RunChecker {
         hasCommitted = true
         committedRounds = key.round
         lastDigest = digest
-        // The report may be older than the reporter's death, never than its application.
         let holders = applied.keys.sorted().filter {
             applied[$0]?.round == key.round && applied[$0]?.digest == digest
         }
-        if holders.isEmpty {
-            find("commits", now, "round \(key.round) committed, and nobody alive has applied it")
+        if !appliedDigests.contains(digest) {
+            find("commits", now, "round \(key.round) committed, and nobody has applied it")
         }
         if members < holders.count, !expectsEvictions {
             find("commits", now, "round \(key.round) committed with \(members) members")

@@ -53,7 +53,8 @@ struct WorkerProcess {
     var isPaused = false
     var pausedAt: Int64 = 0
     var deferred: [(occurrence: Occurrence, due: Int64)] = []
-    var speedFactor = 1.0
+    /// Factors in force; the largest counts.
+    var slowings: [Double] = []
     var generator = SeededGenerator(seed: 0)
     var budget = TrainerClock()
 

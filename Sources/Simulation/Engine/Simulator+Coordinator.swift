@@ -32,8 +32,8 @@ extension Simulator {
                         pending.append(.unreachable(connection))
                     }
                 case .event(let event):
-                    if case .epochStarted(_, _, let reason) = event, reason == "start" {
-                        checker.beganAgain(from: heldStates)
+                    if case .epochStarted(_, let members, let reason) = event, reason == "start" {
+                        checker.beganAgain(from: heldStates(members))
                     }
                     checker.coordinatorSaid(event, now)
                     record(event, from: "coordinator")
@@ -51,12 +51,9 @@ extension Simulator {
         setCoordinatorTimer()
     }
 
-    /// What processes hold that have been started from a saved state or have taken one over.
-    private var heldStates: [TrainerState] {
-        workers.flatMap { worker -> [TrainerState] in
-            guard worker.isRunning, let trainer = worker.trainer else { return [] }
-            return [trainer.state]
-        }
+    /// What the members of a beginning run hold, saved or taken over.
+    private func heldStates(_ members: [WorkerID]) -> [TrainerState] {
+        members.compactMap { workers[Int($0.rawValue)].trainer?.state }
     }
 
     func setCoordinatorTimer() {

@@ -32,7 +32,7 @@ extension Simulator {
             if let control = workers[seat].control {
                 connections[control].corruptNext[back ? 1 : 0] = true
             }
-        case .slowWorker(let seat, let factor, _): workers[seat].speedFactor *= factor
+        case .slowWorker(let seat, let factor, _): workers[seat].slowings.append(factor)
         case .leave(let seat):
             tell(seat, .leave(code: .terminated, reason: "the operator wants it"))
         case .crashCoordinator: crashCoordinator()
@@ -47,7 +47,10 @@ extension Simulator {
         case .partition, .isolate, .slowLink:
             overlay(fault, by: -1)
             releaseHeld()
-        case .slowWorker(let seat, let factor, _): workers[seat].speedFactor /= factor
+        case .slowWorker(let seat, let factor, _):
+            if let index = workers[seat].slowings.firstIndex(of: factor) {
+                workers[seat].slowings.remove(at: index)
+            }
         case .crash, .restart, .resetControl, .resetLane, .clockJump, .corruptLane,
             .corruptControl, .leave, .crashCoordinator:
             break

@@ -41,7 +41,7 @@ extension Simulator {
         switch order {
         case .compute:
             return cost.step(
-                nominal: workers[seat].nominalStep, factor: workers[seat].speedFactor,
+                nominal: workers[seat].nominalStep, factor: workers[seat].slowings.max() ?? 1,
                 &workers[seat].generator)
         case .encode(let encoding):
             let next = workers[seat].encodedChunks
