@@ -210,11 +210,6 @@ extension SystemTests {
                 try await run.program.waitUntil("all processes end", 30) {
                     pids.values.allSatisfy { !Self.isAlive($0) }
                 }
-                // In order, over a link that outlives its parent for this.
-                #expect(!run.program.errors.contains("Signal 6"), "\(run.program.errors)")
-                for name in ["north-1", "north-2", "south-1", "south-2"] {
-                    #expect(run.program.errors.contains("[\(name)] left: "))
-                }
             }
         }
 
