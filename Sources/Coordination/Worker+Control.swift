@@ -122,6 +122,11 @@ extension Worker {
         announced = nil
         drive(.plan(plan, epoch: epoch), now)
         guard round.plan?.epoch == epoch else { return }
+        if hasPartialState, !needsState {
+            // Its source is gone and the plan takes it for whole: what the trainer holds is nobody's.
+            return beginLeaving(
+                .tryAgain, "the state it was taking over is gone; start it again")
+        }
         effects.append(.allow(plan.members.filter { $0.workerID != worker }))
         replaceLanes(plan)
         for lane in lanes.keys.sorted() {
