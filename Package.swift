@@ -124,8 +124,9 @@ let package = Package(
         .target(
             name: "LonghaulCommands",
             dependencies: [
-                "ClusterFile", "ClusterModel", "Compression", "NodeRuntime", "Reduction",
-                "ReductionKernels", "RunRecord", "Simulation", "Training", "ZeroMQ",
+                "ClusterFile", "ClusterModel", "Compression", "Coordination", "NodeRuntime",
+                "Reduction", "ReductionKernels", "RunRecord", "Simulation", "Training",
+                "WireProtocol", "ZeroMQ",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: house),
         .executableTarget(

@@ -133,10 +133,15 @@ package final class ChunkEncoder {
         let written = unsafe compress(
             UnsafeRawBufferPointer(room), transform, stage, elements, into: start,
             limit: size - 1)
-        if case .adaptive = choice {
+        let seconds: Double? =
+            switch choice {
+            case .adaptive: (ContinuousClock.now - began).seconds
+            case .modelled(_, let rate): Double(size) / max(rate, 1)
+            case .stored, .always: nil
+            }
+        if let seconds {
             chooser.record(
-                transform, stage, elements: elements, bytes: written ?? size,
-                seconds: (ContinuousClock.now - began).seconds)
+                transform, stage, elements: elements, bytes: written ?? size, seconds: seconds)
         }
         if let written { return EncodedExtent(stage: stage, byteCount: written) }
         unsafe output.copyMemory(from: UnsafeRawBufferPointer(room))
@@ -147,7 +152,8 @@ package final class ChunkEncoder {
         switch choice {
         case .stored: .stored
         case .always(let stage): ChunkFormat.allows(stage, after: transform) ? stage : .stored
-        case .adaptive(let rate): chooser.next(transform, linkBytesPerSecond: max(rate, 1))
+        case .adaptive(let rate), .modelled(let rate, _):
+            chooser.next(transform, linkBytesPerSecond: max(rate, 1))
         }
     }
 

@@ -10,6 +10,8 @@ package enum LosslessChoice: Equatable, Sendable {
     case always(StageID)
     /// The stage which has been cheapest on a link of this measured rate (`StageChooser`).
     case adaptive(linkBytesPerSecond: Double)
+    /// As `adaptive`, with a compressor's speed given rather than measured: the same on every run.
+    case modelled(linkBytesPerSecond: Double, compressorBytesPerSecond: Double)
 }
 
 /// The compressors' states: one per thread, allocated once.

@@ -13,6 +13,8 @@ struct ClusterLauncher {
     let binaries: String
     let arguments: [String]
     let isResumed: Bool
+    /// Where all processes append their machines' events; nil: nowhere.
+    var recordPath: String?
 
     private var topology: Topology { cluster.topology }
 
@@ -111,7 +113,7 @@ struct ClusterLauncher {
                 "--machine-readable",
                 "--exit-with-parent", "--reported-command",
                 CommandLine.arguments.joined(separator: " "),
-            ] + (topology.links.isEmpty ? [] : ["--emulated"]))
+            ] + (topology.links.isEmpty ? [] : ["--emulated"]) + recordFlags)
         let line = Data((process.readLine() ?? "").utf8)
         guard let object = try? JSONDecoder().decode([String: String].self, from: line),
             let endpoint = object["endpoint"]
@@ -125,13 +127,15 @@ struct ClusterLauncher {
     ) throws -> ChildProcess {
         let name = seat.worker.name
         let server = try CurveKeyFile.readSecret("\(directory)/coordinator.key").publicKey
-        var flags = [
-            "--coordinator", endpoint,
-            // Z85 may begin with a hyphen, which would read as an option.
-            "--coordinator-key=\(server.z85)", "--name", name, "--region",
-            topology.regions[seat.region.index].name, "--key", keyPath(name), "--dir", directory,
-            "--exit-with-parent", "--json",
-        ]
+        var flags =
+            [
+                "--coordinator", endpoint,
+                // Z85 may begin with a hyphen, which would read as an option.
+                "--coordinator-key=\(server.z85)", "--name", name, "--region",
+                topology.regions[seat.region.index].name, "--key", keyPath(name), "--dir",
+                directory,
+                "--exit-with-parent", "--json",
+            ] + recordFlags
         if isResumed { flags.append("--resume") }
         for relay in relays where relay.link.a == seat.region || relay.link.b == seat.region {
             let isA = relay.link.a == seat.region
@@ -144,6 +148,8 @@ struct ClusterLauncher {
         return try ChildProcess(
             name: name, executable: "\(binaries)/longhaul-worker", arguments: flags)
     }
+
+    private var recordFlags: [String] { recordPath.map { ["--record", $0] } ?? [] }
 
     // MARK: Ending
 

@@ -38,6 +38,9 @@ package struct CoordinatorCommand: ParsableCommand {
     @Flag(help: "Print one line of JSON with the endpoint instead of the join token.")
     var machineReadable = false
 
+    @Option(help: "Append what the machine is told and wants to this file (longhaul replay).")
+    var record: String?
+
     @Flag(help: "Leave when standard input ends (a parent process died).")
     var exitWithParent = false
 
@@ -73,7 +76,8 @@ package struct CoordinatorCommand: ParsableCommand {
             listen: listen, allowed: try loadAllowed(), enrolment: enrolment,
             parameterCount: parameters, run: WallClock.runID())
         var hasWarned = false
-        let node = try CoordinatorNode(options, interrupt: interrupt) { event in
+        let recorder = try record.map { try MachineRecorder(path: $0) }
+        let node = try CoordinatorNode(options, interrupt: interrupt, recorder: recorder) { event in
             printer.consume(event)
             do {
                 try log.record(event)

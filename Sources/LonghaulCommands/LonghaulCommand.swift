@@ -16,7 +16,8 @@ package struct LonghaulCommand: ParsableCommand {
         version: Longhaul.version,
         subcommands: [
             UpCommand.self, CheckCommand.self, ReportCommand.self, BenchCommand.self,
-            SimulateCommand.self, BandwidthCommand.self, RelayCommand.self,
+            SimulateCommand.self, PredictCommand.self, ReplayCommand.self,
+            BandwidthCommand.self, RelayCommand.self,
         ])
 
     package init() {}

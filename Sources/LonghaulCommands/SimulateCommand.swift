@@ -4,6 +4,7 @@ import ClusterModel
 import Foundation
 import RunRecord
 import Simulation
+import Training
 
 /// `longhaul simulate`: the machines that ship, under a virtual clock.
 struct SimulateCommand: ParsableCommand {
@@ -12,7 +13,8 @@ struct SimulateCommand: ParsableCommand {
         abstract: "Run a cluster file, or seeds full of faults, under a virtual clock.",
         discussion: """
             EXAMPLES
-              longhaul simulate Cluster/shanghai-jinan.yaml
+              longhaul simulate Cluster/shanghai-jinan.yaml --trace trace.json
+              longhaul simulate Cluster/four-regions.yaml --train real
               longhaul simulate --swarm --seeds 1..1000
               longhaul simulate --swarm --seeds 17..17 --verbose
             """)
@@ -25,6 +27,18 @@ struct SimulateCommand: ParsableCommand {
 
     @Option(help: "Inner steps, instead of the file's.")
     var steps: UInt32?
+
+    @Option(help: "What trainers do: 'modelled' moves sizes, 'real' trains on the file's text.")
+    var train = SimulatedRun.Training.modelled
+
+    @Option(help: "With --train real: text to train on, instead of the file's.")
+    var data: String?
+
+    @Option(help: "Directory for report.html, run.json and, with --train real, the model.")
+    var dir: String?
+
+    @Option(help: "Write a Chrome trace (JSON; Perfetto reads it) of every worker's time.")
+    var trace: String?
 
     @Flag(help: "Each seed expands to a cluster and faults; checkers look for violations.")
     var swarm = false
@@ -40,7 +54,7 @@ struct SimulateCommand: ParsableCommand {
 
     func run() throws {
         if swarm {
-            guard file == nil, seed == nil, steps == nil, !json else {
+            guard file == nil, seed == nil, steps == nil, dir == nil, trace == nil, !json else {
                 throw Failure(.usage, "--swarm takes --seeds and --verbose only")
             }
             return try runSwarm()
@@ -48,36 +62,53 @@ struct SimulateCommand: ParsableCommand {
         guard let file else {
             throw Failure(.usage, "give a cluster file, or --swarm --seeds A..B")
         }
-        var cluster = try ClusterFile.load(path: file)
-        if let seed { cluster.configuration.seed = seed }
-        if let steps { cluster.configuration.steps = steps }
-        let parameters = cluster.configuration.model.parameterCount
-        var options = SimulationOptions(
-            seed: cluster.configuration.seed, payloads: .modelled(parameters: parameters))
-        options.checks = false
-        let result = Simulator(
-            topology: cluster.topology, configuration: cluster.configuration, options: options
-        ).run()
-        let start = StampedEvent(
-            time: .zero, source: "simulator",
-            event: .runStarted(
-                RunEvent.RunStarted(
-                    run: RunID(rawValue: cluster.configuration.seed), version: Longhaul.version,
-                    command: CommandLine.arguments, configuration: cluster.configuration,
-                    topology: cluster.topology, emulated: true, curve: false,
-                    parameterCount: parameters,
-                    machine: "simulated: virtual clock, modelled compute, links and payloads")))
-        let summary = try RunSummary(events: [start] + result.events)
-        if json {
-            try Console.printSummary(summary)
-        } else {
-            print(
-                """
-                simulated: virtual clock; compute, links and payload sizes are modelled, nothing is \
-                learnt (loss 0); the machines are those that ship
-                """)
-            print(SummaryText.render(summary))
+        var input = RunFile()
+        (input.file, input.seed, input.steps, input.data) = (file, seed, steps, data)
+        let cluster = try input.load()
+        if train == .real {
+            BlasLibrary.reexecIfMisdetected { Console.error("longhaul: \($0)") }
+            BlasLibrary.setThreads(1)
         }
+        let log = try dir.map { try openLog($0) }
+        let run = try SimulatedRun(cluster, training: train, directory: dir) {
+            $0.keepsTrace = trace != nil
+        }
+        if let trace {
+            let names = cluster.topology.seats.map(\.worker.name)
+            try ChromeTrace.json(run.result, names: names)
+                .write(toFile: trace, atomically: true, encoding: .utf8)
+        }
+        if let log, let dir {
+            for event in run.events { try log.record(event) }
+            try log.close()
+            try ReportFiles(directory: dir).write()
+        }
+        if json {
+            try Console.printSummary(run.summary)
+        } else {
+            print(run.statement)
+            print(
+                try dir.map { try ReportFiles(directory: $0).text() }
+                    ?? SummaryText.render(run.summary))
+            print(run.effort)
+        }
+        for finding in run.result.findings {
+            Console.error("longhaul: \(finding.checker): \(finding.text)")
+        }
+        if !run.result.findings.isEmpty { throw EndOfRun(code: .violation) }
+        if let code = run.result.code, code != .ok { throw EndOfRun(code: code) }
+    }
+
+    private func openLog(_ directory: String) throws -> RunLog {
+        try FileManager.default.createDirectory(
+            atPath: directory, withIntermediateDirectories: true)
+        let path = ReportFiles(directory: directory).log
+        guard !FileManager.default.fileExists(atPath: path) else {
+            throw Failure(
+                .usage, "'\(directory)' has the record of another run",
+                hint: "give --dir a new directory")
+        }
+        return try RunLog(path: path)
     }
 
     private func runSwarm() throws {
@@ -122,3 +153,5 @@ struct SimulateCommand: ParsableCommand {
         return first...last
     }
 }
+
+extension SimulatedRun.Training: ExpressibleByArgument {}

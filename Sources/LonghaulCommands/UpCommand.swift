@@ -26,18 +26,23 @@ struct UpCommand: ParsableCommand {
     @Option(help: "Go on from the state in this run directory.")
     var resume: String?
 
+    @Option(help: "Append what every machine is told and wants to this file (longhaul replay).")
+    var record: String?
+
     @Flag(help: "Print run.json on standard output instead of the closing text.")
     var json = false
 
     func run() throws {
         let cluster = try input.load()
-        try checkData(cluster.configuration.data.path)
-        let directory = try makeDirectory(cluster.configuration.name)
+        try Self.checkData(cluster.configuration.data.path)
+        let directory = try Self.makeDirectory(
+            dir, resume: resume, name: cluster.configuration.name)
         let files = ReportFiles(directory: directory)
         Console.error(CheckReport(cluster, path: input.file).text)
         let launcher = ClusterLauncher(
             cluster: cluster, directory: directory, binaries: try Self.binaries(),
-            arguments: input.arguments(cluster), isResumed: resume != nil)
+            arguments: input.arguments(cluster), isResumed: resume != nil,
+            recordPath: try record.map { try Self.newRecording($0) })
         let ending = try launcher.run { Console.error("longhaul: \($0)") }
         let summary = try files.write()
         if json {
@@ -51,7 +56,7 @@ struct UpCommand: ParsableCommand {
         }
     }
 
-    private func checkData(_ path: String) throws {
+    static func checkData(_ path: String) throws {
         guard !FileManager.default.isReadableFile(atPath: path) else { return }
         throw Failure(
             .data, "cannot read the training text '\(path)'",
@@ -60,8 +65,13 @@ struct UpCommand: ParsableCommand {
                 : "give a plain, .gz or dictzip text file with --data")
     }
 
-    private func makeDirectory(_ name: String) throws -> String {
+    static func makeDirectory(_ dir: String?, resume: String?, name: String) throws -> String {
         if let resume {
+            guard dir == nil || dir == resume else {
+                throw Failure(
+                    .usage, "--resume goes on in its own directory; --dir names another",
+                    hint: "leave --dir out")
+            }
             guard FileManager.default.fileExists(atPath: resume) else {
                 throw Failure(.data, "no run directory '\(resume)' to resume")
             }
@@ -76,8 +86,17 @@ struct UpCommand: ParsableCommand {
         return path
     }
 
+    /// An empty file at the path, which every process of the run can open.
+    private static func newRecording(_ path: String) throws -> String {
+        let whole = URL(filePath: path).path
+        guard FileManager.default.createFile(atPath: whole, contents: nil) else {
+            throw Failure(.data, "cannot write the recording '\(path)'")
+        }
+        return whole
+    }
+
     /// The other binaries lie beside this one.
-    private static func binaries() throws -> String {
+    static func binaries() throws -> String {
         let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         return URL(filePath: own).deletingLastPathComponent().path
     }

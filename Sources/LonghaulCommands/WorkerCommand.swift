@@ -58,6 +58,9 @@ package struct WorkerCommand: ParsableCommand {
     @Option(help: "SOCKS5 proxy for the coordinator: HOST:PORT.")
     var viaCoordinator: String?
 
+    @Option(help: "Append what the machine is told and wants to this file (longhaul replay).")
+    var record: String?
+
     @Flag(help: "Leave when standard input ends (a parent process died).")
     var exitWithParent = false
 
@@ -83,7 +86,8 @@ package struct WorkerCommand: ParsableCommand {
             coordinatorKey: contact.serverKey, keys: keys, listen: listen,
             advertiseHost: advertise, directory: dir, resume: resume, proxies: try proxies(),
             controlProxy: viaCoordinator, dataPath: data)
-        let node = try WorkerNode(options, interrupt: interrupt) { line in
+        let recorder = try record.map { try MachineRecorder(path: $0) }
+        let node = try WorkerNode(options, interrupt: interrupt, recorder: recorder) { line in
             Console.error("[\(label)] \(line)")
         }
         let outcome = try node.run()

@@ -33,6 +33,14 @@ package final class PayloadBytes: Sendable {
         }
     }
 
+    package var copiedBytes: [UInt8] {
+        switch storage {
+        case .made(let bytes): bytes
+        case .received(let message, let range):
+            message.withBytes { span in range.map { span[$0] } }
+        }
+    }
+
     package func withBytes<Result: ~Copyable, Failure: Error>(
         _ body: (Span<UInt8>) throws(Failure) -> Result
     ) throws(Failure) -> Result {

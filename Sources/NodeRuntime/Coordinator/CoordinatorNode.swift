@@ -48,6 +48,7 @@ package final class CoordinatorNode {
     private let interrupt: Interrupt
     private let incarnation = WallClock.incarnation()
     private let began = MonotonicClock.now()
+    private let recorder: MachineRecorder?
     private let record: (StampedEvent) throws -> Void
 
     private var machine: Coordinator
@@ -63,11 +64,14 @@ package final class CoordinatorNode {
     private var outcome: (code: ExitCode, reason: String)?
     private var figuresDue: Int64 = 0
 
-    /// - Parameter record: called for every event of the run, in order, on the loop thread.
+    /// - Parameters:
+    ///   - recorder: takes what the machine is told and wants.
+    ///   - record: called for every event of the run, in order, on the loop thread.
     package init(
-        _ options: CoordinatorOptions, interrupt: Interrupt,
+        _ options: CoordinatorOptions, interrupt: Interrupt, recorder: MachineRecorder? = nil,
         record: @escaping (StampedEvent) throws -> Void
     ) throws {
+        self.recorder = recorder
         self.options = options
         self.interrupt = interrupt
         self.record = record
@@ -95,6 +99,12 @@ package final class CoordinatorNode {
             configurationText: briefing.text,
             configurationDigest: TextDigest.of(briefing.text),
             parameterCount: options.parameterCount)
+        recorder?.begin(
+            .coordinator(
+                configuration: options.configuration, topology: options.topology,
+                configurationText: briefing.text,
+                configurationDigest: TextDigest.of(briefing.text),
+                parameterCount: options.parameterCount))
     }
 
     private var now: Instant { Instant(nanoseconds: MonotonicClock.now() - began) }
@@ -262,7 +272,10 @@ package final class CoordinatorNode {
         isStepping = true
         defer { isStepping = false }
         while let next = inbox.popFirst() {
-            for effect in machine.handle(next, at: now) {
+            let time = now
+            let effects = machine.handle(next, at: time)
+            recorder?.note(next, effects, at: time)
+            for effect in effects {
                 switch effect {
                 case .send(let connection, let message, let epoch):
                     try send(to: connection, message, epoch: epoch)

@@ -271,6 +271,20 @@ final class TrainerExecutor {
         }
     }
 
+    /// The end of a run whose states nobody resumes from.
+    func finish(model: Bool, writes: Bool) {
+        do {
+            if model, writes { try setup.writeModel(trainer) }
+            if model {
+                let path = writes ? setup.modelPath : "(not written)"
+                emit(.modelWritten(path: path, digest: stateDigest()))
+            }
+            emit(.event(.saved))
+        } catch {
+            emit(.event(.saveFailed(reason: "\(error)")))
+        }
+    }
+
     private func writeState() throws -> UInt64 {
         try setup.writeState(
             trainer, step: step, round: round, samples: stream.position, digest: stateDigest())

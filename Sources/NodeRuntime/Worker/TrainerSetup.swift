@@ -12,6 +12,8 @@ package struct TrainerSetup: Sendable {
     package let name: String
     package let seats: Int
     package let nominalStep: Interval
+    /// Whether wall time counts: steps are paced, and compressors measured.
+    package let isTimed: Bool
     /// Of the slowest link of this worker's region, in bytes per second; what compressing must beat.
     package let linkBytesPerSecond: Double
     /// Where the state for `--resume` lies.
@@ -19,9 +21,10 @@ package struct TrainerSetup: Sendable {
     /// Where the first rank writes the trained model.
     package let modelPath: String
 
+    /// - Parameter isTimed: wall time counts; false under a driver with a clock of its own.
     package init(
         configuration: RunConfiguration, topology: Topology, worker: WorkerID, name: String,
-        directory: String
+        directory: String, isTimed: Bool = true
     ) {
         self.configuration = configuration
         self.worker = worker
@@ -29,7 +32,8 @@ package struct TrainerSetup: Sendable {
         let seats = topology.seats
         self.seats = seats.count
         let seat = seats[Int(worker.rawValue)]
-        nominalStep = seat.worker.nominalStep
+        self.isTimed = isTimed
+        nominalStep = isTimed ? seat.worker.nominalStep : .zero
         let rates = topology.links.filter { $0.a == seat.region || $0.b == seat.region }.map(\.rate)
         // A link without a limit is taken for 10 Gbit/s.
         let slowest = rates.filter { $0 > 0 }.min() ?? 10_000_000_000
@@ -49,9 +53,16 @@ package struct TrainerSetup: Sendable {
     func losslessChoice(_ scope: CollectiveKey.Scope, _ transform: TransformID) -> LosslessChoice {
         switch scope {
         case .region: .stored
-        case .pool: .adaptive(linkBytesPerSecond: linkBytesPerSecond)
+        case .pool where isTimed: .adaptive(linkBytesPerSecond: linkBytesPerSecond)
+        case .pool:
+            .modelled(
+                linkBytesPerSecond: linkBytesPerSecond,
+                compressorBytesPerSecond: Self.compressorBytesPerSecond)
         }
     }
+
+    /// zstd at level 1 on quantised gradients, one core (docs/reduction.md).
+    static let compressorBytesPerSecond = 3e8
 
     static func shape(_ model: RunConfiguration.Model) -> ModelShape {
         ModelShape(
@@ -59,10 +70,13 @@ package struct TrainerSetup: Sendable {
             tiedHead: model.tiedHead)
     }
 
-    func makeTrainer() throws -> any Trainer {
+    func loadCorpus() throws -> Corpus {
+        try Corpus.load(path: configuration.data.path, context: configuration.model.context)
+    }
+
+    /// - Parameter corpus: the configured text.
+    func makeTrainer(_ corpus: Corpus) throws -> any Trainer {
         let training = configuration.training
-        let corpus = try Corpus.load(
-            path: configuration.data.path, context: configuration.model.context)
         return try TransformerTrainer(
             settings: TransformerTrainerSettings(
                 shape: Self.shape(configuration.model), seed: configuration.seed,

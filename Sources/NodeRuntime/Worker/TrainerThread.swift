@@ -37,7 +37,7 @@ final class TrainerThread: Sendable {
         let built = DispatchSemaphore(value: 0)
         let thread = Thread { [self] in
             do {
-                let trainer = try setup.makeTrainer()
+                let trainer = try setup.makeTrainer(setup.loadCorpus())
                 var restored: RestoredState?
                 if resume, FileManager.default.fileExists(atPath: setup.statePath) {
                     restored = try setup.restoreState(trainer) { trainer in

@@ -21,6 +21,7 @@ package final class WorkerNode {
     private let control: ControlConnection
     private let trainer: TrainerThread
     private let interrupt: Interrupt
+    private let recorder: MachineRecorder?
     private let log: (String) -> Void
     /// Added to the monotonic clock: Instants are the coordinator's, to half a round trip.
     private var clockOffset: Int64 = 0
@@ -38,10 +39,14 @@ package final class WorkerNode {
     private var inbox: Deque<Worker.Event> = []
     private var isStepping = false
 
-    /// - Parameter log: one line for the operator of this worker.
+    /// - Parameters:
+    ///   - recorder: takes what the machine is told and wants.
+    ///   - log: one line for the operator of this worker.
     package init(
-        _ options: WorkerOptions, interrupt: Interrupt, log: @escaping (String) -> Void
+        _ options: WorkerOptions, interrupt: Interrupt, recorder: MachineRecorder? = nil,
+        log: @escaping (String) -> Void
     ) throws {
+        self.recorder = recorder
         self.options = options
         self.interrupt = interrupt
         self.log = log
@@ -172,6 +177,10 @@ package final class WorkerNode {
         machine = Worker(
             worker: welcome.workerID, region: seat.region, hello: hello,
             configuration: briefing.configuration, topology: topology)
+        recorder?.begin(
+            .worker(
+                welcome.workerID, region: seat.region, hello: hello,
+                configuration: briefing.configuration, topology: topology))
         figures.regions = topology.seats.map(\.region)
     }
 
@@ -312,7 +321,9 @@ package final class WorkerNode {
         isStepping = true
         defer { isStepping = false }
         while let next = inbox.popFirst() {
-            guard let effects = machine?.handle(next, at: now) else { return }
+            let time = now
+            guard let effects = machine?.handle(next, at: time) else { return }
+            recorder?.note(next, effects, at: time)
             for effect in effects { try apply(effect) }
         }
         if let kind = machine?.round.idleKind { trainer.account.idle(as: kind) }

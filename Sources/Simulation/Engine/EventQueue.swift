@@ -37,6 +37,8 @@ enum Occurrence: Sendable {
     case inspection
     /// A process is told that a connection broke; direction 0: the dialler, 1: the acceptor.
     case notice(connection: Int, direction: Int)
+    /// A worker's driver tells its cumulative figures.
+    case figures(seat: Int, life: UInt64)
 
     /// For the trace hash: a number per case, and who is concerned.
     var trace: (kind: UInt64, subject: UInt64) {
@@ -54,6 +56,7 @@ enum Occurrence: Sendable {
         case .faultEnds(let index): (10, UInt64(index))
         case .inspection: (11, 0)
         case .notice(let connection, let direction): (12, UInt64(2 * connection + direction))
+        case .figures(let seat, _): (13, UInt64(seat))
         }
     }
 }

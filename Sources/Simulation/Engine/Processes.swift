@@ -13,12 +13,17 @@ struct WorkerProcess {
         case crashed
     }
 
-    /// A pass over one position of the own shard.
-    struct Reduction {
+    /// A chunk position of the own shard.
+    struct Position {
         var key: CollectiveKey
         var epoch: Epoch
         var slice: Int
         var position: Int
+    }
+
+    /// A pass over one position.
+    struct Reduction {
+        var place: Position
         var mean: EncodedPayload
     }
 
@@ -32,6 +37,10 @@ struct WorkerProcess {
     var machine: Worker?
     var pool = PayloadPool()
     var trainer: ToyTrainer?
+    /// In the place of `trainer`, in a run with real arithmetic.
+    var hosted: (any HostedTrainer)?
+    /// Chunks of the hosted `encode` under way that are not due yet.
+    var hostedChunks: Deque<HostedAnswer> = []
     var orders: Deque<TrainerOrder> = []
     var isBusy = false
     /// Chunks of the `encode` under way that are done.

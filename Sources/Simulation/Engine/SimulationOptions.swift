@@ -7,11 +7,13 @@ package struct SimulationOptions: Codable, Equatable, Sendable {
         case tensors(elements: Int)
         /// Sizes only; frames are not encoded.
         case modelled(parameters: UInt64)
+        /// Whatever the run's ``TrainerHost`` computes.
+        case hosted(parameters: UInt64)
 
         var elements: UInt64 {
             switch self {
             case .tensors(let elements): UInt64(elements)
-            case .modelled(let parameters): parameters
+            case .modelled(let parameters), .hosted(let parameters): parameters
             }
         }
     }
@@ -26,6 +28,8 @@ package struct SimulationOptions: Codable, Equatable, Sendable {
     package var supervision: Interval?
     /// Only members of a plan may connect to a data port, as with CURVE.
     package var allowList: Bool
+    /// Frames and connections take the bytes that CURVE adds.
+    package var encrypts: Bool
     /// The accepting side of a lane notices a reset (a ROUTER does not always).
     package var acceptorNoticesReset: Bool
     /// What was sent on a dead connection leaves first when there is a new one.
@@ -44,8 +48,10 @@ package struct SimulationOptions: Codable, Equatable, Sendable {
     package var recordsWorker: Int?
     /// Note every frame that arrives, for reading a failing seed.
     package var notesFrames: Bool
-    /// Whether checkers run at all; measurements of scale turn them off.
+    /// Whether checkers run at all; measurements of scale and hosted trainers do without.
     package var checks: Bool
+    /// Inside a region: bits per second of one worker towards its peers, 0 for no limit.
+    package var localRate: UInt64
     /// Occurrences after which a run is given up: a machine that talks to itself for ever.
     package var occurrenceLimit: Int
 
@@ -57,6 +63,7 @@ package struct SimulationOptions: Codable, Equatable, Sendable {
         starts = []
         supervision = nil
         allowList = true
+        encrypts = false
         acceptorNoticesReset = true
         keepsUnsentFrames = false
         coordinatorStart = .zero
@@ -67,6 +74,7 @@ package struct SimulationOptions: Codable, Equatable, Sendable {
         recordsWorker = nil
         notesFrames = false
         checks = true
+        localRate = 10_000_000_000
         occurrenceLimit = 20_000_000
     }
 }

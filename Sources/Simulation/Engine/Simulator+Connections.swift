@@ -6,28 +6,41 @@ import WireProtocol
 // MARK: - Frames on connections
 
 extension Simulator {
-    /// What ZeroMQ adds to a message part: flags and length (ZMTP 3.1, long frame).
-    static let framing = 9
-
     func frame(
         _ header: FrameHeader, _ message: Message, _ content: PayloadPool.Content?
     ) -> WireFrame {
         if case .modelled(let bytes) = content {
-            return WireFrame(
-                body: .plain(header, message, content),
-                bytes: ProtocolLimits.headerBytes + message.type.shape.meta.lowerBound + bytes
-                    + Self.framing)
+            return plainFrame(header, message, content, payloadBytes: bytes)
         }
         var payload: [UInt8] = []
-        if case .values(let values) = content { TrainerState.append(values, to: &payload) }
+        switch content {
+        case .values(let values): TrainerState.append(values, to: &payload)
+        case .encoded(let encoded): payload = encoded.bytes
+        case .modelled, nil: break
+        }
         do {
             let bytes = try FrameEncoder.encode(
                 header: header, message: message, payload: payload.span)
-            return WireFrame(body: .encoded(bytes), bytes: bytes.count + Self.framing)
+            return WireFrame(
+                body: .encoded(bytes),
+                bytes: WireSize.message(bytes.count, encrypts: options.encrypts),
+                frameBytes: bytes.count)
         } catch {
             checker.find("codec", now, "cannot encode \(message.type): \(error)")
-            return WireFrame(body: .plain(header, message, content), bytes: Self.framing)
+            return plainFrame(header, message, content, payloadBytes: 0)
         }
+    }
+
+    /// A frame whose size is known and whose bytes are not.
+    func plainFrame(
+        _ header: FrameHeader, _ message: Message, _ content: PayloadPool.Content?,
+        payloadBytes: Int
+    ) -> WireFrame {
+        let size =
+            ProtocolLimits.headerBytes + message.type.shape.meta.lowerBound + payloadBytes
+        return WireFrame(
+            body: .plain(header, message, content),
+            bytes: WireSize.message(size, encrypts: options.encrypts), frameBytes: size)
     }
 
     func put(_ frame: WireFrame, on index: Int, direction: Int) {
@@ -107,7 +120,7 @@ extension Simulator {
                     bytes.span, limits: isControl ? .control : .data)
                 var content: PayloadPool.Content?
                 if frame.message.carriesPayload {
-                    content = .values(TrainerState.values(of: bytes.span, in: frame.payload))
+                    content = self.content(bytes, frame)
                 }
                 deliver(frame.header, frame.message, content, index, direction, at: receiver)
             } catch {
@@ -117,6 +130,17 @@ extension Simulator {
                 reset(index)
             }
         }
+    }
+
+    private func content(_ bytes: [UInt8], _ frame: Frame) -> PayloadPool.Content {
+        guard host != nil else {
+            return .values(TrainerState.values(of: bytes.span, in: frame.payload))
+        }
+        let payload = Array(bytes[frame.payload])
+        guard case .chunk(let chunk) = frame.message else {
+            return .encoded(EncodedBytes(payload, transform: .fp32, stage: .stored))
+        }
+        return .encoded(EncodedBytes(payload, transform: chunk.transform, stage: chunk.stage))
     }
 
     private func deliver(
@@ -134,6 +158,8 @@ extension Simulator {
         }
         switch (receiver, connection.purpose) {
         case (.coordinator, .control):
+            // Drivers keep reports from the machine; they were recorded when they were sent.
+            if case .event = message { return }
             tell(
                 .message(
                     from: connection.acceptedAs, name: workers[connection.dialler].name,

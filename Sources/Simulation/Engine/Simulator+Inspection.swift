@@ -28,14 +28,47 @@ extension Simulator {
         }
     }
 
+    private func figures(_ worker: WorkerProcess) -> [RunEvent] {
+        let id = WorkerID(worker.seat)
+        return [.budget(worker: id, worker.budget.budget)]
+            + traffic[worker.seat].filter { $0.frames > 0 }.map { .traffic(worker: id, $0) }
+    }
+
+    /// How often a driver tells its cumulative figures.
+    static let figuresInterval: Int64 = 2_000_000_000
+
+    func figuresAreDue(_ seat: Int, _ life: UInt64) {
+        guard workers[seat].isRunning, workers[seat].life == life else { return }
+        tellFigures(seat)
+        queue.schedule(.figures(seat: seat, life: life), at: now + Self.figuresInterval)
+    }
+
+    /// Budget, traffic and memory of a worker's process on their way to the coordinator.
+    func tellFigures(_ seat: Int) {
+        for event in figures(workers[seat]) {
+            record(event, from: workers[seat].name)
+            sendEvent(seat, event)
+        }
+        // The size of a process is not modelled; its report is as long as this one.
+        sendEvent(seat, .peakMemory(process: workers[seat].name, bytes: 100_000_000))
+    }
+
+    /// Puts an EVENT frame on the worker's control connection, if the run counts them.
+    func sendEvent(_ seat: Int, _ event: RunEvent) {
+        guard let eventBytes, let control = workers[seat].control else { return }
+        workers[seat].controlSequence += 1
+        let header = FrameHeader(
+            run: Self.run, incarnation: Incarnation(rawValue: workers[seat].life), epoch: .none,
+            rank: .none, sequence: workers[seat].controlSequence)
+        let frame = plainFrame(
+            header, .event(EventMessage()), nil, payloadBytes: eventBytes(event))
+        if connections[control].isUp { put(frame, on: control, direction: 0) }
+    }
+
     /// The figures a real run's drivers add at the end.
     func conclude() {
         for worker in workers where worker.life > 0 {
-            record(
-                .budget(worker: WorkerID(worker.seat), worker.budget.budget), from: worker.name)
-            for use in traffic[worker.seat] where use.frames > 0 {
-                record(.traffic(worker: WorkerID(worker.seat), use), from: worker.name)
-            }
+            for event in figures(worker) { record(event, from: worker.name) }
         }
         for from in topology.regions.indices {
             for to in topology.regions.indices where from != to {

@@ -20,6 +20,7 @@ extension Simulator {
         workers[seat].isBusy = true
         workers[seat].encodedChunks = 0
         checker.trainerBusy(seat, now)
+        beginHosted(order, seat)
         queue.schedule(
             .trainer(seat: seat, life: workers[seat].life), at: now + duration(order, seat))
     }
@@ -74,7 +75,7 @@ extension Simulator {
             } else {
                 endOrder(seat)
             }
-            tell(seat, .trainer(answer))
+            if let answer { tell(seat, .trainer(answer)) }
             return
         }
         let answers = perform(order, seat)
@@ -108,9 +109,12 @@ extension Simulator {
         }
     }
 
-    private func encodeNext(_ encoding: TrainerOrder.Encoding, _ seat: Int) -> Worker.TrainerEvent {
+    private func encodeNext(
+        _ encoding: TrainerOrder.Encoding, _ seat: Int
+    ) -> Worker.TrainerEvent? {
         let chunk = encoding.chunks[workers[seat].encodedChunks]
         workers[seat].encodedChunks += 1
+        guard workers[seat].hosted == nil else { return nextHostedChunk(seat) }
         guard let trainer = workers[seat].trainer else { preconditionFailure("no trainer") }
         let content = trainer.encode(chunk, of: encoding)
         if options.checks, case .values(let values) = content {
@@ -128,6 +132,7 @@ extension Simulator {
     // MARK: Orders with one answer
 
     private func perform(_ order: TrainerOrder, _ seat: Int) -> [Worker.TrainerEvent] {
+        if let answers = finishHosted(seat) { return answers }
         switch order {
         case .compute(let step, let samples):
             guard let result = workers[seat].trainer?.compute(samples: samples) else { return [] }
@@ -202,7 +207,7 @@ extension Simulator {
     ) -> [Worker.TrainerEvent] {
         switch workers[seat].pool.content(payload) {
         case .values(let values): workers[seat].trainer?.install(chunk, values)
-        case .modelled: workers[seat].trainer?.install(chunk, [])
+        case .modelled, .encoded: workers[seat].trainer?.install(chunk, [])
         case nil:
             checker.find("payloads", now, "\(workers[seat].name) installs a released payload")
         }

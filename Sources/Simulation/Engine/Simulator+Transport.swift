@@ -39,17 +39,39 @@ extension Simulator {
             return
         }
         connections[index].isUp = true
+        let handshake = WireSize.handshake(encrypts: options.encrypts)
+        let (dialler, acceptor) = ends(index, 0)
+        fabric.count(bytes: handshake.dialler, from: region(of: dialler), to: region(of: acceptor))
+        fabric.count(bytes: handshake.acceptor, from: region(of: acceptor), to: region(of: dialler))
         acceptedCount += 1
         connections[index].acceptedAs = ConnectionID(rawValue: acceptedCount)
         let seat = connections[index].dialler
         switch connections[index].acceptor {
         case .coordinator:
             coordinator.connections[connections[index].acceptedAs] = index
+            countBriefing(seat)
             flushOutbox(index)
         case .worker(let peer):
             flushOutbox(index)
             tell(seat, .laneConnected(WorkerID(peer)))
         }
+    }
+
+    /// A driver asks for the configuration before its machine exists: a HELLO and a WELCOME more.
+    private func countBriefing(_ seat: Int) {
+        guard eventBytes != nil else { return }
+        let header = FrameHeader(
+            run: Self.run, incarnation: Incarnation(rawValue: 1), epoch: .none, rank: .none,
+            sequence: 0)
+        let welcome = Welcome(
+            workerID: WorkerID(seat), version: ProtocolLimits.version,
+            configurationDigest: Self.configurationDigest, configuration: configurationText,
+            echoSentAt: .zero, coordinatorTime: .zero)
+        let region = workers[seat].region
+        let home = topology.coordinatorRegion
+        fabric.count(
+            bytes: frame(header, .hello(hello(seat, nil)), nil).bytes, from: region, to: home)
+        fabric.count(bytes: frame(header, .welcome(welcome), nil).bytes, from: home, to: region)
     }
 
     private func flushOutbox(_ index: Int) {
@@ -81,7 +103,7 @@ extension Simulator {
             run: Self.run, incarnation: Incarnation(rawValue: workers[seat].life), epoch: epoch,
             rank: workers[seat].machine?.round.plan?.rank ?? .none, sequence: sequence)
         let frame = frame(header, message, content)
-        count(frame, content, from: seat, to: peer)
+        count(frame, message, content, from: seat, to: peer)
         switch lane.role {
         case .dialler:
             guard let index = workers[seat].dialled[peer] else { return }
@@ -99,12 +121,14 @@ extension Simulator {
     }
 
     private func count(
-        _ frame: WireFrame, _ content: PayloadPool.Content?, from seat: Int, to peer: Int
+        _ frame: WireFrame, _ message: Message, _ content: PayloadPool.Content?, from seat: Int,
+        to peer: Int
     ) {
         let region = workers[peer].region.index
         traffic[seat][region].frames += 1
-        traffic[seat][region].bytes += UInt64(frame.bytes - Self.framing)
-        traffic[seat][region].values += UInt64((content?.bytes ?? 0) / 4)
+        traffic[seat][region].bytes += UInt64(frame.frameBytes)
+        guard case .chunk(let chunk) = message else { return }
+        traffic[seat][region].values += UInt64(chunk.elements)
         traffic[seat][region].encodedBytes += UInt64(content?.bytes ?? 0)
     }
 

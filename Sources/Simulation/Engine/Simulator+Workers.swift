@@ -1,5 +1,5 @@
 import ClusterModel
-package import Coordination
+import Coordination
 import DequeModule
 import WireProtocol
 
@@ -21,29 +21,30 @@ extension Simulator {
         workers[seat].budget = TrainerClock()
         let saved = workers[seat].disk
         workers[seat].trainer = ToyTrainer(
-            seat: seat, configuration: configuration, elements: options.payloads.elements,
+            seat: seat, configuration: configuration,
+            elements: host == nil ? options.payloads.elements : 0,
             isModelled: options.payloads.isModelled, resuming: saved)
+        workers[seat].hosted = host?.makeTrainer(seat: WorkerID(seat))
+        workers[seat].hostedChunks = []
+        if eventBytes != nil {
+            queue.schedule(
+                .figures(seat: seat, life: workers[seat].life), at: now + Self.figuresInterval)
+        }
         workers[seat].machine = machine(seat, saved)
         checker.workerStarted(seat, saved, now)
         dialCoordinator(seat)
         tell(seat, .started)
     }
 
-    /// A machine as it was when the first life of `seat` began, without a saved state.
-    package func freshMachine(_ seat: Int) -> Worker {
-        let life = workers[seat].life
-        workers[seat].life = 1
-        defer { workers[seat].life = life }
-        return machine(seat, nil)
-    }
-
     private func machine(_ seat: Int, _ saved: TrainerState?) -> Worker {
-        Worker(
-            worker: WorkerID(seat), region: workers[seat].region, hello: hello(seat, saved),
+        let hello = hello(seat, saved)
+        keepOrigin(seat, hello)
+        return Worker(
+            worker: WorkerID(seat), region: workers[seat].region, hello: hello,
             configuration: configuration, topology: topology)
     }
 
-    private func hello(_ seat: Int, _ saved: TrainerState?) -> Hello {
+    func hello(_ seat: Int, _ saved: TrainerState?) -> Hello {
         let key = PublicKey(bytes: [UInt8](repeating: UInt8(truncatingIfNeeded: seat), count: 32))
         guard let key else { preconditionFailure("a key has 32 bytes") }
         return Hello(
@@ -78,7 +79,9 @@ extension Simulator {
 
     private func carryOut(_ effect: Worker.Effect, _ seat: Int) {
         switch effect {
-        case .control(let message): sendControl(seat, message)
+        case .control(let message):
+            if case .leave = message, eventBytes != nil { tellFigures(seat) }
+            sendControl(seat, message)
         case .allow(let members): workers[seat].allowed = members.map { Int($0.workerID.rawValue) }
         case .dial(let member): dial(seat, member)
         case .hangUp(let lane): hangUp(seat, lane)
@@ -88,8 +91,9 @@ extension Simulator {
         case .reduce(
             let key, let epoch, let slice, let position, let sources, let transform,
             let elements):
-            let encoding = options.payloads.isModelled ? transform : .fp32
-            reduce(seat, key, epoch, slice, position, sources, encoding, elements)
+            let place = WorkerProcess.Position(
+                key: key, epoch: epoch, slice: slice, position: position)
+            reduce(seat, place, sources, transform, elements)
         case .release(let handle):
             if !workers[seat].pool.release(handle) {
                 checker.find("payloads", now, "\(workers[seat].name) releases \(handle) twice")
@@ -97,6 +101,7 @@ extension Simulator {
         case .event(let event):
             checker.workerSaid(seat, event, now)
             record(event, from: workers[seat].name)
+            sendEvent(seat, event)
         case .finished(let code, let reason): finish(seat, code, reason)
         }
     }
@@ -123,64 +128,6 @@ extension Simulator {
         workers[seat].tickAt = at
         workers[seat].tickVersion += 1
         queue.schedule(.tick(.worker(seat), version: workers[seat].tickVersion), at: at)
-    }
-
-    // MARK: The fused pass
-
-    private func reduce(
-        _ seat: Int, _ key: CollectiveKey, _ epoch: Epoch, _ slice: Int, _ position: Int,
-        _ sources: [ShardReduction.Source], _ transform: TransformID, _ elements: Int
-    ) {
-        var parts: [[Float]] = []
-        for source in sources {
-            switch workers[seat].pool.content(source.handle) {
-            case .values(let values): parts.append(values)
-            case .modelled: break
-            case nil:
-                checker.find("payloads", now, "\(workers[seat].name) reduces a released payload")
-            }
-        }
-        let content: PayloadPool.Content =
-            options.payloads.isModelled
-            ? .modelled(bytes: PayloadPool.modelledBytes(transform, elements))
-            : .values(Self.weightedMean(parts, sources.map(\.weight), elements: elements))
-        let mean = EncodedPayload(
-            handle: workers[seat].pool.store(content), bytes: content.bytes,
-            elements: UInt32(elements), transform: transform, stage: .stored)
-        workers[seat].nextJob += 1
-        let job = workers[seat].nextJob
-        workers[seat].jobs[job] = WorkerProcess.Reduction(
-            key: key, epoch: epoch, slice: slice, position: position, mean: mean)
-        let time = options.cost.time(
-            4 * elements * (sources.count + 1), at: options.cost.reduceRate)
-        queue.schedule(
-            .reduced(seat: seat, life: workers[seat].life, job: job), at: now + time)
-    }
-
-    /// f_i = w_i / sum w in double, rounded to float; products and sums rounded apart, in the order of
-    /// the sources (Protocols/longhaul-1.md, "Mean").
-    static func weightedMean(_ parts: [[Float]], _ tokens: [UInt64], elements: Int) -> [Float] {
-        let total = Double(tokens.reduce(0, +))
-        var mean = [Float](repeating: 0, count: elements)
-        for (number, part) in parts.enumerated() {
-            let share = Float(Double(tokens[number]) / total)
-            for index in 0..<min(elements, part.count) {
-                let product = share * part[index]
-                mean[index] = number == 0 ? product : mean[index] + product
-            }
-        }
-        return mean
-    }
-
-    func finishReduction(_ seat: Int, _ life: UInt64, _ job: UInt64) {
-        guard workers[seat].life == life,
-            let done = workers[seat].jobs.removeValue(forKey: job)
-        else { return }
-        tell(
-            seat,
-            .reduced(
-                key: done.key, epoch: done.epoch, slice: done.slice, position: done.position,
-                mean: done.mean))
     }
 }
 

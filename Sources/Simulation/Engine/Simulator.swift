@@ -27,32 +27,51 @@ package final class Simulator {
     var events: [StampedEvent] = []
     var checker: RunChecker
     var intervals: [TraceInterval] = []
-    package private(set) var recording: [RecordedEvent] = []
-    package private(set) var recordedEffects: [[Worker.Effect]] = []
+    /// Of the seat `SimulationOptions.recordsWorker` names.
+    package private(set) var recording: [MachineRecord] = []
     var outcome: (code: ExitCode, reason: String)?
     var lastFaultEnds: Int64 = 0
     /// Frames and bytes by sending worker and destination region.
     var traffic: [[RunEvent.Traffic]]
+    /// What WELCOME carries.
+    let configurationText: String
+    /// Makes trainers and means of a run with real arithmetic.
+    let host: (any TrainerHost)?
+    /// Payload bytes of the EVENT frame that tells of an event; nil: events take no bytes.
+    let eventBytes: ((RunEvent) -> Int)?
 
-    /// - Parameter resuming: what each seat's earlier process has saved; empty: everybody starts anew.
+    /// - Parameters:
+    ///   - saved: what each seat's earlier process has saved; empty: everybody starts anew.
+    ///   - host: with `.hosted` payloads, and only then. Its results cannot be checked or saved.
+    ///   - configurationText: what WELCOME carries.
+    ///   - eventBytes: how large an event is on the wire; nil leaves reports out of the traffic.
     package init(
         topology: Topology, configuration: RunConfiguration, options: SimulationOptions,
-        resuming saved: [SavedState?] = []
+        resuming saved: [SavedState?] = [], host: (any TrainerHost)? = nil,
+        configurationText: String = "{}", eventBytes: ((RunEvent) -> Int)? = nil
     ) {
+        precondition(options.payloads.isHosted == (host != nil), "hosted payloads need a host")
+        precondition(host == nil || !options.checks, "checkers know the toy trainer's arithmetic")
+        self.host = host
+        self.configurationText = configurationText
+        self.eventBytes = eventBytes
         self.topology = topology
         self.configuration = configuration
         self.options = options
-        fabric = Fabric(topology: topology, seed: options.seed)
+        fabric = Fabric(
+            topology: topology, seed: options.seed, localRate: options.localRate)
         generator = SeededGenerator(seed: options.seed ^ 0x7369_6d75)
         coordinator = CoordinatorProcess(
             machine: Coordinator(
-                configuration: configuration, topology: topology, configurationText: "{}",
+                configuration: configuration, topology: topology,
+                configurationText: configurationText,
                 configurationDigest: Self.configurationDigest,
                 parameterCount: options.payloads.elements))
         let seats = topology.seats
         checker = RunChecker(
             configuration: configuration, seats: seats.count,
-            elements: Int(options.payloads.elements), isModelled: options.payloads.isModelled)
+            elements: options.checks ? Int(options.payloads.elements) : 0,
+            isModelled: options.payloads.isModelled, isFollowing: options.checks)
         let regions = topology.regions.indices
         traffic = seats.map { _ in
             regions.map {
@@ -179,13 +198,25 @@ package final class Simulator {
         case .faultEnds(let index): end(index)
         case .inspection: inspect()
         case .notice(let connection, let direction): noticeReset(connection, direction)
+        case .figures(let seat, let life): figuresAreDue(seat, life)
         }
     }
 
     func keep(_ event: Worker.Event, _ effects: [Worker.Effect], of seat: Int) {
         guard options.recordsWorker == seat, workers[seat].life == 1 else { return }
-        recording.append(RecordedEvent(time: workers[seat].local(now), event: event))
-        recordedEffects.append(effects)
+        recording.append(
+            .worker(process: UInt64(seat), at: workers[seat].local(now), event, effects))
+    }
+
+    /// Notes what a recorded machine is made from.
+    func keepOrigin(_ seat: Int, _ hello: Hello) {
+        guard options.recordsWorker == seat, workers[seat].life == 1 else { return }
+        recording.append(
+            .begins(
+                process: UInt64(seat),
+                .worker(
+                    WorkerID(seat), region: workers[seat].region, hello: hello,
+                    configuration: configuration, topology: topology)))
     }
 
     /// Records an event as its source said it, at virtual time.
@@ -211,6 +242,14 @@ package final class Simulator {
 extension SimulationOptions.Payloads {
     var isModelled: Bool {
         if case .modelled = self { true } else { false }
+    }
+
+    var isTensors: Bool {
+        if case .tensors = self { true } else { false }
+    }
+
+    var isHosted: Bool {
+        if case .hosted = self { true } else { false }
     }
 }
 

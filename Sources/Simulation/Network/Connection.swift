@@ -11,6 +11,8 @@ struct WireFrame {
     var body: Body
     /// Size on the link.
     var bytes: Int
+    /// Without what the transport adds.
+    var frameBytes: Int
 }
 
 /// A TCP connection as its users see one: frames arrive in order or not at all, late when the link is

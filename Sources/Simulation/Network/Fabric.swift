@@ -5,7 +5,6 @@ import ClusterModel
 struct Fabric {
     /// Inside a region.
     static let localDelay: Int64 = 50_000
-    static let localRate: UInt64 = 10_000_000_000
     static let queueLimit = 1 << 30
 
     private let regionCount: Int
@@ -21,7 +20,7 @@ struct Fabric {
     /// Further delay of a directed pair of regions, in nanoseconds, and a factor on its rate.
     private var slow: [Int]
 
-    init(topology: Topology, seed: UInt64) {
+    init(topology: Topology, seed: UInt64, localRate: UInt64) {
         let regions = topology.regions.count
         regionCount = regions
         var generator = SeededGenerator(seed: seed ^ 0x6c69_6e6b)
@@ -40,7 +39,7 @@ struct Fabric {
         links = clocks
         let workers = topology.regions.reduce(0) { $0 + $1.workers.count }
         let nic = LinkParameters(
-            bitsPerSecond: Self.localRate, oneWayNanoseconds: Self.localDelay,
+            bitsPerSecond: localRate, oneWayNanoseconds: Self.localDelay,
             queueLimitBytes: Self.queueLimit)
         local = (0...workers).map { _ in LinkClock(nic, seed: generator.next()) }
         bytes = Array(repeating: 0, count: regions * regions)
@@ -71,6 +70,12 @@ struct Fabric {
         }
         peakQueue[index] = max(peakQueue[index], links[index].queuedBytes(at: now))
         return due
+    }
+
+    /// Bytes that cross a link beside any frame: greetings and handshakes.
+    mutating func count(bytes count: Int, from: RegionID, to: RegionID) {
+        guard from != to else { return }
+        bytes[pair(from, to)] += UInt64(count)
     }
 
     func oneWay(_ from: RegionID, _ to: RegionID) -> Int64 {

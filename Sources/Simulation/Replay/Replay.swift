@@ -1,43 +1,95 @@
-package import ClusterModel
+import ClusterModel
 package import Coordination
 
-/// What a driver told a worker's machine, and when by its clock, in order. A run recorded anywhere is
-/// replayed by telling a fresh machine the same.
-package struct RecordedEvent: Codable, Equatable, Sendable {
-    package var time: Instant
-    package var event: Worker.Event
-    package init(time: Instant, event: Worker.Event) {
-        self.time = time
-        self.event = event
-    }
-}
-
-/// Runs a recorded log through a machine.
-package enum Replay {
+/// Runs recorded logs through machines.
+package struct Replay {
+    /// A machine that wants something else than the recorded one did.
     package struct Difference: Equatable, Sendable {
-        /// Index of the event after which the effects differ.
+        /// Of the record, from 0: the line of the file, minus 1.
         package var index: Int
-        package var recorded: [Worker.Effect]
-        package var replayed: [Worker.Effect]
+        package var process: UInt64
+        /// What it was told, and what was wanted then and now, for people.
+        package var event: String
+        package var recorded: String
+        package var replayed: String
     }
 
-    /// Effects of each event.
-    package static func effects(
-        of log: [RecordedEvent], through machine: Worker
-    ) -> [[Worker.Effect]] {
-        var machine = machine
-        return log.map { machine.handle($0.event, at: $0.time) }
+    private enum Machine {
+        case worker(Worker)
+        case coordinator(Coordinator)
     }
 
-    /// The first event after which a fresh machine wants something else than the recorded one; nil if
-    /// there is none.
-    package static func firstDifference(
-        log: [RecordedEvent], effects recorded: [[Worker.Effect]], through machine: Worker
-    ) -> Difference? {
-        let replayed = effects(of: log, through: machine)
-        for (index, pair) in zip(recorded, replayed).enumerated() where pair.0 != pair.1 {
-            return Difference(index: index, recorded: pair.0, replayed: pair.1)
+    /// Looked up by process; never iterated.
+    private var machines: [UInt64: Machine] = [:]
+    /// Records that could not be replayed: their machine's beginning is not in the log.
+    package private(set) var orphans = 0
+    package private(set) var replayed = 0
+    package private(set) var machineCount = 0
+
+    package init() {}
+
+    /// The first difference of a whole log; nil if there is none.
+    package static func firstDifference(_ log: [MachineRecord]) -> Difference? {
+        var replay = Replay()
+        for (index, record) in log.enumerated() {
+            if let difference = replay.step(record, index: index) { return difference }
         }
         return nil
+    }
+
+    /// Tells the machine of a record the same; nil when it wants the same.
+    package mutating func step(_ record: MachineRecord, index: Int) -> Difference? {
+        switch record {
+        case .begins(let process, let origin):
+            machines[process] = Self.machine(origin)
+            machineCount += 1
+            return nil
+        case .worker(let process, let time, let event, let recorded):
+            guard case .worker(var machine) = machines[process] else { return orphan() }
+            // The table must not hold a second copy while the machine changes.
+            machines[process] = nil
+            let effects = machine.handle(event, at: time)
+            machines[process] = .worker(machine)
+            replayed += 1
+            return compare(recorded, effects, index, process, "\(event)")
+        case .coordinator(let process, let time, let event, let recorded):
+            guard case .coordinator(var machine) = machines[process] else { return orphan() }
+            machines[process] = nil
+            let effects = machine.handle(event, at: time)
+            machines[process] = .coordinator(machine)
+            replayed += 1
+            return compare(recorded, effects, index, process, "\(event)")
+        }
+    }
+
+    private mutating func orphan() -> Difference? {
+        orphans += 1
+        return nil
+    }
+
+    private static func machine(_ origin: MachineOrigin) -> Machine {
+        switch origin {
+        case .worker(let worker, let region, let hello, let configuration, let topology):
+            .worker(
+                Worker(
+                    worker: worker, region: region, hello: hello, configuration: configuration,
+                    topology: topology))
+        case .coordinator(
+            let configuration, let topology, let text, let digest, let parameterCount):
+            .coordinator(
+                Coordinator(
+                    configuration: configuration, topology: topology, configurationText: text,
+                    configurationDigest: digest, parameterCount: parameterCount))
+        }
+    }
+
+    private func compare<Effect: Equatable>(
+        _ recorded: [Effect], _ replayed: [Effect], _ index: Int, _ process: UInt64,
+        _ event: @autoclosure () -> String
+    ) -> Difference? {
+        guard recorded != replayed else { return nil }
+        return Difference(
+            index: index, process: process, event: event(), recorded: "\(recorded)",
+            replayed: "\(replayed)")
     }
 }

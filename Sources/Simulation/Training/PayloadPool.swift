@@ -1,16 +1,19 @@
 import ClusterModel
 
-/// Bytes of one process, by handle. A payload is a small real tensor, or only a size.
+/// Bytes of one process, by handle. A payload is a small real tensor, a host's bytes, or only a size.
 struct PayloadPool {
     enum Content: Equatable {
         case values([Float])
         /// Modelled: so many encoded bytes of unknown contents.
         case modelled(bytes: Int)
+        /// Made by a host's codec.
+        case encoded(EncodedBytes)
 
         var bytes: Int {
             switch self {
             case .values(let values): 4 * values.count
             case .modelled(let bytes): bytes
+            case .encoded(let encoded): encoded.bytes.count
             }
         }
     }

@@ -1,0 +1,158 @@
+import ArgumentParser
+import ClusterFile
+import ClusterModel
+import Foundation
+import RunRecord
+import Simulation
+import Training
+
+/// `longhaul predict`: a real run of a cluster file, a simulated one with the step times measured in it,
+/// and how far they are apart.
+struct PredictCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "predict",
+        abstract: "Compare a real run with the simulator's prediction of it.",
+        discussion: """
+            Measured in the real run and given to the simulator: each worker's time to compute a step,
+            the speed of its codec, and the time a region takes to share a step. Predicted: everything
+            between regions, and how it all adds up.
+
+            EXAMPLES
+              longhaul predict Cluster/shanghai-jinan.yaml
+              longhaul predict Cluster/shanghai-jinan.yaml --steps 90 --json
+              longhaul predict Cluster/shanghai-jinan.yaml --from runs/NAME
+            """)
+
+    @OptionGroup var input: RunFile
+
+    @Option(help: "Directory of the real run; by default runs/NAME-DATE.")
+    var dir: String?
+
+    @Option(help: "Compare with the finished run in this directory instead of starting one.")
+    var from: String?
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func run() throws {
+        BlasLibrary.reexecIfMisdetected { Console.error("longhaul: \($0)") }
+        BlasLibrary.setThreads(1)
+        let cluster = try input.load()
+        let directory: String
+        if let from {
+            directory = from
+        } else {
+            directory = try UpCommand.makeDirectory(
+                dir, resume: nil, name: cluster.configuration.name)
+            try UpCommand.checkData(cluster.configuration.data.path)
+            let launcher = ClusterLauncher(
+                cluster: cluster, directory: directory, binaries: try UpCommand.binaries(),
+                arguments: input.arguments(cluster), isResumed: false)
+            let ending = try launcher.run { Console.error("longhaul: \($0)") }
+            guard ending.code == .ok else { throw EndOfRun(code: ending.code) }
+        }
+        let prediction = try Prediction(cluster, directory: directory)
+        if json {
+            try Console.printJSON(prediction.report)
+        } else {
+            print(prediction.text)
+        }
+    }
+}
+
+/// Figures of a run beside those of its simulation.
+struct Prediction {
+    struct Row: Codable {
+        var figure: String
+        var unit: String
+        var measured: Double
+        var predicted: Double
+        /// predicted / measured - 1.
+        var error: Double
+    }
+
+    struct Report: Codable {
+        var run: String
+        var rows: [Row]
+        var digestsAgree: Bool
+        var measuredStepSeconds: [Double]
+        var localBitsPerSecond: UInt64?
+    }
+
+    let report: Report
+    private let statement: String
+
+    init(_ cluster: ClusterFile, directory: String) throws {
+        let files = ReportFiles(directory: directory)
+        let measured = try files.summary()
+        guard measured.identity.seed == cluster.configuration.seed,
+            measured.setup.steps == cluster.configuration.steps, measured.outcome.isComplete
+        else {
+            throw Failure(
+                .data, "'\(directory)' is not a complete run of this file, seed and step count",
+                hint: "give the flags that it was started with")
+        }
+        let calibration = try StepCalibration(
+            cluster, measured, events: RunLogReader(path: files.log).events())
+        let localRate = try calibration.localRate(cluster)
+        let run = try SimulatedRun(calibration.paced(cluster), training: .real) {
+            calibration.apply(to: &$0)
+            if let localRate { $0.localRate = localRate }
+        }
+        statement = run.statement
+        report = Report(
+            run: directory, rows: Self.rows(measured, run.summary),
+            digestsAgree: measured.rounds.latest.last?.digest
+                == run.summary.rounds.latest.last?.digest,
+            measuredStepSeconds: calibration.computeSeconds, localBitsPerSecond: localRate)
+    }
+
+    private static func rows(_ measured: RunSummary, _ predicted: RunSummary) -> [Row] {
+        var rows: [Row] = []
+        func add(_ figure: String, _ unit: String, _ a: Double?, _ b: Double?) {
+            guard let a, let b, a != 0 else { return }
+            rows.append(
+                Row(figure: figure, unit: unit, measured: a, predicted: b, error: b / a - 1))
+        }
+        add("round time", "s", measured.rounds.secondsBetween, predicted.rounds.secondsBetween)
+        add(
+            "tokens/s", "", measured.pool.tokensPerSecond, predicted.pool.tokensPerSecond)
+        add("CU", "", measured.pool.computeUtilisation, predicted.pool.computeUtilisation)
+        for link in measured.links where !link.isInsideRegion {
+            let other = predicted.links.first { $0.from == link.from && $0.to == link.to }
+            let name = "\(link.from) -> \(link.to)"
+            add(
+                "link \(name)", "B", link.relayBytes.map(Double.init),
+                other?.relayBytes.map(Double.init))
+            add("lanes \(name)", "B", Double(link.laneBytes), other.map { Double($0.laneBytes) })
+        }
+        return rows
+    }
+
+    var text: String {
+        let rows = report.rows.map { row in
+            [
+                row.unit.isEmpty ? row.figure : "\(row.figure), \(row.unit)",
+                Self.number(row.measured), Self.number(row.predicted),
+                String(format: "%+.1f %%", 100 * row.error),
+            ]
+        }
+        let table = TextTable.render(["", "measured", "predicted", "error"], rows)
+        let steps = report.measuredStepSeconds.map { String(format: "%.1f", 1000 * $0) }
+        let local = report.localBitsPerSecond.map {
+            String(format: "; inside a region %.0f Mbit/s per worker", Double($0) / 1e6)
+        }
+        return """
+            real run: \(report.run)
+            \(statement)
+            measured there and used here: ms per step \(steps.joined(separator: ", "))\(local ?? "")
+
+            \(table)
+            last digest: \(report.digestsAgree ? "the same in both" : "differs")
+            """
+    }
+
+    private static func number(_ value: Double) -> String {
+        value >= 1000 ? String(format: "%.0f", value) : String(format: "%.3f", value)
+    }
+}

@@ -1,0 +1,110 @@
+import ClusterFile
+import ClusterModel
+import RunRecord
+import Simulation
+
+/// What a real run tells about the machine it ran on: how long a step and its exchange inside the region
+/// take. Rounds, waits and links are not measured here; they are what a simulation predicts.
+struct StepCalibration {
+    /// Computing one step, by seat; pacing included.
+    let computeSeconds: [Double]
+    /// From one applied step to the next where no round lies between: the mean over the workers that
+    /// share steps with others; nil if there are none, or if every step is a round.
+    let stepInterval: Double?
+    /// Bytes per second of encoding and of decoding and applying, over all workers.
+    let encodeRate: Double?
+    let absorbRate: Double?
+
+    /// - Parameters:
+    ///   - events: the log of a run of `cluster` without joins and losses.
+    init(_ cluster: ClusterFile, _ summary: RunSummary, events: [StampedEvent]) throws {
+        let configuration = cluster.configuration
+        computeSeconds = try summary.workers.map { worker in
+            guard let budget = worker.budget, worker.lastStep > 0 else {
+                throw Failure(.data, "no time budget of '\(worker.name)' in the record")
+            }
+            return budget.computeSeconds / Double(worker.lastStep)
+        }
+        stepInterval = Self.interval(cluster, events)
+        let bytes = 4 * Double(configuration.model.parameterCount)
+        var steps = 0.0
+        var encode = 0.0
+        var absorb = 0.0
+        for worker in summary.workers {
+            guard let budget = worker.budget else { continue }
+            steps += Double(worker.lastStep)
+            encode += budget.encodeSeconds
+            absorb += budget.decodeSeconds + budget.applySeconds
+        }
+        encodeRate = encode > 0 ? bytes * steps / encode : nil
+        absorbRate = absorb > 0 ? bytes * steps / absorb : nil
+    }
+
+    /// Mean time between two steps of a worker that lie in one round, without those that an evaluation
+    /// follows.
+    static func interval(_ cluster: ClusterFile, _ events: [StampedEvent]) -> Double? {
+        let schedule = cluster.configuration.schedule
+        guard schedule.inner == .everyStep, schedule.outer != .everyStep else { return nil }
+        let sharing = cluster.topology.regions.flatMap { region in
+            Array(repeating: region.workers.count > 1, count: region.workers.count)
+        }
+        let evaluation = cluster.configuration.training.evaluateEvery
+        var last: [UInt32: (step: UInt32, time: Int64)] = [:]
+        var sum = 0.0
+        var count = 0
+        for stamped in events {
+            guard case .stepped(let worker, let step, _, _) = stamped.event,
+                sharing[Int(worker.rawValue)]
+            else { continue }
+            let now = stamped.time.nanoseconds
+            defer { last[worker.rawValue] = (step, now) }
+            guard let before = last[worker.rawValue], step == before.step + 1,
+                before.step % schedule.syncEvery != 0,
+                evaluation == 0 || before.step % evaluation != 0
+            else { continue }
+            sum += Double(now - before.time) / 1e9
+            count += 1
+        }
+        return count > 0 ? sum / Double(count) : nil
+    }
+
+    /// The cluster with measured step times.
+    func paced(_ cluster: ClusterFile) -> ClusterFile {
+        var cluster = cluster
+        var seat = 0
+        for region in cluster.topology.regions.indices {
+            for worker in cluster.topology.regions[region].workers.indices {
+                cluster.topology.regions[region].workers[worker].nominalStep = Interval(
+                    seconds: computeSeconds[seat])
+                seat += 1
+            }
+        }
+        return cluster
+    }
+
+    func apply(to options: inout SimulationOptions) {
+        if let encodeRate { options.cost.encodeRate = encodeRate }
+        if let absorbRate { options.cost.absorbRate = absorbRate }
+    }
+
+    /// The rate inside a region at which simulated steps take as long as measured ones, in bits per
+    /// second: it stands for the loopback, encryption, and processes that share cores. By halving on a
+    /// logarithmic scale, to one part in a hundred.
+    func localRate(_ cluster: ClusterFile) throws -> UInt64? {
+        guard let stepInterval else { return nil }
+        var short = paced(cluster)
+        short.configuration.steps = min(
+            short.configuration.steps, short.configuration.schedule.syncEvery)
+        var (low, high) = (1e6, 1e11)
+        while high / low > 1.01 {
+            let rate = (low * high).squareRoot()
+            let run = try SimulatedRun(short, training: .modelled) {
+                apply(to: &$0)
+                $0.localRate = UInt64(rate)
+            }
+            guard let simulated = Self.interval(short, run.events) else { return nil }
+            if simulated > stepInterval { low = rate } else { high = rate }
+        }
+        return UInt64(high)
+    }
+}

@@ -1,0 +1,151 @@
+package import ClusterModel
+import Compression
+package import Coordination
+import Foundation
+import Synchronization
+import Training
+package import WireProtocol
+
+/// The trainers of a whole cluster in one process, without sockets and without pacing: what worker
+/// processes would compute, for a driver that has its own clock.
+///
+/// All share one text. Orders run one after another on a thread beside the caller's.
+package final class UnpacedTrainers {
+    private let corpus: Corpus
+    private let setups: [TrainerSetup]
+    private let queue: TrainerQueue
+    private let reducer = ReductionRunner()
+    private let writesModel: Bool
+
+    /// - Parameter directory: where the first rank writes the model; nil: it does not.
+    /// - Throws: `CorpusError` when the configured text cannot be used.
+    package init(
+        configuration: RunConfiguration, topology: Topology, directory: String?
+    ) throws {
+        setups = topology.seats.map { seat in
+            TrainerSetup(
+                configuration: configuration, topology: topology, worker: seat.id,
+                name: seat.worker.name, directory: directory ?? "", isTimed: false)
+        }
+        guard let first = setups.first else { preconditionFailure("a topology has workers") }
+        corpus = try first.loadCorpus()
+        queue = TrainerQueue()
+        writesModel = directory != nil
+    }
+
+    /// - Throws: `ModelShapeError` when the configured model cannot be made.
+    package func makeTrainer(seat: WorkerID) throws -> UnpacedTrainer {
+        let setup = setups[Int(seat.rawValue)]
+        return UnpacedTrainer(
+            trainer: try setup.makeTrainer(corpus), setup: setup, writesModel: writesModel,
+            queue: queue)
+    }
+
+    /// As ``ReductionRunner/reduce``, for the owner's link.
+    package func mean(
+        _ sources: [(bytes: PayloadBytes, weight: UInt64)], elements: Int, transform: TransformID,
+        scope: CollectiveKey.Scope, owner: WorkerID
+    ) throws -> PayloadBytes {
+        try reducer.reduce(
+            sources, elements: elements, transform: transform, scope: scope,
+            setup: setups[Int(owner.rawValue)])
+    }
+}
+
+/// One of them. `begin` and `finish` alternate, on one thread.
+package final class UnpacedTrainer {
+    /// What the trainer said to one order.
+    package enum Output: Sendable {
+        case event(Worker.TrainerEvent)
+        case encoded(
+            key: CollectiveKey, epoch: Epoch, slice: Int, position: Int, elements: UInt32,
+            PayloadBytes)
+        case stateRead(to: WorkerID, StateChunk, PayloadBytes)
+        case modelWritten(path: String, digest: UInt64)
+        case failed(String)
+        case note(String)
+    }
+
+    private let work: TrainerWork
+    private let queue: TrainerQueue
+    private let done = DispatchSemaphore(value: 0)
+
+    init(
+        trainer: any Trainer, setup: TrainerSetup, writesModel: Bool, queue: TrainerQueue
+    ) {
+        work = TrainerWork(trainer, setup, writesModel: writesModel)
+        self.queue = queue
+    }
+
+    /// - Parameter payloads: what the order refers to, in order.
+    package func begin(_ order: TrainerOrder, payloads: [PayloadBytes]) {
+        queue.submit { [work, done] in
+            work.run(order, payloads)
+            done.signal()
+        }
+    }
+
+    package func finish() -> [Output] {
+        done.wait()
+        return work.takeOutputs()
+    }
+}
+
+/// The executor with what it has said. One task at a time: `begin` and `finish` alternate, and the
+/// semaphore between them orders the threads' accesses.
+private final class TrainerWork: @unchecked Sendable {
+    private let outputs: OutputList
+    private let executor: TrainerExecutor
+    private let writesModel: Bool
+
+    init(_ trainer: any Trainer, _ setup: TrainerSetup, writesModel: Bool) {
+        let outputs = OutputList()
+        self.outputs = outputs
+        self.writesModel = writesModel
+        executor = TrainerExecutor(
+            trainer: trainer, setup: setup, restored: nil, account: TimeAccount()
+        ) { outputs.append($0) }
+    }
+
+    func takeOutputs() -> [UnpacedTrainer.Output] { outputs.take().map(UnpacedTrainer.Output.init) }
+
+    func run(_ order: TrainerOrder, _ payloads: [PayloadBytes]) {
+        switch order {
+        case .absorb(let absorption): executor.run(.absorb(absorption, payloads))
+        case .installState(let chunk, let handle, let last):
+            executor.run(.install(chunk, payloads[0], handle, last: last))
+        case .checkpoint(let step, _):
+            // States are for restarts, and there are none.
+            outputs.append(
+                .event(.checkpointed(path: "(not written)", step: step, bytes: 0)))
+        case .save(_, _, let model): executor.finish(model: model, writes: writesModel)
+        case .compute, .encode, .evaluate, .readState: executor.run(.order(order))
+        }
+    }
+}
+
+private final class OutputList: Sendable {
+    private let outputs = Mutex<[TrainerOutput]>([])
+    func append(_ output: TrainerOutput) { outputs.withLock { $0.append(output) } }
+    func take() -> [TrainerOutput] {
+        outputs.withLock { outputs in
+            defer { outputs = [] }
+            return outputs
+        }
+    }
+}
+
+extension UnpacedTrainer.Output {
+    init(_ output: TrainerOutput) {
+        switch output {
+        case .event(let event): self = .event(event)
+        case .encoded(let key, let epoch, let slice, let position, let elements, let bytes):
+            self = .encoded(
+                key: key, epoch: epoch, slice: slice, position: position, elements: elements, bytes)
+        case .stateRead(let peer, let chunk, let bytes): self = .stateRead(to: peer, chunk, bytes)
+        case .failed(let what): self = .failed(what)
+        case .modelWritten(let path, let digest): self = .modelWritten(path: path, digest: digest)
+        case .note(let text): self = .note(text)
+        }
+    }
+}
