@@ -43,10 +43,12 @@ package enum RunEvent: Codable, Equatable, Sendable {
         package var parameterCount: UInt64
         /// Operating system, processor, cores: what a reader of the report needs to compare.
         package var machine: String
+        /// What is real and what is modelled; nil for a run of real processes.
+        package var simulated: String?
         package init(
             run: RunID, version: String, command: [String], configuration: RunConfiguration,
             topology: Topology, emulated: Bool, curve: Bool, parameterCount: UInt64,
-            machine: String
+            machine: String, simulated: String? = nil
         ) {
             self.run = run
             self.version = version
@@ -57,6 +59,7 @@ package enum RunEvent: Codable, Equatable, Sendable {
             self.curve = curve
             self.parameterCount = parameterCount
             self.machine = machine
+            self.simulated = simulated
         }
     }
 

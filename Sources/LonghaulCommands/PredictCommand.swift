@@ -122,8 +122,8 @@ struct Prediction {
             let other = predicted.links.first { $0.from == link.from && $0.to == link.to }
             let name = "\(link.from) -> \(link.to)"
             add(
-                "link \(name)", "B", link.relayBytes.map(Double.init),
-                other?.relayBytes.map(Double.init))
+                "link \(name)", "B", link.relayBytes.map { Double($0) },
+                other?.relayBytes.map { Double($0) })
             add("lanes \(name)", "B", Double(link.laneBytes), other.map { Double($0.laneBytes) })
         }
         return rows

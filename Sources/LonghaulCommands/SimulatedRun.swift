@@ -98,6 +98,6 @@ struct SimulatedRun {
                     command: CommandLine.arguments, configuration: cluster.configuration,
                     topology: cluster.topology, emulated: true, curve: true,
                     parameterCount: cluster.configuration.model.parameterCount,
-                    machine: statement)))
+                    machine: MachineDescription.text, simulated: statement)))
     }
 }

@@ -1,3 +1,4 @@
+import ClusterModel
 import Simulation
 import Testing
 
@@ -45,5 +46,58 @@ import Testing
                 parameters: 1e9, layers: 24, stepTime: 0.1, method: .diloco, syncEvery: 2 * every)
             #expect(often.rate(utilisation: 0.9)! >= seldom.rate(utilisation: 0.9)!)
         }
+    }
+}
+
+/// The event engine against the model it does not know: schedules that block, over a link without delay,
+/// with everything but compute and the link free.
+@Suite struct BandwidthAgreementTests {
+    private static let parameters: UInt64 = 1_000_000
+    private static let step: Double = 0.1
+
+    private func engine(
+        _ outer: RunConfiguration.Schedule.Outer, syncEvery: UInt32, rate: Double
+    ) -> Double {
+        var scenario = Scenario()
+        scenario.topology = SampleCluster.topology(
+            workers: [1, 1], oneWay: .zero, rate: UInt64(rate))
+        for link in scenario.topology.links.indices {
+            scenario.topology.links[link].queueBytes = 1 << 30
+        }
+        scenario.configuration = SampleCluster.configuration(
+            seed: 1, steps: syncEvery * 6, inner: .none, outer: outer, syncEvery: syncEvery)
+        scenario.configuration.training.evaluateEvery = 0
+        scenario.configuration.training.checkpointEvery = 0
+        scenario.configuration.wire.betweenRegions = .bf16
+        scenario.options = SimulationOptions(
+            seed: 1, payloads: .modelled(parameters: Self.parameters))
+        scenario.options.checks = false
+        scenario.options.cost = CostModel(
+            defaultStep: .milliseconds(100), stepSpread: 0, encodeRate: 1e15, reduceRate: 1e15,
+            absorbRate: 1e15, stateRate: 1e15, overhead: .zero, evaluationShare: 0)
+        let result = scenario.simulator().run()
+        #expect(result.code == .ok)
+        let commits = result.events.compactMap { stamped -> Int64? in
+            if case .roundCommitted = stamped.event { stamped.time.nanoseconds } else { nil }
+        }
+        let span = Double(commits[commits.count - 1] - commits[0]) / 1e9
+        return Double(commits.count - 1) * Double(syncEvery) * Self.step / span
+    }
+
+    @Test(
+        arguments: RunConfiguration.Schedule.Outer.allCases,
+        [2e6, 2e7, 1e8, 1e9])
+    func `the engine needs the link that the model says`(
+        outer: RunConfiguration.Schedule.Outer, rate: Double
+    ) {
+        let syncEvery: UInt32 = outer == .everyStep ? 1 : 10
+        // One layer: nothing overlaps, as in the schedules that exist.
+        let model = BandwidthModel(
+            parameters: Double(Self.parameters), layers: 1, stepTime: Self.step,
+            method: outer == .everyStep ? .dataParallel : .diloco, syncEvery: Int(syncEvery),
+            bits: 16)
+        let expected = model.utilisation(rate: rate)
+        let found = engine(outer, syncEvery: syncEvery, rate: rate)
+        #expect(abs(found / expected - 1) < 0.01, "engine \(found), model \(expected)")
     }
 }

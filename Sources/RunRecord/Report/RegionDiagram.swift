@@ -12,6 +12,12 @@ struct RegionDiagram {
 
     private typealias Point = (x: Double, y: Double)
 
+    /// What is not real about the links.
+    private var kind: String {
+        if summary.identity.simulated != nil { return "modelled" }
+        return summary.identity.emulated ? "emulated" : ""
+    }
+
     var markup: Markup {
         switch summary.regions.count {
         case 1: one
@@ -61,7 +67,7 @@ struct RegionDiagram {
                 <text class="label mid" x="240" y="\(middle + 38)">\
                 \(there?.roundTripSeconds.map { "\(Figures.duration($0)) round trip" } ?? "")</text>
                 <text class="label mid" x="240" y="\(middle + 55)">\
-                \(summary.identity.emulated ? "emulated" : "")</text>
+                \(kind)</text>
                 """,
                 box(0, x: 6, y: 10, width: 160), box(1, x: 314, y: 10, width: 160),
             ])

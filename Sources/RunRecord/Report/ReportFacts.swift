@@ -27,6 +27,7 @@ enum ReportFacts {
     private static func facts(_ summary: RunSummary) -> [Fact] {
         let identity = summary.identity
         let setup = summary.setup
+        let links = identity.emulated ? "emulated" : "real network"
         var facts = [
             Fact(
                 name: "Command", value: commandLine(identity.command), isCode: true),
@@ -39,7 +40,7 @@ enum ReportFacts {
                     ? "not told" : identity.kernels.joined(separator: "; ")
             ),
             Fact(name: "Encryption", value: identity.curve ? "CURVE, allow-list" : "off"),
-            Fact(name: "Links", value: identity.emulated ? "emulated" : "real network"),
+            Fact(name: "Links", value: identity.simulated == nil ? links : "modelled"),
             Fact(name: "Coordinator", value: "in \(setup.coordinatorRegion)"),
             Fact(
                 name: "Model",

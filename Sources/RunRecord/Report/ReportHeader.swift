@@ -60,7 +60,11 @@ enum ReportHeader {
                 "The coordinator started \(summary.identity.coordinatorStarts) times; the time it "
                     + "was away between two starts is not counted.")
         }
-        if let text = emulation(summary) { add("attention", "Emulated.", text) }
+        if let text = summary.identity.simulated {
+            add("attention", "Simulated.", text)
+        } else if let text = emulation(summary) {
+            add("attention", "Emulated.", text)
+        }
         return "\(banners)"
     }
 

@@ -88,10 +88,15 @@ package enum SummaryText {
                     link.bitsPerValue.map(Figures.significant) ?? Figures.absent,
                 ]
             })
-        let kind = summary.identity.emulated ? "emulated by a relay" : "real network, not emulated"
+        let kind = linkKind(summary.identity)
         return indented(
             table + "\nlinks: \(kind); "
                 + "curve encryption \(summary.identity.curve ? "on" : "off")")
+    }
+
+    private static func linkKind(_ identity: RunSummary.Identity) -> String {
+        if identity.simulated != nil { return "modelled by the simulator" }
+        return identity.emulated ? "emulated by a relay" : "real network, not emulated"
     }
 
     private static func workers(_ summary: RunSummary) -> String {

@@ -39,7 +39,8 @@ extension SummaryBuilder {
             run: hexadecimal(start.run.rawValue), name: start.configuration.name,
             version: start.version, command: start.command, seed: start.configuration.seed,
             machine: start.machine, kernels: kernels, curve: start.curve,
-            emulated: start.emulated, coordinatorStarts: coordinatorStarts)
+            emulated: start.emulated, simulated: start.simulated,
+            coordinatorStarts: coordinatorStarts)
     }
 
     private var outcome: RunSummary.Outcome {

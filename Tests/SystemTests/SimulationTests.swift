@@ -1,0 +1,105 @@
+import ClusterModel
+import Foundation
+import RunRecord
+import Testing
+
+extension SystemTests {
+    @Suite("Simulation beside the real thing") struct SimulationBesideReality {
+        private struct Recording: Decodable {
+            var machines: Int
+            var events: Int
+            var differences: Int
+            var orphans: Int
+        }
+
+        private struct Prediction: Decodable {
+            struct Row: Decodable {
+                var figure: String
+                var error: Double
+            }
+            var rows: [Row]
+            var digestsAgree: Bool
+        }
+
+        @Test("a recorded run replays, and its simulation ends with the same model and bytes")
+        func recordedRun() async throws {
+            try await withScratch { scratch in
+                let file = try SmallCluster().write(to: scratch)
+                let run = try Run(scratch, file, ["--record", scratch.path("run.jsonl")])
+                try await #expect(run.program.ending() == .code(0), "\(run.program.errors)")
+
+                let replay = try Program(
+                    "longhaul", ["replay", "run.jsonl", "--json"], in: scratch)
+                try await #expect(replay.ending() == .code(0), "\(replay.errors)")
+                let decoder = JSONDecoder()
+                decoder.keyDecodingStrategy = .convertFromSnakeCase
+                let recording = try decoder.decode(
+                    Recording.self, from: Data(replay.output.utf8))
+                #expect(recording.machines == 5)
+                #expect(recording.events > 1_000)
+                #expect(recording.differences == 0 && recording.orphans == 0)
+
+                // The same without one of the events is another run.
+                var lines = try String(
+                    contentsOfFile: scratch.path("run.jsonl"), encoding: .utf8
+                ).split(separator: "\n")
+                let middle = try #require(
+                    lines.lastIndex {
+                        $0.contains("\"computed\"") && $0.contains("\"train\"") == false
+                    }
+                        ?? lines.lastIndex { $0.contains("\"computed\"") })
+                lines.remove(at: middle)
+                try lines.joined(separator: "\n").write(
+                    toFile: scratch.path("cut.jsonl"), atomically: true, encoding: .utf8)
+                let cut = try Program("longhaul", ["replay", "cut.jsonl"], in: scratch)
+                try await #expect(cut.ending() == .code(13))
+                #expect(cut.errors.contains("wanted:"))
+
+                let simulated = try Program(
+                    "longhaul",
+                    [
+                        "simulate", file, "--train", "real", "--dir", "simulated", "--trace",
+                        "t.json",
+                    ],
+                    in: scratch)
+                try await #expect(simulated.ending() == .code(0), "\(simulated.errors)")
+                let model = { (directory: String) in
+                    try Data(contentsOf: URL(filePath: "\(directory)/model.safetensors"))
+                }
+                #expect(try model(run.directory) == model(scratch.path("simulated")))
+                #expect(
+                    try Data(contentsOf: URL(filePath: scratch.path("t.json"))).count > 10_000)
+                #expect(simulated.output.contains("modelled by the simulator"))
+
+                let predict = try Program(
+                    "longhaul", ["predict", file, "--from", run.directory, "--json"], in: scratch)
+                try await #expect(predict.ending() == .code(0), "\(predict.errors)")
+                let prediction = try decoder.decode(
+                    Prediction.self, from: Data(predict.output.utf8))
+                #expect(prediction.digestsAgree)
+                let links = prediction.rows.filter { $0.figure.contains("->") }
+                #expect(links.count == 4)
+                // A short run of a small model: the handshakes weigh more than in docs/simulation.md.
+                #expect(links.allSatisfy { abs($0.error) < 0.05 }, "\(links)")
+                #expect(prediction.rows.contains { $0.figure == "round time" })
+            }
+        }
+
+        @Test("the same seed takes the same course in every process")
+        func traceHash() async throws {
+            try await withScratch { scratch in
+                var hashes: [String] = []
+                for environment in [[:], [:], ["SWIFT_DETERMINISTIC_HASHING": "1"]] {
+                    let program = try Program(
+                        "longhaul", ["simulate", "--swarm", "--seeds", "623..623", "--verbose"],
+                        in: scratch, environment: environment)
+                    try await #expect(program.ending() == .code(0), "\(program.errors)")
+                    let line = try #require(
+                        program.output.split(separator: "\n").last { $0.hasPrefix("trace hash") })
+                    hashes.append(String(line))
+                }
+                #expect(Set(hashes).count == 1, "\(hashes)")
+            }
+        }
+    }
+}
