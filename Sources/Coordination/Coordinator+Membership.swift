@@ -116,7 +116,7 @@ extension Coordinator {
         broadcast(.plan(plan))
         effects.append(
             .event(
-                .epochStarted(epoch: epoch, members: members.map(\.seat), reason: reason)))
+                .epochStarted(epoch: epoch, members: members.seats { _ in true }, reason: reason)))
     }
 
     /// The furthest round anybody has saved; further back than before if all who had more are gone.
@@ -212,7 +212,7 @@ extension Coordinator {
     private var unreported: [WorkerID] {
         guard let plan else { return [] }
         let key = CollectiveKey.outer(fragment: FragmentID(0), round: plan.activateAtRound)
-        return members.filter { $0.isEstablished && reports[key]?[$0.seat] == nil }.map(\.seat)
+        return members.seats { $0.isEstablished && reports[key]?[$0.seat] == nil }
     }
 
     /// Every member is linked: say which collectives complete and which start again.
@@ -289,8 +289,8 @@ extension Coordinator {
         // ROUTER says "unreachable" only when something is sent.
         let ping = Message.heartbeatAck(
             HeartbeatAck(echoSentAt: .zero, coordinatorTime: now))
-        for member in Array(members) + Array(joiners) {
-            effects.append(.send(to: member.connection, ping, epoch: epoch))
+        for connection in members.connections + joiners.connections {
+            effects.append(.send(to: connection, ping, epoch: epoch))
         }
         reportSilence(now)
         evictSilent(now)
@@ -306,7 +306,8 @@ extension Coordinator {
     private mutating func reportSilence(_ now: Instant) {
         // Looked at once a probe interval: one interval early keeps the promise.
         let patience = configuration.deadlines.patience - CoordinationLimits.probeInterval
-        for member in members where now - member.lastHeard >= patience {
+        for seat in members.seats(silentSince: now - patience) {
+            guard let member = members[seat] else { continue }
             if let last = member.silenceReportedAt, now - last < patience { continue }
             members.update(member.seat) { $0.silenceReportedAt = now }
             effects.append(
@@ -321,8 +322,8 @@ extension Coordinator {
 
     private mutating func evictSilent(_ now: Instant) {
         let limit = configuration.deadlines.silence
-        let silent = members.filter { now - $0.lastHeard >= limit }.map(\.seat)
-        for joiner in joiners where now - joiner.lastHeard >= limit { joiners.remove(joiner.seat) }
+        let silent = members.seats(silentSince: now - limit)
+        for seat in joiners.seats(silentSince: now - limit) { joiners.remove(seat) }
         guard !silent.isEmpty else { return }
         let reason = "silent for \(Int(limit.seconds)) s"
         evict(silent, code: .evicted, reason: reason, now)

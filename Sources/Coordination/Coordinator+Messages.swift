@@ -43,15 +43,15 @@ extension Coordinator {
     private mutating func touch(
         _ connection: ConnectionID, _ incarnation: Incarnation, _ now: Instant
     ) -> Bool {
-        if let member = members[connection], member.incarnation == incarnation {
-            members.update(member.seat) {
+        if let seat = members.seat(of: connection, incarnation) {
+            members.update(seat) {
                 $0.lastHeard = now
                 $0.silenceReportedAt = nil
             }
             return true
         }
-        if let joiner = joiners[connection], joiner.incarnation == incarnation {
-            joiners.update(joiner.seat) { $0.lastHeard = now }
+        if let seat = joiners.seat(of: connection, incarnation) {
+            joiners.update(seat) { $0.lastHeard = now }
             return true
         }
         return false
@@ -290,8 +290,8 @@ extension Coordinator {
     mutating func commitIfComplete(_ key: CollectiveKey, _ now: Instant) {
         // Looks at the members only when the last report is there, not at each.
         guard let held = reports[key], held.count >= members.establishedCount else { return }
-        let voters = members.filter(\.isEstablished)
-        let collected = voters.compactMap { held[$0.seat] }
+        let voters = members.seats(where: \.isEstablished)
+        let collected = voters.compactMap { held[$0] }
         guard collected.count == voters.count, let first = collected.first else { return }
         let deviating = minority(voters, collected)
         guard deviating.isEmpty else { return disagree(key, collected, deviating, now) }
@@ -316,7 +316,7 @@ extension Coordinator {
     }
 
     /// Seats whose digest is not the one a majority has; all seats if there is no majority.
-    private func minority(_ voters: [Member], _ collected: [Report]) -> [WorkerID] {
+    private func minority(_ voters: [WorkerID], _ collected: [Report]) -> [WorkerID] {
         if collected.allSatisfy({ $0.digest == collected[0].digest }) { return [] }
         var counts: [UInt64: Int] = [:]
         for report in collected { counts[report.digest, default: 0] += 1 }
@@ -327,8 +327,8 @@ extension Coordinator {
             if count > best.count { best = (report.digest, count) }
         }
         let hasMajority = 2 * best.count > collected.count
-        return zip(voters, collected).compactMap { member, report in
-            hasMajority && report.digest == best.digest ? nil : member.seat
+        return zip(voters, collected).compactMap { seat, report in
+            hasMajority && report.digest == best.digest ? nil : seat
         }
     }
 

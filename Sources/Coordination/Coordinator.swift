@@ -134,7 +134,7 @@ package struct Coordinator: Sendable {
     }
 
     /// Members that have not said READY, by seat.
-    var awaited: [WorkerID] { members.filter(\.isAwaited).map(\.seat) }
+    var awaited: [WorkerID] { members.seats(where: \.isAwaited) }
 
     package var nextDeadline: Instant? {
         if case .ended = stage { return nil }
@@ -174,8 +174,8 @@ package struct Coordinator: Sendable {
     // MARK: Small helpers
 
     mutating func broadcast(_ message: Message) {
-        for member in members {
-            effects.append(.send(to: member.connection, message, epoch: epoch))
+        for connection in members.connections {
+            effects.append(.send(to: connection, message, epoch: epoch))
         }
     }
 

@@ -28,6 +28,36 @@ struct Roster: Sendable {
         seatOf[connection].flatMap { self[$0] }
     }
 
+    /// By seat. Looks at the members in place: a copy of each would cost more than looking.
+    var connections: [ConnectionID] { slots.compactMap { $0?.connection } }
+
+    /// Seats of those that have said nothing after `limit`, in order.
+    func seats(silentSince limit: Instant) -> [WorkerID] {
+        var found: [WorkerID] = []
+        for index in slots.indices {
+            guard let heard = slots[index]?.lastHeard, heard <= limit else { continue }
+            found.append(WorkerID(index))
+        }
+        return found
+    }
+
+    /// The seat behind a connection, if this life of it speaks there.
+    func seat(of connection: ConnectionID, _ incarnation: Incarnation) -> WorkerID? {
+        guard let seat = seatOf[connection],
+            slots[Int(seat.rawValue)]?.incarnation == incarnation
+        else { return nil }
+        return seat
+    }
+
+    /// Seats of the members of which `holds` is true, in order.
+    func seats(where holds: (Coordinator.Member) -> Bool) -> [WorkerID] {
+        var found: [WorkerID] = []
+        for index in slots.indices where slots[index].map(holds) == true {
+            found.append(WorkerID(index))
+        }
+        return found
+    }
+
     /// Takes a worker in; whoever held its seat is gone.
     mutating func put(_ member: Coordinator.Member) {
         remove(member.seat)

@@ -13,6 +13,8 @@ struct SimulateCommand: ParsableCommand {
         discussion: """
             EXAMPLES
               longhaul simulate Cluster/shanghai-jinan.yaml
+              longhaul simulate Cluster/shanghai-jinan.yaml --fidelity round
+              longhaul simulate --workers 10000 --regions 100 --rounds 100 --fidelity round
               longhaul simulate --swarm --seeds 1..1000
               longhaul simulate --swarm --seeds 17..17 --verbose
             """)
@@ -38,6 +40,8 @@ struct SimulateCommand: ParsableCommand {
     @Flag(help: "Print JSON.")
     var json = false
 
+    @OptionGroup var scale: ScaleOptions
+
     func run() throws {
         if swarm {
             guard file == nil, seed == nil, steps == nil, !json else {
@@ -45,19 +49,14 @@ struct SimulateCommand: ParsableCommand {
             }
             return try runSwarm()
         }
-        guard let file else {
-            throw Failure(.usage, "give a cluster file, or --swarm --seeds A..B")
-        }
-        var cluster = try ClusterFile.load(path: file)
+        var cluster = try scale.cluster(file: file)
         if let seed { cluster.configuration.seed = seed }
         if let steps { cluster.configuration.steps = steps }
         let parameters = cluster.configuration.model.parameterCount
         var options = SimulationOptions(
             seed: cluster.configuration.seed, payloads: .modelled(parameters: parameters))
         options.checks = false
-        let result = Simulator(
-            topology: cluster.topology, configuration: cluster.configuration, options: options
-        ).run()
+        options.fidelity = try scale.fidelity(workers: cluster.topology.seats.count)
         let start = StampedEvent(
             time: .zero, source: "simulator",
             event: .runStarted(
@@ -67,16 +66,18 @@ struct SimulateCommand: ParsableCommand {
                     topology: cluster.topology, emulated: true, curve: false,
                     parameterCount: parameters,
                     machine: "simulated: virtual clock, modelled compute, links and payloads")))
-        let summary = try RunSummary(events: [start] + result.events)
+        let simulation = try TimedSimulation(
+            topology: cluster.topology, configuration: cluster.configuration, options: options,
+            start: start)
         if json {
-            try Console.printSummary(summary)
+            try simulation.printJSON()
         } else {
             print(
                 """
                 simulated: virtual clock; compute, links and payload sizes are modelled, nothing is \
-                learnt (loss 0); the machines are those that ship
+                learnt (loss 0)
                 """)
-            print(SummaryText.render(summary))
+            print(simulation.text)
         }
     }
 

@@ -13,10 +13,16 @@ extension Simulator {
         _ header: FrameHeader, _ message: Message, _ content: PayloadPool.Content?
     ) -> WireFrame {
         if case .modelled(let bytes) = content {
+            // A slice in one frame still counts the bytes of the chunks it stands for.
+            var frames = 1
+            if case .chunk(let chunk) = message {
+                let size = CollectiveGeometry.chunkElements
+                frames = max(1, (Int(chunk.elements) + size - 1) / size)
+            }
+            let overhead = message.type.shape.meta.lowerBound + Self.framing
             return WireFrame(
                 body: .plain(header, message, content),
-                bytes: ProtocolLimits.headerBytes + message.type.shape.meta.lowerBound + bytes
-                    + Self.framing)
+                bytes: frames * (ProtocolLimits.headerBytes + overhead) + bytes)
         }
         var payload: [UInt8] = []
         if case .values(let values) = content { TrainerState.append(values, to: &payload) }

@@ -40,7 +40,9 @@ extension Simulator {
     private func machine(_ seat: Int, _ saved: TrainerState?) -> Worker {
         Worker(
             worker: WorkerID(seat), region: workers[seat].region, hello: hello(seat, saved),
-            configuration: configuration, topology: topology)
+            configuration: configuration, topology: topology,
+            chunkElements: options.fidelity == .slice
+                ? CollectiveGeometry.wholeSlice : CollectiveGeometry.chunkElements)
     }
 
     private func hello(_ seat: Int, _ saved: TrainerState?) -> Hello {

@@ -1,0 +1,58 @@
+import ClusterModel
+import WireProtocol
+
+/// Bytes of frames on a link, framing included, from the codec that ships; one frame of each type is
+/// encoded, the others of its type count as much.
+struct FrameSizes {
+    /// By type; asked, never iterated.
+    private var known: [UInt8: Int] = [:]
+    private var plan: (version: UInt32, bytes: Int)?
+
+    /// Header, fields and framing of a CHUNK, without its payload.
+    static let chunkOverhead =
+        ProtocolLimits.headerBytes + MessageType.chunk.shape.meta.lowerBound + Simulator.framing
+
+    mutating func bytes(_ message: Message) -> Int {
+        if case .plan(let message) = message { return bytes(of: message) }
+        let type = message.type.rawValue
+        if let size = known[type] { return size }
+        let size = Self.encoded(message)
+        known[type] = size
+        return size
+    }
+
+    /// Members of a PLAN that is encoded to be measured; with the longest names and endpoints they fit
+    /// a control frame.
+    private static let piece = 128
+
+    /// PLAN is limited to 1,024 members on the wire, and to a control frame: a longer one counts as its
+    /// pieces would, with one header.
+    private mutating func bytes(of message: Plan) -> Int {
+        if let plan, plan.version == message.planVersion { return plan.bytes }
+        var piece = message
+        piece.members = []
+        let empty = Self.encoded(.plan(piece))
+        var total = empty
+        for start in stride(from: 0, to: message.members.count, by: Self.piece) {
+            let end = min(start + Self.piece, message.members.count)
+            piece.members = Array(message.members[start..<end])
+            for index in piece.members.indices { piece.members[index].rank = Rank(index) }
+            for index in piece.members.indices { piece.members[index].stateSource = .none }
+            total += Self.encoded(.plan(piece)) - empty
+        }
+        plan = (message.planVersion, total)
+        return total
+    }
+
+    private static func encoded(_ message: Message) -> Int {
+        let header = FrameHeader(
+            run: Simulator.run, incarnation: Incarnation(rawValue: 1), epoch: .none, rank: .none,
+            sequence: 1)
+        do {
+            return try FrameEncoder.encode(header: header, message: message).count
+                + Simulator.framing
+        } catch {
+            preconditionFailure("cannot encode \(message.type): \(error)")
+        }
+    }
+}
