@@ -289,6 +289,7 @@ extension Coordinator {
         // ROUTER says "unreachable" only when something is sent.
         let ping = Message.heartbeatAck(
             HeartbeatAck(echoSentAt: .zero, coordinatorTime: now))
+        effects.reserveCapacity(effects.count + members.count + joiners.count)
         for connection in members.connections + joiners.connections {
             effects.append(.send(to: connection, ping, epoch: epoch))
         }

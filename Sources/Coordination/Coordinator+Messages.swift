@@ -176,7 +176,7 @@ extension Coordinator {
     private mutating func beat(
         _ connection: ConnectionID, _ heartbeat: Heartbeat, _ now: Instant
     ) {
-        if let seat = members[connection]?.seat {
+        if let seat = members.seat(of: connection) {
             members.update(seat) {
                 $0.lastStep = heartbeat.step
                 $0.phase = heartbeat.phase

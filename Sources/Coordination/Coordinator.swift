@@ -174,6 +174,8 @@ package struct Coordinator: Sendable {
     // MARK: Small helpers
 
     mutating func broadcast(_ message: Message) {
+        // Growing a list of thousands as it goes costs as much as filling it.
+        effects.reserveCapacity(effects.count + members.count + 1)
         for connection in members.connections {
             effects.append(.send(to: connection, message, epoch: epoch))
         }

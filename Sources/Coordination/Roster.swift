@@ -41,6 +41,9 @@ struct Roster: Sendable {
         return found
     }
 
+    /// The seat behind a connection.
+    func seat(of connection: ConnectionID) -> WorkerID? { seatOf[connection] }
+
     /// The seat behind a connection, if this life of it speaks there.
     func seat(of connection: ConnectionID, _ incarnation: Incarnation) -> WorkerID? {
         guard let seat = seatOf[connection],
