@@ -11,8 +11,11 @@ package import WireProtocol
 /// chunks             |65536|65536|..|65536|65536|..|
 /// ```
 package struct CollectiveGeometry: Equatable, Sendable {
-    /// Elements of one slice that travel together, whatever their encoding.
+    /// Elements of one slice that travel together on the wire, whatever their encoding.
     package static let chunkElements = 65_536
+    /// What a simulator at fidelity `slice` puts in its place: every slice is one chunk, as long as its
+    /// elements can be counted in 32 bits.
+    package static let wholeSlice = 1 << 31
 
     package let epoch: Epoch
     /// Owners by slice index: every participant, in rank order.
@@ -22,9 +25,15 @@ package struct CollectiveGeometry: Equatable, Sendable {
     package let groups: [[Rank]]
     /// Elements of the collective, all fragment ranges laid end to end.
     package let elements: UInt64
+    /// Elements of one slice that travel together here; in a real run the wire's number.
+    package let chunkElements: Int
 
-    package init(epoch: Epoch, participants: [Rank], groups: [[Rank]], elements: UInt64) {
-        precondition(!participants.isEmpty && !groups.isEmpty)
+    package init(
+        epoch: Epoch, participants: [Rank], groups: [[Rank]], elements: UInt64,
+        chunkElements: Int = CollectiveGeometry.chunkElements
+    ) {
+        precondition(!participants.isEmpty && !groups.isEmpty && chunkElements > 0)
+        self.chunkElements = chunkElements
         self.epoch = epoch
         self.participants = participants
         self.groups = groups
@@ -51,14 +60,14 @@ package struct CollectiveGeometry: Equatable, Sendable {
     /// Chunks of a slice; the last may be short, an empty slice has none.
     package func positionCount(ofSlice slice: Int) -> Int {
         let count = range(ofSlice: slice).count
-        return (count + Self.chunkElements - 1) / Self.chunkElements
+        return (count + chunkElements - 1) / chunkElements
     }
 
     /// Elements of one chunk, as a range of the collective.
     package func range(ofSlice slice: Int, position: Int) -> Range<UInt64> {
         let whole = range(ofSlice: slice)
-        let start = whole.lowerBound + UInt64(position * Self.chunkElements)
-        return start..<min(start + UInt64(Self.chunkElements), whole.upperBound)
+        let start = whole.lowerBound + UInt64(position) * UInt64(chunkElements)
+        return start..<min(start + UInt64(chunkElements), whole.upperBound)
     }
 
     package var totalPositions: Int {
@@ -114,10 +123,14 @@ package struct ActivePlan: Equatable, Sendable {
     package let plan: Plan
     package let schedule: RunConfiguration.Schedule
     package let rank: Rank
+    /// Elements of a slice that travel together.
+    package let chunkElements: Int
 
     package init?(
-        epoch: Epoch, plan: Plan, schedule: RunConfiguration.Schedule, worker: WorkerID
+        epoch: Epoch, plan: Plan, schedule: RunConfiguration.Schedule, worker: WorkerID,
+        chunkElements: Int = CollectiveGeometry.chunkElements
     ) {
+        self.chunkElements = chunkElements
         guard let member = plan.members.first(where: { $0.workerID == worker }) else { return nil }
         self.epoch = epoch
         self.plan = plan
@@ -167,11 +180,12 @@ package struct ActivePlan: Equatable, Sendable {
             let members = plan.members.filter { $0.region == key.region }.map(\.rank)
             return CollectiveGeometry(
                 epoch: epoch, participants: members, groups: members.map { [$0] },
-                elements: whole)
+                elements: whole, chunkElements: chunkElements)
         case .pool:
             return CollectiveGeometry(
                 epoch: epoch, participants: plan.members.map(\.rank), groups: replicas,
-                elements: plan.fragments.first { $0.id == key.fragment }?.elements ?? 0)
+                elements: plan.fragments.first { $0.id == key.fragment }?.elements ?? 0,
+                chunkElements: chunkElements)
         }
     }
 

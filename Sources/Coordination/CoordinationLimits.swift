@@ -5,6 +5,8 @@ package enum CoordinationLimits {
     /// Payload bytes a peer may have under way to us on one lane. Holds the mean and the contribution of
     /// 16 full chunks each; memory is bounded by peers x this.
     package static let laneWindowBytes: UInt64 = 8 << 20
+    /// The same where a simulator sends whole slices: no slice is larger, so nothing waits for credit.
+    package static let wholeSliceWindowBytes: UInt64 = 1 << 44
     /// Messages one lane may hold. A round of 10^9 parameters over two owners is 7,630 chunks per peer;
     /// more than this is a machine that keeps enqueuing without looking.
     package static let laneQueueMessages = 65_536

@@ -7,7 +7,7 @@ extension Coordinator {
     /// Joiners enter at the start, and later at a round boundary.
     mutating func considerJoiners(_ now: Instant) {
         guard !joiners.isEmpty else { return }
-        switch phase {
+        switch stage {
         case .gathering:
             let everybody = joiners.count == seats.count
             let patience = now - startedAt >= configuration.deadlines.gathering
@@ -27,10 +27,9 @@ extension Coordinator {
     }
 
     mutating func lose(_ connection: ConnectionID, _ now: Instant) {
-        joiners.removeAll { $0.connection == connection }
-        guard let index = memberIndex(connection) else { return }
-        let member = members[index]
-        if case .stopping = phase {
+        if let joiner = joiners[connection] { joiners.remove(joiner.seat) }
+        guard let member = members[connection] else { return }
+        if case .stopping = stage {
             return remove([member.seat], reason: "connection closed", now)
         }
         let reason = "its connection was reset"
@@ -44,7 +43,7 @@ extension Coordinator {
         _ seats: [WorkerID], code: RefusalCode, reason: String, _ now: Instant
     ) {
         for seat in seats {
-            guard let member = member(seat) else { continue }
+            guard let member = members[seat] else { continue }
             effects.append(
                 .send(
                     to: member.connection, .evicted(Evicted(code: code, reason: reason)),
@@ -52,24 +51,23 @@ extension Coordinator {
             effects.append(
                 .event(.workerEvicted(worker: seat, name: member.name, reason: reason)))
         }
-        let names = seats.compactMap { member($0)?.name }.joined(separator: ", ")
+        let names = seats.compactMap { members[$0]?.name }.joined(separator: ", ")
         remove(seats, reason: "\(names): \(reason)", now)
     }
 
     /// Takes seats out of the membership; a new plan follows unless too few are left.
     mutating func remove(_ gone: [WorkerID], reason: String, _ now: Instant) {
-        for member in members where gone.contains(member.seat) {
-            evicted[member.seat] = member.incarnation
+        for seat in gone {
+            if let member = members.remove(seat) { evicted[seat] = member.incarnation }
         }
-        members.removeAll { gone.contains($0.seat) }
-        switch phase {
+        switch stage {
         case .stopping(let code, let why, _):
             if members.isEmpty { end(code, why) }
         case .gathering, .ended:
             break
         case .reconfiguring, .running:
             retreatJoiners(now)
-            if phase == .gathering { return considerJoiners(now) }
+            if stage == .gathering { return considerJoiners(now) }
             guard members.count >= configuration.deadlines.minimumWorkers, !members.isEmpty else {
                 let least = configuration.deadlines.minimumWorkers
                 return stop(
@@ -83,11 +81,13 @@ extension Coordinator {
     /// Members that have not been through a GO wait for the next boundary again: a death in between
     /// stops the others where they are, and that is no boundary. If nobody has, the run has not begun.
     private mutating func retreatJoiners(_ now: Instant) {
-        let early = members.filter { !$0.isEstablished }
-        guard !early.isEmpty else { return }
-        members.removeAll { !$0.isEstablished }
-        joiners = (joiners + early).sorted { $0.seat < $1.seat }
-        if members.isEmpty { phase = .gathering }
+        guard members.establishedCount < members.count else { return }
+        for var early in members where !early.isEstablished {
+            members.remove(early.seat)
+            early.isAwaited = false
+            joiners.put(early)
+        }
+        if members.isEmpty { stage = .gathering }
     }
 
     // MARK: Plans
@@ -95,23 +95,28 @@ extension Coordinator {
     /// A new epoch. Immediate plans contain members only (a death cannot wait for a boundary); plans for
     /// a later round take the joiners in.
     mutating func replan(reason: String, activateAtRound: UInt32, _ now: Instant) {
-        let isStart = phase == .gathering
+        let isStart = stage == .gathering
         if isStart || activateAtRound > 0 {
-            members = (members + joiners).sorted { $0.seat < $1.seat }
-            joiners = []
+            members.take(&joiners)
         }
         if isStart { beginFrom(members.map(\.hello.round).max() ?? 0) }
         epoch = epoch.next
         planVersion += 1
         let plan = makePlan(activateAtRound: activateAtRound, isStart: isStart)
         self.plan = plan
-        for index in members.indices { members[index].holdings = [] }
-        phase = .reconfiguring(waitingFor: members.map(\.seat), since: now)
+        var rank = 0
+        members.updateAll {
+            $0.holdings = []
+            $0.isAwaited = true
+            $0.rank = Rank(rank)
+            rank += 1
+        }
+        stage = .reconfiguring(since: now)
         waitReportedAt = nil
         broadcast(.plan(plan))
         effects.append(
             .event(
-                .epochStarted(epoch: epoch, members: members.map(\.seat), reason: reason)))
+                .epochStarted(epoch: epoch, members: members.seats { _ in true }, reason: reason)))
     }
 
     /// The furthest round anybody has saved; further back than before if all who had more are gone.
@@ -155,6 +160,7 @@ extension Coordinator {
     /// joiners take it from an established member of their region (of the pool if there is none). At a
     /// start the furthest saved round wins and, where a region is one replica, its furthest step.
     private func stateSources(isStart: Bool) -> [Rank?] {
+        let members = Array(members)
         let furthest = members.map(\.hello.round).max() ?? 0
         var candidates = members.indices.filter { index in
             isStart
@@ -168,15 +174,25 @@ extension Coordinator {
             let digest = members[leader].hello.stateDigest
             candidates.removeAll { members[$0].hello.stateDigest != digest }
         }
+        // The first of those that are furthest: in the pool, and in each region.
+        var furthestOfPool: Int?
+        var furthestOf = [Int?](repeating: nil, count: topology.regions.count)
+        var isCandidate = [Bool](repeating: false, count: members.count)
+        for index in candidates {
+            isCandidate[index] = true
+            let step = members[index].lastStep
+            let region = members[index].region.index
+            if furthestOfPool.map({ members[$0].lastStep < step }) ?? true {
+                furthestOfPool = index
+            }
+            if furthestOf[region].map({ members[$0].lastStep < step }) ?? true {
+                furthestOf[region] = index
+            }
+        }
         return members.indices.map { index -> Rank? in
             let member = members[index]
-            let near = candidates.filter { members[$0].region == member.region }
-            guard
-                let best = (near.isEmpty ? candidates : near).max(by: {
-                    members[$0].lastStep < members[$1].lastStep
-                })
-            else { return nil }
-            guard candidates.contains(index) else { return Rank(best) }
+            guard let best = furthestOf[member.region.index] ?? furthestOfPool else { return nil }
+            guard isCandidate[index] else { return Rank(best) }
             guard isStart else { return nil }
             let mustAgree = configuration.schedule.inner == .everyStep
             return mustAgree && member.lastStep != members[best].lastStep ? Rank(best) : nil
@@ -186,7 +202,7 @@ extension Coordinator {
     /// A plan for a round boundary starts when that round is committed: a joiner that has taken its state
     /// over never reports it, and must not be asked to.
     mutating func goIfReady(_ now: Instant) {
-        guard case .reconfiguring(let waiting, _) = phase, waiting.isEmpty, let plan,
+        guard case .reconfiguring = stage, members.awaitedCount == 0, let plan,
             plan.activateAtRound <= committed[FragmentID(0)] ?? 0
         else { return }
         go(now)
@@ -196,7 +212,7 @@ extension Coordinator {
     private var unreported: [WorkerID] {
         guard let plan else { return [] }
         let key = CollectiveKey.outer(fragment: FragmentID(0), round: plan.activateAtRound)
-        return members.filter { $0.isEstablished && reports[key]?[$0.seat] == nil }.map(\.seat)
+        return members.seats { $0.isEstablished && reports[key]?[$0.seat] == nil }
     }
 
     /// Every member is linked: say which collectives complete and which start again.
@@ -205,7 +221,7 @@ extension Coordinator {
         for member in members {
             for holding in member.holdings where holding.state == .inFlight {
                 guard !verdicts.contains(where: { $0.key == holding.key }) else { continue }
-                let holder = members.firstIndex { other in
+                let holder = members.first { other in
                     other.holdings.contains {
                         $0.key == holding.key && $0.state != .inFlight
                     }
@@ -213,11 +229,11 @@ extension Coordinator {
                 verdicts.append(
                     Verdict(
                         key: holding.key, verdict: holder == nil ? .restart : .complete,
-                        holder: holder.map { Rank($0) } ?? .none))
+                        holder: holder?.rank ?? .none))
             }
         }
-        for index in members.indices { members[index].isEstablished = true }
-        phase = .running
+        members.updateAll { $0.isEstablished = true }
+        stage = .running
         let isStart = lastGo == nil
         let go = Go(planVersion: planVersion, verdicts: verdicts)
         lastGo = go
@@ -227,7 +243,7 @@ extension Coordinator {
             return stop(.ok, "all \(configuration.steps) steps were trained before", now)
         }
         for key in reports.keys.sorted() { commitIfComplete(key, now) }
-        if case .running = phase, !joiners.isEmpty { considerJoiners(now) }
+        if case .running = stage, !joiners.isEmpty { considerJoiners(now) }
     }
 
     // MARK: Ending
@@ -235,14 +251,12 @@ extension Coordinator {
     mutating func stop(
         _ code: ExitCode, _ reason: String, _ now: Instant
     ) {
-        switch phase {
+        switch stage {
         case .stopping, .ended: return
         case .gathering, .reconfiguring, .running: break
         }
-        let everybody = members + joiners
-        members = everybody.sorted { $0.seat < $1.seat }
-        joiners = []
-        phase = .stopping(code, reason: reason, until: now + CoordinationLimits.stopWait)
+        members.take(&joiners)
+        stage = .stopping(code, reason: reason, until: now + CoordinationLimits.stopWait)
         let stop = Stop(
             code: UInt16(truncatingIfNeeded: code.rawValue), reason: reason, save: true)
         lastStop = stop
@@ -251,7 +265,7 @@ extension Coordinator {
     }
 
     private mutating func end(_ code: ExitCode, _ reason: String) {
-        phase = .ended
+        stage = .ended
         effects.append(.event(.runEnded(code: code.rawValue, reason: reason)))
         effects.append(.finished(code, reason: reason))
     }
@@ -265,12 +279,8 @@ extension Coordinator {
             now - due > CoordinationLimits.ownStall
         else { return }
         let late = now - due
-        for index in members.indices {
-            members[index].lastHeard = members[index].lastHeard + late
-        }
-        for index in joiners.indices {
-            joiners[index].lastHeard = joiners[index].lastHeard + late
-        }
+        members.updateAll { $0.lastHeard = $0.lastHeard + late }
+        joiners.updateAll { $0.lastHeard = $0.lastHeard + late }
     }
 
     mutating func runTimers(_ now: Instant) {
@@ -279,14 +289,15 @@ extension Coordinator {
         // ROUTER says "unreachable" only when something is sent.
         let ping = Message.heartbeatAck(
             HeartbeatAck(echoSentAt: .zero, coordinatorTime: now))
-        for member in members + joiners {
-            effects.append(.send(to: member.connection, ping, epoch: epoch))
+        effects.reserveCapacity(effects.count + members.count + joiners.count)
+        for connection in members.connections + joiners.connections {
+            effects.append(.send(to: connection, ping, epoch: epoch))
         }
         reportSilence(now)
         evictSilent(now)
-        switch phase {
+        switch stage {
         case .gathering: reportGathering(now)
-        case .reconfiguring(let waiting, let since): reportReconfiguration(waiting, since, now)
+        case .reconfiguring(let since): reportReconfiguration(since, now)
         case .stopping(let code, let reason, let until):
             if now >= until { end(code, reason) }
         case .running, .ended: break
@@ -296,23 +307,24 @@ extension Coordinator {
     private mutating func reportSilence(_ now: Instant) {
         // Looked at once a probe interval: one interval early keeps the promise.
         let patience = configuration.deadlines.patience - CoordinationLimits.probeInterval
-        for index in members.indices where now - members[index].lastHeard >= patience {
-            if let last = members[index].silenceReportedAt, now - last < patience { continue }
-            members[index].silenceReportedAt = now
+        for seat in members.seats(silentSince: now - patience) {
+            guard let member = members[seat] else { continue }
+            if let last = member.silenceReportedAt, now - last < patience { continue }
+            members.update(member.seat) { $0.silenceReportedAt = now }
             effects.append(
                 .event(
                     .waiting(
                         observer: "coordinator", activity: "a sign of life",
-                        names: [members[index].name], since: members[index].lastHeard,
-                        until: members[index].lastHeard + configuration.deadlines.silence,
+                        names: [member.name], since: member.lastHeard,
+                        until: member.lastHeard + configuration.deadlines.silence,
                         then: "evict it and go on with the rest")))
         }
     }
 
     private mutating func evictSilent(_ now: Instant) {
         let limit = configuration.deadlines.silence
-        let silent = members.filter { now - $0.lastHeard >= limit }.map(\.seat)
-        joiners.removeAll { now - $0.lastHeard >= limit }
+        let silent = members.seats(silentSince: now - limit)
+        for seat in joiners.seats(silentSince: now - limit) { joiners.remove(seat) }
         guard !silent.isEmpty else { return }
         let reason = "silent for \(Int(limit.seconds)) s"
         evict(silent, code: .evicted, reason: reason, now)
@@ -323,8 +335,8 @@ extension Coordinator {
         guard now - (gatheringReportedAt ?? startedAt) >= patience else { return }
         gatheringReportedAt = now
         considerJoiners(now)
-        guard phase == .gathering else { return }
-        let missing = seats.filter { seat in !joiners.contains { $0.seat == seat.id } }
+        guard stage == .gathering else { return }
+        let missing = seats.filter { joiners[$0.id] == nil }
         let least = configuration.deadlines.minimumWorkers
         effects.append(
             .event(
@@ -335,13 +347,12 @@ extension Coordinator {
                     then: "start as soon as \(least) of \(seats.count) are here")))
     }
 
-    private mutating func reportReconfiguration(
-        _ waiting: [WorkerID], _ since: Instant, _ now: Instant
-    ) {
+    private mutating func reportReconfiguration(_ since: Instant, _ now: Instant) {
         let patience = configuration.deadlines.patience
         guard now - (waitReportedAt ?? since) >= patience else { return }
         waitReportedAt = now
-        let awaited = waiting.isEmpty ? unreported : waiting
+        let waiting = awaited
+        let missing = waiting.isEmpty ? unreported : waiting
         effects.append(
             .event(
                 .waiting(
@@ -349,7 +360,7 @@ extension Coordinator {
                     activity: waiting.isEmpty
                         ? "the reports of round \(plan?.activateAtRound ?? 0)"
                         : "READY for plan \(planVersion)",
-                    names: awaited.compactMap { member($0)?.name }, since: since, until: nil,
+                    names: missing.compactMap { members[$0]?.name }, since: since, until: nil,
                     then: "go on waiting while they are alive; each must reach the others' ports"
                 )))
     }

@@ -43,15 +43,15 @@ extension Coordinator {
     private mutating func touch(
         _ connection: ConnectionID, _ incarnation: Incarnation, _ now: Instant
     ) -> Bool {
-        if let index = memberIndex(connection), members[index].incarnation == incarnation {
-            members[index].lastHeard = now
-            members[index].silenceReportedAt = nil
+        if let seat = members.seat(of: connection, incarnation) {
+            members.update(seat) {
+                $0.lastHeard = now
+                $0.silenceReportedAt = nil
+            }
             return true
         }
-        if let index = joiners.firstIndex(where: { $0.connection == connection }),
-            joiners[index].incarnation == incarnation
-        {
-            joiners[index].lastHeard = now
+        if let seat = joiners.seat(of: connection, incarnation) {
+            joiners.update(seat) { $0.lastHeard = now }
             return true
         }
         return false
@@ -84,7 +84,7 @@ extension Coordinator {
                 hint: "start it without --region, or with --region \(region)")
         }
         if resume(connection, seat.id, incarnation, hello, now) { return }
-        if case .stopping(_, let reason, _) = phase {
+        if case .stopping(_, let reason, _) = stage {
             return refuse(connection, .finished, "the run is over: \(reason)", hint: "")
         }
         guard hello.parameterCount > 0 else {
@@ -110,11 +110,9 @@ extension Coordinator {
         _ connection: ConnectionID, _ seat: WorkerID, _ incarnation: Incarnation, _ hello: Hello,
         _ now: Instant
     ) -> Bool {
-        if let index = members.firstIndex(where: { $0.seat == seat }),
-            members[index].incarnation == incarnation
-        {
-            members[index].connection = connection
-            members[index].lastHeard = now
+        if members[seat]?.incarnation == incarnation {
+            members.reconnect(seat, to: connection)
+            members.update(seat) { $0.lastHeard = now }
             welcome(connection, seat, hello, now)
             if let lastStop {
                 effects.append(.send(to: connection, .stop(lastStop), epoch: epoch))
@@ -149,23 +147,19 @@ extension Coordinator {
 
     private mutating func admit(_ newcomer: Member, _ now: Instant) {
         let seat = newcomer.seat
-        if let known = members.firstIndex(where: { $0.seat == seat }) {
-            guard members[known].incarnation < newcomer.incarnation else {
+        if let known = members[seat] {
+            guard known.incarnation < newcomer.incarnation else {
                 return refuse(
                     newcomer.connection, .staleIncarnation, "a newer process holds this seat",
                     hint: "stop one of the two")
             }
             welcome(newcomer.connection, seat, newcomer.hello, now)
-            joiners.removeAll { $0.seat == seat }
-            insertJoiner(newcomer)
+            joiners.put(newcomer)
             return evict(
                 [seat], code: .staleIncarnation, reason: "restarted under the same name", now)
         }
-        let isNew = !joiners.contains {
-            $0.seat == seat && $0.incarnation == newcomer.incarnation
-        }
-        joiners.removeAll { $0.seat == seat }
-        insertJoiner(newcomer)
+        let isNew = joiners[seat]?.incarnation != newcomer.incarnation
+        joiners.put(newcomer)
         welcome(newcomer.connection, seat, newcomer.hello, now)
         if isNew {
             effects.append(
@@ -177,20 +171,17 @@ extension Coordinator {
         considerJoiners(now)
     }
 
-    private mutating func insertJoiner(_ newcomer: Member) {
-        let place = joiners.firstIndex { newcomer.seat < $0.seat } ?? joiners.endIndex
-        joiners.insert(newcomer, at: place)
-    }
-
     // MARK: In the run
 
     private mutating func beat(
         _ connection: ConnectionID, _ heartbeat: Heartbeat, _ now: Instant
     ) {
-        if let index = memberIndex(connection) {
-            members[index].lastStep = heartbeat.step
-            members[index].phase = heartbeat.phase
-            members[index].hello.samples = heartbeat.samples
+        if let seat = members.seat(of: connection) {
+            members.update(seat) {
+                $0.lastStep = heartbeat.step
+                $0.phase = heartbeat.phase
+                $0.hello.samples = heartbeat.samples
+            }
         }
         effects.append(
             .send(
@@ -202,37 +193,40 @@ extension Coordinator {
     private mutating func markReady(
         _ connection: ConnectionID, _ ready: Ready, _ now: Instant
     ) {
-        guard ready.planVersion == planVersion, let index = memberIndex(connection) else { return }
-        guard case .reconfiguring(var waiting, let since) = phase else {
+        guard ready.planVersion == planVersion, let member = members[connection] else { return }
+        guard case .reconfiguring = stage else {
             // It has missed the GO.
             if let lastGo, lastGo.planVersion == planVersion {
                 effects.append(.send(to: connection, .go(lastGo), epoch: epoch))
             }
             return
         }
-        members[index].holdings = ready.holdings
-        members[index].lastStep = ready.step
-        noteTakenState(index, ready)
-        waiting.removeAll { $0 == members[index].seat }
-        phase = .reconfiguring(waitingFor: waiting, since: since)
+        members.update(member.seat) {
+            $0.holdings = ready.holdings
+            $0.lastStep = ready.step
+            $0.isAwaited = false
+        }
+        noteTakenState(member, ready)
         goIfReady(now)
     }
 
     /// A joiner has taken over the state of the plan's boundary: if all who had it die now, it is the one
     /// to go on from.
-    private mutating func noteTakenState(_ index: Int, _ ready: Ready) {
-        guard let plan, plan.activateAtRound > 0, plan.members[index].state == .needsState else {
-            return
+    private mutating func noteTakenState(_ member: Member, _ ready: Ready) {
+        guard let plan, plan.activateAtRound > 0,
+            plan.members[member.rank.index].state == .needsState
+        else { return }
+        members.update(member.seat) {
+            $0.hello.round = plan.activateAtRound
+            $0.hello.step = ready.step
+            $0.hello.stateDigest = max(1, $0.hello.stateDigest)
         }
-        members[index].hello.round = plan.activateAtRound
-        members[index].hello.step = ready.step
-        members[index].hello.stateDigest = max(1, members[index].hello.stateDigest)
     }
 
     /// A worker has lost its connection to a peer: ask the transport whether it is still there.
     private mutating func probe(_ suspect: Suspect) {
         guard let plan, plan.members.indices.contains(suspect.rank.index),
-            let member = member(plan.members[suspect.rank.index].workerID),
+            let member = members[plan.members[suspect.rank.index].workerID],
             member.incarnation == suspect.incarnation
         else { return }
         effects.append(
@@ -246,16 +240,15 @@ extension Coordinator {
         _ connection: ConnectionID, _ leave: Leave, _ now: Instant
     ) {
         effects.append(.send(to: connection, .bye(Bye()), epoch: epoch))
-        if let index = joiners.firstIndex(where: { $0.connection == connection }) {
-            let joiner = joiners.remove(at: index)
+        if let joiner = joiners[connection] {
+            joiners.remove(joiner.seat)
             effects.append(
                 .event(
                     .workerLeft(
                         worker: joiner.seat, name: joiner.name, code: leave.code,
                         reason: leave.reason)))
         }
-        guard let index = memberIndex(connection) else { return }
-        let member = members[index]
+        guard let member = members[connection] else { return }
         effects.append(
             .event(
                 .workerLeft(
@@ -269,7 +262,7 @@ extension Coordinator {
     private mutating func record(
         _ report: Report, from connection: ConnectionID, _ now: Instant
     ) {
-        guard let index = memberIndex(connection), report.key.scope == .pool else { return }
+        guard let member = members[connection], report.key.scope == .pool else { return }
         let last = committed[report.key.fragment] ?? 0
         if report.key.round <= last {
             // The COMMIT was on its way or lost with a connection.
@@ -284,20 +277,21 @@ extension Coordinator {
             effects.append(
                 .event(
                     .violation(
-                        culprit: members[index].name,
+                        culprit: member.name,
                         what: "reports round \(report.key.round) while \(last + 1) is open")))
             return
         }
-        members[index].lastStep = report.step
-        reports[report.key, default: [:]][members[index].seat] = report
+        members.update(member.seat) { $0.lastStep = report.step }
+        reports[report.key, default: [:]][member.seat] = report
         commitIfComplete(report.key, now)
     }
 
     /// Commits when every member of the set has reported one digest.
     mutating func commitIfComplete(_ key: CollectiveKey, _ now: Instant) {
-        guard let held = reports[key] else { return }
-        let voters = members.filter(\.isEstablished)
-        let collected = voters.compactMap { held[$0.seat] }
+        // Looks at the members only when the last report is there, not at each.
+        guard let held = reports[key], held.count >= members.establishedCount else { return }
+        let voters = members.seats(where: \.isEstablished)
+        let collected = voters.compactMap { held[$0] }
         guard collected.count == voters.count, let first = collected.first else { return }
         let deviating = minority(voters, collected)
         guard deviating.isEmpty else { return disagree(key, collected, deviating, now) }
@@ -322,23 +316,26 @@ extension Coordinator {
     }
 
     /// Seats whose digest is not the one a majority has; all seats if there is no majority.
-    private func minority(_ voters: [Member], _ collected: [Report]) -> [WorkerID] {
+    private func minority(_ voters: [WorkerID], _ collected: [Report]) -> [WorkerID] {
+        if collected.allSatisfy({ $0.digest == collected[0].digest }) { return [] }
+        var counts: [UInt64: Int] = [:]
+        for report in collected { counts[report.digest, default: 0] += 1 }
         var best: (digest: UInt64, count: Int) = (collected[0].digest, 0)
+        // In seat order: of two digests with as many votes the first one wins.
         for report in collected {
-            let count = collected.count { $0.digest == report.digest }
+            let count = counts[report.digest] ?? 0
             if count > best.count { best = (report.digest, count) }
         }
-        if best.count == collected.count { return [] }
         let hasMajority = 2 * best.count > collected.count
-        return zip(voters, collected).compactMap { member, report in
-            hasMajority && report.digest == best.digest ? nil : member.seat
+        return zip(voters, collected).compactMap { seat, report in
+            hasMajority && report.digest == best.digest ? nil : seat
         }
     }
 
     private mutating func disagree(
         _ key: CollectiveKey, _ collected: [Report], _ deviating: [WorkerID], _ now: Instant
     ) {
-        let names = deviating.compactMap { member($0)?.name }.joined(separator: ", ")
+        let names = deviating.compactMap { members[$0]?.name }.joined(separator: ", ")
         let what = "digest of \(WorkerRound.describe(key)) differs"
         effects.append(.event(.violation(culprit: names, what: what)))
         if deviating.count == collected.count {

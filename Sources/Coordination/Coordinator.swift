@@ -51,7 +51,20 @@ package struct Coordinator: Sendable {
         var holdings: [Holding] = []
         /// Has gone through a GO: it takes part in rounds and can be a source of state.
         var isEstablished = false
+        /// Has not said READY for the plan that is out.
+        var isAwaited = false
+        /// In the last plan that contains it.
+        var rank = Rank.none
         var silenceReportedAt: Instant?
+    }
+
+    /// ``Phase`` without the list of those waited for: that is in ``members``.
+    enum Stage: Equatable, Sendable {
+        case gathering
+        case reconfiguring(since: Instant)
+        case running
+        case stopping(ExitCode, reason: String, until: Instant)
+        case ended
     }
 
     let configuration: RunConfiguration
@@ -62,11 +75,14 @@ package struct Coordinator: Sendable {
     let parameterCount: UInt64
     let seats: [(id: WorkerID, region: RegionID, worker: Topology.Worker)]
 
-    package internal(set) var phase: Phase = .gathering
-    /// In the plan, by seat.
-    var members: [Member] = []
-    /// Connected, not in the plan yet, by seat.
-    var joiners: [Member] = []
+    /// By name; asked, never iterated.
+    private let seatNamed: [String: Int]
+
+    var stage: Stage = .gathering
+    /// In the plan.
+    var members: Roster
+    /// Connected, not in the plan yet.
+    var joiners: Roster
     package internal(set) var epoch = Epoch.none
     package internal(set) var plan: Plan?
     var planVersion: UInt32 = 0
@@ -99,15 +115,34 @@ package struct Coordinator: Sendable {
         self.configurationDigest = configurationDigest
         self.parameterCount = parameterCount
         seats = topology.seats
+        seatNamed = Dictionary(
+            seats.enumerated().map { ($0.element.worker.name, $0.offset) },
+            uniquingKeysWith: { first, _ in first })
+        members = Roster(seats: seats.count)
+        joiners = members
     }
 
+    package var phase: Phase {
+        switch stage {
+        case .gathering: .gathering
+        case .reconfiguring(let since): .reconfiguring(waitingFor: awaited, since: since)
+        case .running: .running
+        case .stopping(let code, let reason, let until):
+            .stopping(code, reason: reason, until: until)
+        case .ended: .ended
+        }
+    }
+
+    /// Members that have not said READY, by seat.
+    var awaited: [WorkerID] { members.seats(where: \.isAwaited) }
+
     package var nextDeadline: Instant? {
-        if case .ended = phase { return nil }
+        if case .ended = stage { return nil }
         return probeDue
     }
 
     package mutating func handle(_ event: Event, at now: Instant) -> [Effect] {
-        if case .ended = phase { return [] }
+        if case .ended = stage { return [] }
         forgiveOwnStall(now)
         switch event {
         case .started:
@@ -126,14 +161,11 @@ package struct Coordinator: Sendable {
         return effects
     }
 
+    /// Called after every message: nothing here may depend on the number of workers.
     private func checkInvariants() {
-        for pair in zip(members, members.dropFirst()) {
-            precondition(pair.0.seat < pair.1.seat, "members out of seat order")
-        }
-        if case .reconfiguring(let waiting, _) = phase {
-            precondition(
-                waiting.allSatisfy { seat in members.contains { $0.seat == seat } },
-                "waits for a worker outside the plan")
+        precondition(members.awaitedCount <= members.count, "waits for a worker outside the plan")
+        if case .running = stage {
+            precondition(members.awaitedCount == 0, "runs while it waits for somebody")
         }
         precondition(
             reports.count <= 2 * max(1, committed.count + 1), "reports of too many rounds")
@@ -141,15 +173,11 @@ package struct Coordinator: Sendable {
 
     // MARK: Small helpers
 
-    func member(_ seat: WorkerID) -> Member? { members.first { $0.seat == seat } }
-
-    func memberIndex(_ connection: ConnectionID) -> Int? {
-        members.firstIndex { $0.connection == connection }
-    }
-
     mutating func broadcast(_ message: Message) {
-        for member in members {
-            effects.append(.send(to: member.connection, message, epoch: epoch))
+        // Growing a list of thousands as it goes costs as much as filling it.
+        effects.reserveCapacity(effects.count + members.count + 1)
+        for connection in members.connections {
+            effects.append(.send(to: connection, message, epoch: epoch))
         }
     }
 
@@ -167,6 +195,6 @@ package struct Coordinator: Sendable {
     }
 
     func seat(named name: String) -> (id: WorkerID, region: RegionID, worker: Topology.Worker)? {
-        seats.first { $0.worker.name == name }
+        seatNamed[name].map { seats[$0] }
     }
 }

@@ -112,6 +112,8 @@ package struct Worker: Sendable {
     package let worker: WorkerID
     let name: String
     let hello: Hello
+    /// Payload bytes each lane grants.
+    let laneWindow: UInt64
 
     package internal(set) var phase: Phase = .joining
     package internal(set) var round: WorkerRound
@@ -160,18 +162,26 @@ package struct Worker: Sendable {
 
     var effects: [Effect] = []
 
-    /// - Parameter hello: what this worker says of itself; the state it resumes from is in there.
+    /// - Parameters:
+    ///   - hello: what this worker says of itself; the state it resumes from is in there.
+    ///   - chunkElements: the wire's number, except in a simulator that sends whole slices; its lanes
+    ///     then have room for them.
     package init(
         worker: WorkerID, region: RegionID, hello: Hello, configuration: RunConfiguration,
-        topology: Topology
+        topology: Topology, chunkElements: Int = CollectiveGeometry.chunkElements
     ) {
+        laneWindow =
+            chunkElements > CollectiveGeometry.chunkElements
+            ? CoordinationLimits.wholeSliceWindowBytes : CoordinationLimits.laneWindowBytes
         self.worker = worker
         self.name = hello.worker
         self.hello = hello
         self.configuration = configuration
         self.topology = topology
         samples = hello.samples
-        round = WorkerRound(worker: worker, region: region, configuration: configuration)
+        round = WorkerRound(
+            worker: worker, region: region, configuration: configuration,
+            chunkElements: chunkElements)
         if hello.stateDigest != 0 {
             round.resume(step: UInt32(hello.step), round: hello.round)
         }

@@ -104,7 +104,8 @@ extension WorkerRound {
     mutating func adopt(_ plan: Plan, _ epoch: Epoch) {
         guard
             let active = ActivePlan(
-                epoch: epoch, plan: plan, schedule: configuration.schedule, worker: worker)
+                epoch: epoch, plan: plan, schedule: configuration.schedule, worker: worker,
+                chunkElements: chunkElements)
         else {
             effects.append(.violation("a plan that does not contain this worker"))
             return

@@ -110,6 +110,8 @@ package struct WorkerRound: Sendable {
     let region: RegionID
     let configuration: RunConfiguration
     let schedule: any OuterSchedule
+    /// Elements of a slice that travel together.
+    let chunkElements: Int
 
     package internal(set) var plan: ActivePlan?
     package internal(set) var isFrozen = true
@@ -130,7 +132,11 @@ package struct WorkerRound: Sendable {
     var lastEvaluated: UInt32 = 0
     var effects: [Effect] = []
 
-    package init(worker: WorkerID, region: RegionID, configuration: RunConfiguration) {
+    package init(
+        worker: WorkerID, region: RegionID, configuration: RunConfiguration,
+        chunkElements: Int = CollectiveGeometry.chunkElements
+    ) {
+        self.chunkElements = chunkElements
         self.worker = worker
         self.region = region
         self.configuration = configuration

@@ -95,10 +95,12 @@ struct Prediction {
         let calibration = try StepCalibration(
             cluster, measured, events: RunLogReader(path: files.log).events())
         let localRate = try calibration.localRate(cluster)
-        let run = try SimulatedRun(calibration.paced(cluster), training: .real) {
-            calibration.apply(to: &$0)
-            if let localRate { $0.localRate = localRate }
-        }
+        let run = try SimulatedRun(
+            calibration.paced(cluster), training: .real,
+            adjust: {
+                calibration.apply(to: &$0)
+                if let localRate { $0.localRate = localRate }
+            })
         statement = run.statement
         report = Report(
             run: directory, rows: Self.rows(measured, run.summary),

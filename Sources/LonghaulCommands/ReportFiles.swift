@@ -30,9 +30,13 @@ struct ReportFiles {
     }
 
     func text() throws -> String {
-        var files = [("report", html), ("figures", json)]
+        SummaryText.render(try summary(), files: written)
+    }
+
+    /// What lies there after `write`, for the closing text.
+    var written: [(label: String, path: String)] {
+        var files = [(label: "report", path: html), (label: "figures", path: json)]
         if FileManager.default.fileExists(atPath: model) { files.append(("model", model)) }
-        return SummaryText.render(
-            try summary(), files: files.map { (label: $0.0, path: $0.1) })
+        return files
     }
 }

@@ -15,6 +15,8 @@ struct SimulateCommand: ParsableCommand {
             EXAMPLES
               longhaul simulate Cluster/shanghai-jinan.yaml --trace trace.json
               longhaul simulate Cluster/four-regions.yaml --train real
+              longhaul simulate Cluster/four-regions.yaml --fidelity round
+              longhaul simulate --workers 10000 --regions 100 --rounds 100 --fidelity round
               longhaul simulate --swarm --seeds 1..1000
               longhaul simulate --swarm --seeds 17..17 --verbose
             """)
@@ -52,6 +54,8 @@ struct SimulateCommand: ParsableCommand {
     @Flag(help: "Print JSON.")
     var json = false
 
+    @OptionGroup var scale: ScaleOptions
+
     func run() throws {
         if swarm {
             guard file == nil, seed == nil, steps == nil, dir == nil, trace == nil, !json else {
@@ -59,38 +63,41 @@ struct SimulateCommand: ParsableCommand {
             }
             return try runSwarm()
         }
-        guard let file else {
-            throw Failure(.usage, "give a cluster file, or --swarm --seeds A..B")
-        }
-        var input = RunFile()
-        (input.file, input.seed, input.steps, input.data) = (file, seed, steps, data)
-        let cluster = try input.load()
+        let cluster = try scale.cluster(file: file, seed: seed, steps: steps, data: data)
+        let fidelity = try scale.fidelity(workers: cluster.topology.seats.count)
         if train == .real {
+            guard fidelity == .chunk else {
+                throw Failure(
+                    .usage,
+                    "--train real moves real chunks: fidelity \(fidelity.rawValue) has none",
+                    hint: "leave --fidelity out")
+            }
             BlasLibrary.reexecIfMisdetected { Console.error("longhaul: \($0)") }
             BlasLibrary.setThreads(1)
         }
-        let log = try dir.map { try openLog($0) }
-        let run = try SimulatedRun(cluster, training: train, directory: dir) {
-            $0.keepsTrace = trace != nil
+        guard trace == nil || fidelity != .round else {
+            throw Failure(
+                .usage, "--trace needs a run frame by frame", hint: "use --fidelity slice")
         }
+        let log = try dir.map { try openLog($0) }
+        let run = try SimulatedRun(
+            cluster, training: train, fidelity: fidelity, directory: dir,
+            record: { try? log?.record($0) }
+        ) { $0.keepsTrace = trace != nil }
         if let trace {
             let names = cluster.topology.seats.map(\.worker.name)
             try ChromeTrace.json(run.result, names: names)
                 .write(toFile: trace, atomically: true, encoding: .utf8)
         }
         if let log, let dir {
-            for event in run.events { try log.record(event) }
             try log.close()
             try ReportFiles(directory: dir).write()
         }
         if json {
-            try Console.printSummary(run.summary)
+            try run.printJSON()
         } else {
             print(run.statement)
-            print(
-                try dir.map { try ReportFiles(directory: $0).text() }
-                    ?? SummaryText.render(run.summary))
-            print(run.effort)
+            print(run.text(files: dir.map { ReportFiles(directory: $0).written } ?? []))
         }
         for finding in run.result.findings {
             Console.error("longhaul: \(finding.checker): \(finding.text)")

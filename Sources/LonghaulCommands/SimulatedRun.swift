@@ -4,7 +4,6 @@ import Foundation
 import NodeRuntime
 import RunRecord
 import Simulation
-import Training
 
 /// One simulated run of a cluster file and what can be said about it.
 struct SimulatedRun {
@@ -16,23 +15,23 @@ struct SimulatedRun {
         case real
     }
 
+    /// Its events are there at fidelities `chunk` and `slice`; at `round` they only pass `record`.
     let result: SimulationResult
-    /// As a run's log holds them.
-    let events: [StampedEvent]
     let summary: RunSummary
     /// What is real and what is modelled, for people.
     let statement: String
-    /// Of this process.
-    let wallSeconds: Double
+    let cost: SimulationCost
 
     /// Runs it to its end.
     ///
     /// - Parameters:
     ///   - directory: where `.real` training writes the model; nil: nowhere.
+    ///   - record: takes every event, in order.
     ///   - adjust: what the run's options should be beyond the file's.
     /// - Throws: `CorpusError` and `ModelShapeError` of `.real` training.
     init(
-        _ cluster: ClusterFile, training: Training, directory: String? = nil,
+        _ cluster: ClusterFile, training: Training, fidelity: Fidelity = .chunk,
+        directory: String? = nil, record: @escaping (StampedEvent) -> Void = { _ in },
         adjust: (inout SimulationOptions) -> Void = { _ in }
     ) throws {
         let parameters = cluster.configuration.model.parameterCount
@@ -42,45 +41,80 @@ struct SimulatedRun {
                 ? .hosted(parameters: parameters) : .modelled(parameters: parameters))
         options.checks = false
         options.encrypts = true
+        options.fidelity = fidelity
         adjust(&options)
         let clock = ContinuousClock()
         let began = clock.now
+        statement = Self.statement(training, fidelity)
+        let collector = SummaryCollector()
+        let take = { (event: StampedEvent) in
+            // The run is told of below, with the command that made it.
+            if case .runStarted = event.event, event.source != "simulator" { return }
+            collector.builder.add(event)
+            record(event)
+        }
+        take(Self.start(cluster, statement))
+        var handling: (events: Int, seconds: Double)?
+        switch fidelity {
+        case .chunk, .slice:
+            result = try Self.frameByFrame(cluster, training, options, directory)
+            for event in result.events { take(event) }
+        case .round:
+            (result, handling) = Self.roundByRound(cluster, options, take)
+        }
+        cost = SimulationCost(
+            options, result, seconds: (clock.now - began) / .seconds(1), coordinator: handling)
+        summary = try collector.builder.summary()
+    }
+
+    private static func frameByFrame(
+        _ cluster: ClusterFile, _ training: Training, _ options: SimulationOptions,
+        _ directory: String?
+    ) throws -> SimulationResult {
         let host =
             training == .real
             ? try RealTrainers(
                 configuration: cluster.configuration, topology: cluster.topology,
                 directory: directory) : nil
-        result = Simulator(
+        return Simulator(
             topology: cluster.topology, configuration: cluster.configuration, options: options,
             host: host,
             configurationText: Briefing(
                 configuration: cluster.configuration, topology: cluster.topology
             ).text, eventBytes: { EventCoding.encode($0).count }
         ).run()
-        wallSeconds = Double((clock.now - began) / .milliseconds(1)) / 1000
-        statement = Self.statement(training)
-        events =
-            [Self.start(cluster, statement)]
-            + result.events.filter { if case .runStarted = $0.event { false } else { true } }
-        summary = try RunSummary(events: events)
     }
 
-    /// What the simulation itself took.
-    var effort: String {
-        let virtual = Double(result.virtualTime.nanoseconds) / 1e9
-        return String(
-            format: "simulated %.1f s in %.1f s (%d events, trace hash %016lx)", virtual,
-            wallSeconds, result.occurrences, UInt(result.traceHash))
+    private static func roundByRound(
+        _ cluster: ClusterFile, _ options: SimulationOptions,
+        _ take: @escaping (StampedEvent) -> Void
+    ) -> (SimulationResult, (events: Int, seconds: Double)) {
+        let simulator = RoundSimulator(
+            topology: cluster.topology, configuration: cluster.configuration, options: options)
+        simulator.sink = take
+        let clock = ContinuousClock()
+        var total = Duration.zero
+        var since = clock.now
+        simulator.coordinatorWorks = { works in
+            if works { since = clock.now } else { total += clock.now - since }
+        }
+        let result = simulator.run()
+        return (result, (simulator.coordinatorEvents, total / .seconds(1)))
     }
 
-    private static func statement(_ training: Training) -> String {
-        switch training {
-        case .modelled:
+    private static func statement(_ training: Training, _ fidelity: Fidelity) -> String {
+        switch (training, fidelity) {
+        case (.modelled, .round):
+            """
+            simulated: virtual clock; compute, links, collectives and payload sizes are modelled, \
+            nothing is learnt (loss 0); the coordinator is the one that ships
+            """
+        case (.modelled, _):
             """
             simulated: virtual clock; compute, links and payload sizes are modelled, nothing is \
             learnt (loss 0); the machines are those that ship
             """
-        case .real:
+        case (.real, _):
             """
             simulated: virtual clock; durations and links are modelled; training, encoding and \
             reduction are real, and so are the losses, the bytes and the digests; the machines are \
@@ -100,4 +134,50 @@ struct SimulatedRun {
                     parameterCount: cluster.configuration.model.parameterCount,
                     machine: MachineDescription.text, simulated: statement)))
     }
+
+    /// The summary as `up` prints it; of thousands of workers and links only the first ones.
+    func text(files: [(label: String, path: String)]) -> String {
+        var shown = summary
+        let limit = 64
+        var left: [String] = []
+        func shorten(_ count: Int, _ what: String) {
+            if count > limit { left.append("\(count - limit) more \(what)") }
+        }
+        shorten(shown.workers.count, "workers")
+        shorten(shown.regions.count, "regions")
+        shorten(shown.links.count, "links")
+        if !left.isEmpty {
+            shown.workers = Array(shown.workers.prefix(limit))
+            shown.regions = Array(shown.regions.prefix(limit))
+            shown.links = Array(shown.links.prefix(limit))
+            shown.incidents = []
+        }
+        let note = left.isEmpty ? "" : "\nnot shown: \(left.joined(separator: ", ")); see --json\n"
+        return SummaryText.render(shown, files: files) + note + "\n" + cost.text
+    }
+
+    /// `run.json` with one more key, `simulation`.
+    func printJSON() throws {
+        print(
+            String(
+                decoding: try RunJSON.encode(Document(summary: summary, cost: cost)),
+                as: UTF8.self))
+    }
+
+    private struct Document: Encodable {
+        let summary: RunSummary
+        let cost: SimulationCost
+        private enum Key: String, CodingKey { case simulation }
+
+        func encode(to encoder: any Encoder) throws {
+            try summary.encode(to: encoder)
+            var container = encoder.container(keyedBy: Key.self)
+            try container.encode(cost, forKey: .simulation)
+        }
+    }
+}
+
+/// A builder that a closure can feed.
+private final class SummaryCollector {
+    var builder = SummaryBuilder()
 }

@@ -98,11 +98,13 @@ struct StepCalibration {
         var (low, high) = (1e6, 1e11)
         while high / low > 1.01 {
             let rate = (low * high).squareRoot()
-            let run = try SimulatedRun(short, training: .modelled) {
-                apply(to: &$0)
-                $0.localRate = UInt64(rate)
-            }
-            guard let simulated = Self.interval(short, run.events) else { return nil }
+            let run = try SimulatedRun(
+                short, training: .modelled,
+                adjust: {
+                    apply(to: &$0)
+                    $0.localRate = UInt64(rate)
+                })
+            guard let simulated = Self.interval(short, run.result.events) else { return nil }
             if simulated > stepInterval { low = rate } else { high = rate }
         }
         return UInt64(high)

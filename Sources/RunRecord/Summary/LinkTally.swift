@@ -15,6 +15,8 @@ struct LinkTally {
     }
 
     private var lanes: [Key: Cumulative<LinkCount>] = [:]
+    /// Who counts in a direction; thousands of workers share thousands of directions.
+    private var workers: [Direction: [WorkerID]] = [:]
     private var laneTotals: [Direction: UInt64] = [:]
     private var relays: [Direction: Cumulative<LinkCount>] = [:]
     private var peakQueues: [Direction: UInt64] = [:]
@@ -26,6 +28,7 @@ struct LinkTally {
     ) {
         let direction = Direction(from: region, to: traffic.toRegion)
         let key = Key(worker: worker, direction: direction)
+        if lanes[key] == nil { workers[direction, default: []].append(worker) }
         var counter = lanes[key] ?? Cumulative()
         let before = counter.total.bytes
         counter.update(LinkCount(traffic))
@@ -48,8 +51,9 @@ struct LinkTally {
     var directions: Set<Direction> { Set(laneTotals.keys).union(relays.keys) }
 
     func laneCount(_ direction: Direction) -> LinkCount {
-        lanes.filter { $0.key.direction == direction }
-            .reduce(LinkCount.zero) { $0 + $1.value.total }
+        (workers[direction] ?? []).reduce(LinkCount.zero) { sum, worker in
+            sum + (lanes[Key(worker: worker, direction: direction)]?.total ?? .zero)
+        }
     }
 
     func relayCount(_ direction: Direction) -> LinkCount? { relays[direction]?.total }

@@ -3,7 +3,8 @@ package import Foundation
 /// `run.json`: the summary of one run for other programs.
 package enum RunJSON {
     /// Sorted keys, indented, a newline at the end: two runs can be compared with `diff`.
-    package static func encode(_ summary: RunSummary) throws -> Data {
+    /// A simulation's summary comes with what it cost.
+    package static func encode(_ summary: some Encodable) throws -> Data {
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]

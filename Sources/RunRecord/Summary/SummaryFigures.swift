@@ -18,12 +18,13 @@ extension SummaryBuilder {
             rounds.outerCount > 0 ? $0 / Double(rounds.outerCount) : nil
         }
         let roundFigures = rounds.finish(bytesPerRoundBusiest: perRound)
+        let seats = start.topology.seats.map(\.worker)
         return RunSummary(
             formatVersion: RunSummary.formatVersion, identity: identity(start),
             setup: RunSummary.Setup(start), outcome: outcome,
             pool: pool(window, tallies: tallies, links: outer),
             regions: regions(start.topology, tallies, training: training, loss: loss),
-            workers: ordered.map { workerFigures($0.key, $0.value, start.topology) },
+            workers: ordered.map { workerFigures($0.key, $0.value, seats) },
             links: linkFigures, loss: loss, rounds: roundFigures, counts: log.counts,
             incidents: log.incidents.sorted { $0.seconds < $1.seconds },
             peakMemory: memory.sorted { $0.key < $1.key }
@@ -111,10 +112,9 @@ extension SummaryBuilder {
     }
 
     private func workerFigures(
-        _ id: WorkerID, _ tally: WorkerTally, _ topology: Topology
+        _ id: WorkerID, _ tally: WorkerTally, _ seats: [Topology.Worker]
     ) -> RunSummary.Worker {
-        let seats = topology.seats
-        let seat = seats.indices.contains(Int(id.rawValue)) ? seats[Int(id.rawValue)].worker : nil
+        let seat = seats.indices.contains(Int(id.rawValue)) ? seats[Int(id.rawValue)] : nil
         let budget = tally.budget?.total
         return RunSummary.Worker(
             id: id.rawValue, name: tally.name, region: regionName(tally.region),

@@ -62,12 +62,12 @@ enum Occurrence: Sendable {
 }
 
 /// Occurrences ordered by (time, order of scheduling), so that a run depends on nothing but its seed.
-struct EventQueue {
+struct EventQueue<Item: Sendable> {
     struct Entry: Comparable {
         /// Virtual nanoseconds since the start of the run.
         let time: Int64
         let sequence: UInt64
-        let occurrence: Occurrence
+        let occurrence: Item
 
         static func < (a: Entry, b: Entry) -> Bool {
             (a.time, a.sequence) < (b.time, b.sequence)
@@ -82,7 +82,7 @@ struct EventQueue {
 
     var count: Int { heap.count }
 
-    mutating func schedule(_ occurrence: Occurrence, at time: Int64) {
+    mutating func schedule(_ occurrence: Item, at time: Int64) {
         scheduled += 1
         heap.insert(Entry(time: time, sequence: scheduled, occurrence: occurrence))
     }

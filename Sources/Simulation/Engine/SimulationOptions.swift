@@ -21,6 +21,8 @@ package struct SimulationOptions: Codable, Equatable, Sendable {
     package var seed: UInt64
     package var payloads: Payloads
     package var cost: CostModel
+    /// `chunk` or `slice`; `round` has a simulator of its own.
+    package var fidelity: Fidelity
     package var faults: [TimedFault]
     /// When each worker starts, by seat; missing ones start at zero.
     package var starts: [Interval]
@@ -59,6 +61,7 @@ package struct SimulationOptions: Codable, Equatable, Sendable {
         self.seed = seed
         self.payloads = payloads
         cost = .standard
+        fidelity = .chunk
         faults = []
         starts = []
         supervision = nil

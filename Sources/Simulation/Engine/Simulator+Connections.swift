@@ -33,14 +33,21 @@ extension Simulator {
 
     /// A frame whose size is known and whose bytes are not.
     func plainFrame(
-        _ header: FrameHeader, _ message: Message, _ content: PayloadPool.Content?,
+        _ frameHeader: FrameHeader, _ message: Message, _ content: PayloadPool.Content?,
         payloadBytes: Int
     ) -> WireFrame {
-        let size =
-            ProtocolLimits.headerBytes + message.type.shape.meta.lowerBound + payloadBytes
+        // A slice in one frame still counts the bytes of the chunks it stands for.
+        var frames = 1
+        if case .chunk(let chunk) = message {
+            let most = CollectiveGeometry.chunkElements
+            frames = max(1, (Int(chunk.elements) + most - 1) / most)
+        }
+        let header = ProtocolLimits.headerBytes + message.type.shape.meta.lowerBound
+        let added = WireSize.message(header, encrypts: options.encrypts) - header
         return WireFrame(
-            body: .plain(header, message, content),
-            bytes: WireSize.message(size, encrypts: options.encrypts), frameBytes: size)
+            body: .plain(frameHeader, message, content),
+            bytes: frames * (header + added) + payloadBytes,
+            frameBytes: frames * header + payloadBytes)
     }
 
     func put(_ frame: WireFrame, on index: Int, direction: Int) {

@@ -41,7 +41,9 @@ extension Simulator {
         keepOrigin(seat, hello)
         return Worker(
             worker: WorkerID(seat), region: workers[seat].region, hello: hello,
-            configuration: configuration, topology: topology)
+            configuration: configuration, topology: topology,
+            chunkElements: options.fidelity == .slice
+                ? CollectiveGeometry.wholeSlice : CollectiveGeometry.chunkElements)
     }
 
     func hello(_ seat: Int, _ saved: TrainerState?) -> Hello {

@@ -12,7 +12,7 @@ package final class Simulator {
     static let run = RunID(rawValue: 0x5157_0000_0000_0001)
     static let configurationDigest: UInt64 = 0x00c0_ffee
 
-    var queue = EventQueue()
+    var queue = EventQueue<Occurrence>()
     /// Virtual nanoseconds.
     var now: Int64 = 0
     var fabric: Fabric

@@ -10,7 +10,7 @@ struct ToyTrainer {
     /// Momentum of the inner optimiser; decay of the second moment, which only travels with the state.
     static let innerMomentum: Float = 0.9
     static let secondDecay: Float = 0.99
-    static let tokensPerSample: UInt64 = 32
+    private static let tokensPerSample: UInt64 = 32
 
     var state: TrainerState
     /// Gradient of the step under way.
@@ -32,6 +32,11 @@ struct ToyTrainer {
         let count = isModelled ? 0 : Int(elements)
         state = saved ?? TrainerState(elements: count, seed: configuration.seed)
         gradient = [Float](repeating: 0, count: count)
+    }
+
+    /// The configured model's, where it is only modelled.
+    private var tokensPerSample: UInt64 {
+        isModelled ? UInt64(configuration.model.context) : Self.tokensPerSample
     }
 
     // MARK: Orders
@@ -56,7 +61,7 @@ struct ToyTrainer {
         let share = 1 / Float(max(1, samples))
         gradient = sum.map { $0 * share }
         let values = Double(max(1, count * samples))
-        return (loss / values, UInt64(samples) * Self.tokensPerSample)
+        return (loss / values, UInt64(samples) * tokensPerSample)
     }
 
     /// Values of a chunk of this worker's contribution.

@@ -1,0 +1,89 @@
+import ClusterModel
+import Coordination
+
+/// The gradient all-reduce of one region by formula: every chunk passes through the interfaces of the
+/// workers it concerns, in the order of slices, over link clocks of their own. Depends on nothing but
+/// how far apart the workers come, so the last answers are kept.
+struct RegionExchange {
+    struct Outcome {
+        /// A worker's time encoding its part.
+        var encoding: Int64
+        /// From the last worker's arrival to the last mean's.
+        var duration: Int64
+    }
+
+    private let geometry: CollectiveGeometry
+    private let transform: TransformID
+    private let cost: CostModel
+    private let encrypts: Bool
+    private let localRate: UInt64
+    /// How long before the last one each worker came, and what came of it.
+    private var kept: [(offsets: [Int64], outcome: Outcome)] = []
+
+    init(
+        workers: Int, elements: UInt64, transform: TransformID, options: SimulationOptions,
+        chunk: Int
+    ) {
+        let ranks = (0..<workers).map { Rank($0) }
+        geometry = CollectiveGeometry(
+            epoch: .none, participants: ranks, groups: ranks.map { [$0] }, elements: elements,
+            chunkElements: chunk)
+        self.transform = transform
+        cost = options.cost
+        encrypts = options.encrypts
+        localRate = options.localRate
+    }
+
+    /// - Parameter ready: when each worker's gradient is there.
+    mutating func run(ready: [Int64]) -> Outcome {
+        let last = ready.max() ?? 0
+        let offsets = ready.map { last - $0 }
+        if let known = kept.first(where: { $0.offsets == offsets }) { return known.outcome }
+        let outcome = compute(ready: offsets.map { -$0 })
+        if kept.count == 4 { kept.removeFirst() }
+        kept.append((offsets, outcome))
+        return outcome
+    }
+
+    /// Times relative to the last worker's arrival.
+    private func compute(ready: [Int64]) -> Outcome {
+        let parameters = LinkParameters(
+            bitsPerSecond: localRate, oneWayNanoseconds: Fabric.localDelay,
+            queueLimitBytes: Fabric.queueLimit)
+        var interfaces = ready.map { _ in LinkClock(parameters, seed: 0) }
+        var chunks: [(owner: Int, elements: Int, arrived: Int64)] = []
+        for slice in 0..<geometry.sliceCount {
+            for position in 0..<geometry.positionCount(ofSlice: slice) {
+                let elements = geometry.range(ofSlice: slice, position: position).count
+                chunks.append((slice, elements, .min))
+            }
+        }
+        var encoding: Int64 = 0
+        for worker in ready.indices {
+            var encoded = ready[worker]
+            for index in chunks.indices {
+                encoded += cost.time(4 * chunks[index].elements, at: cost.encodeRate)
+                var due = encoded
+                if chunks[index].owner != worker {
+                    let bytes = ExchangeShape.frame(
+                        chunks[index].elements, transform, encrypts: encrypts)
+                    due = interfaces[worker].reserve(bytes: bytes, now: encoded).deliver
+                }
+                chunks[index].arrived = max(chunks[index].arrived, due)
+            }
+            encoding = encoded - ready[worker]
+        }
+        var complete: Int64 = 0
+        for chunk in chunks {
+            let reduced =
+                chunk.arrived
+                + cost.time(4 * chunk.elements * (ready.count + 1), at: cost.reduceRate)
+            let bytes =
+                (ready.count - 1)
+                * ExchangeShape.frame(chunk.elements, transform, encrypts: encrypts)
+            let due = interfaces[chunk.owner].reserve(bytes: bytes, now: reduced).deliver
+            complete = max(complete, due)
+        }
+        return Outcome(encoding: encoding, duration: complete)
+    }
+}
