@@ -23,6 +23,10 @@ package enum CoordinationLimits {
     /// How far ahead of its own round an owner accepts contributions: a peer can have finished the
     /// round this worker is still in, and no more.
     package static let roundsAhead: UInt32 = 2
+    /// How many times the silence limit the last holders of a committed round may be silent while others
+    /// wait for their state: without them the run falls back, and on a slow link their heartbeats may
+    /// queue behind that very state.
+    package static let lastHolderPatience: Int64 = 8
     /// A timer that fires this much late means that *this* process stood still (stopped, swapped,
     /// suspended); silence of others in that time proves nothing.
     package static let ownStall = Interval.seconds(2)

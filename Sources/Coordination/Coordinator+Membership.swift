@@ -307,7 +307,9 @@ extension Coordinator {
     private mutating func reportSilence(_ now: Instant) {
         // Looked at once a probe interval: one interval early keeps the promise.
         let patience = configuration.deadlines.patience - CoordinationLimits.probeInterval
-        for seat in members.seats(silentSince: now - patience) {
+        let silent = members.seats(silentSince: now - patience)
+        let holders = lastHolders(silent)
+        for seat in silent {
             guard let member = members[seat] else { continue }
             if let last = member.silenceReportedAt, now - last < patience { continue }
             members.update(member.seat) { $0.silenceReportedAt = now }
@@ -316,18 +318,34 @@ extension Coordinator {
                     .waiting(
                         observer: "coordinator", activity: "a sign of life",
                         names: [member.name], since: member.lastHeard,
-                        until: member.lastHeard + configuration.deadlines.silence,
+                        until: member.lastHeard + silenceLimit(seat, holders),
                         then: "evict it and go on with the rest")))
         }
     }
 
     private mutating func evictSilent(_ now: Instant) {
         let limit = configuration.deadlines.silence
-        let silent = members.seats(silentSince: now - limit)
+        let overdue = members.seats(silentSince: now - limit)
+        let holders = lastHolders(overdue)
+        let silent = overdue.filter { seat in
+            members[seat].map { now - $0.lastHeard >= silenceLimit(seat, holders) } ?? false
+        }
         for seat in joiners.seats(silentSince: now - limit) { joiners.remove(seat) }
         guard !silent.isEmpty else { return }
         let reason = "silent for \(Int(limit.seconds)) s"
         evict(silent, code: .evicted, reason: reason, now)
+    }
+
+    /// Those of `silent` who alone hold the last committed round while somebody is there to go on with it.
+    private func lastHolders(_ silent: [WorkerID]) -> [WorkerID] {
+        guard !committed.isEmpty, silent.count < members.count else { return [] }
+        let holders = silent.filter { members[$0]?.isEstablished == true }
+        return holders.count == members.establishedCount ? holders : []
+    }
+
+    private func silenceLimit(_ seat: WorkerID, _ lastHolders: [WorkerID]) -> Interval {
+        let limit = configuration.deadlines.silence
+        return lastHolders.contains(seat) ? limit * CoordinationLimits.lastHolderPatience : limit
     }
 
     private mutating func reportGathering(_ now: Instant) {

@@ -148,4 +148,47 @@ import Testing
         #expect(result.findings == [])
         #expect(result.codes == [69, 69, 69, 69])
     }
+
+    /// Seeds 206 and 284: what an earlier life left behind (a mean's credit, an accepted lane) was
+    /// given to, or taken from, the next one. Restarts at every thirtieth of a second find both.
+    @Test(arguments: 0..<4)
+    func `a restart under the old identity leaves nothing of the earlier life`(worker: Int) {
+        for moment in 0..<60 {
+            var scenario = Scenario()
+            scenario.topology = SampleCluster.topology(
+                workers: [2, 2], oneWay: .milliseconds(75), rate: 20_000_000)
+            scenario.options.keepsUnsentFrames = true
+            scenario.options.acceptorNoticesReset = false
+            scenario.options.cost.overhead = .milliseconds(20)
+            scenario.fault(1 + Double(moment) / 30, .restart(worker: worker, resume: true))
+            let result = scenario.simulator().run()
+            #expect(result.findings == [], "restart \(moment)")
+            #expect(result.code == .ok, "restart \(moment)")
+        }
+    }
+
+    /// Seed 5983: the state of a joiner fills the link, and the heartbeats of the one who sends it wait
+    /// behind it for longer than the silence that evicts.
+    @Test func `the last holder of a round is not evicted while its state is on a slow link`() {
+        var scenario = Scenario()
+        scenario.topology = SampleCluster.topology(workers: [1, 1], rate: 200_000)
+        scenario.configuration = SampleCluster.configuration(
+            seed: 5983, steps: 8, inner: .everyStep, outer: .localSGD, syncEvery: 2)
+        scenario.configuration.training.checkpointEvery = 0
+        scenario.options.payloads = .tensors(elements: 60_000)
+        scenario.fault(60, .restart(worker: 0, resume: false))
+        let result = scenario.simulator().run()
+        #expect(result.findings == [])
+        #expect(result.code == .ok)
+        #expect(
+            result.count { if case .workerEvicted(_, "r1w0", _) = $0 { true } else { false } } == 0)
+        let waits = result.count {
+            if case .waiting(_, "a sign of life", ["r1w0"], _, _, _) = $0 { true } else { false }
+        }
+        #expect(waits >= 3, "the link was not slow enough to matter")
+        #expect(
+            result.count {
+                if case .note(_, let text) = $0 { text.contains("furthest saved") } else { false }
+            } == 0)
+    }
 }
