@@ -146,7 +146,7 @@ struct Prediction {
         }
         return """
             real run: \(report.run)
-            \(statement)
+            simulated: \(statement)
             measured there and used here: ms per step \(steps.joined(separator: ", "))\(local ?? "")
 
             \(table)

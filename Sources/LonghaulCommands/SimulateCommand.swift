@@ -96,7 +96,7 @@ struct SimulateCommand: ParsableCommand {
         if json {
             try run.printJSON()
         } else {
-            print(run.statement)
+            print("simulated: \(run.statement)")
             print(run.text(files: dir.map { ReportFiles(directory: $0).written } ?? []))
         }
         for finding in run.result.findings {

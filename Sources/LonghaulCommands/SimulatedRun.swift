@@ -106,17 +106,17 @@ struct SimulatedRun {
         switch (training, fidelity) {
         case (.modelled, .round):
             """
-            simulated: virtual clock; compute, links, collectives and payload sizes are modelled, \
+            virtual clock; compute, links, collectives and payload sizes are modelled, \
             nothing is learnt (loss 0); the coordinator is the one that ships
             """
         case (.modelled, _):
             """
-            simulated: virtual clock; compute, links and payload sizes are modelled, nothing is \
+            virtual clock; compute, links and payload sizes are modelled, nothing is \
             learnt (loss 0); the machines are those that ship
             """
         case (.real, _):
             """
-            simulated: virtual clock; durations and links are modelled; training, encoding and \
+            virtual clock; durations and links are modelled; training, encoding and \
             reduction are real, and so are the losses, the bytes and the digests; the machines are \
             those that ship
             """

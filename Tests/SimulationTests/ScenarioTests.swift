@@ -173,10 +173,10 @@ import Testing
         var scenario = Scenario()
         scenario.topology = SampleCluster.topology(workers: [1, 1], rate: 200_000)
         scenario.configuration = SampleCluster.configuration(
-            seed: 5983, steps: 8, inner: .everyStep, outer: .localSGD, syncEvery: 2)
+            seed: 5983, steps: 16, inner: .everyStep, outer: .localSGD, syncEvery: 2)
         scenario.configuration.training.checkpointEvery = 0
         scenario.options.payloads = .tensors(elements: 60_000)
-        scenario.fault(60, .restart(worker: 0, resume: false))
+        scenario.fault(15, .restart(worker: 0, resume: false))
         let result = scenario.simulator().run()
         #expect(result.findings == [])
         #expect(result.code == .ok)
