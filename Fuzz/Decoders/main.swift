@@ -8,27 +8,30 @@
 import CFuzzer
 import Glibc
 
-// SAFETY: getenv's result is copied at once; libFuzzer's driver takes the arguments main has got.
-guard let wanted = unsafe getenv("LONGHAUL_FUZZ_TARGET").map({ unsafe String(cString: $0) }) else {
+guard let run = chosen() else {
     for name in ChunkTarget.names + FrameTarget.names { print(name) }
     exit(0)
 }
-let target = ChunkTarget(name: wanted)
-if let target {
-    unsafe Chosen.run = { unsafe target.run($0) }
-} else if let frames = FrameTarget(name: wanted) {
-    unsafe Chosen.run = { unsafe frames.run($0) }
-} else {
-    print("unknown target '\(wanted)'")
-    exit(64)
-}
+unsafe Chosen.run = unsafe run
 var count = CommandLine.argc
+// SAFETY: the driver takes the arguments which main has got, and calls back with `size` bytes.
 var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = unsafe CommandLine.unsafeArgv
 exit(
     unsafe LLVMFuzzerRunDriver(&count, &arguments) { data, size in
         unsafe Chosen.run(UnsafeRawBufferPointer(start: data, count: size))
         return 0
     })
+
+/// The target which the environment names, or nil if it names none.
+func chosen() -> ((UnsafeRawBufferPointer) -> Void)? {
+    // SAFETY: getenv's result is copied at once.
+    guard let wanted = unsafe getenv("LONGHAUL_FUZZ_TARGET").map({ unsafe String(cString: $0) })
+    else { return nil }
+    if let target = ChunkTarget(name: wanted) { return { unsafe target.run($0) } }
+    if let target = FrameTarget(name: wanted) { return { unsafe target.run($0) } }
+    print("unknown target '\(wanted)'")
+    exit(64)
+}
 
 /// The target of this process; libFuzzer's callback has no context of its own.
 enum Chosen {

@@ -17,24 +17,36 @@ package enum LosslessChoice: Equatable, Sendable {
 final class StageCompressor {
     private let lz4State: UnsafeMutableRawPointer
     private let zstd: OpaquePointer
+    private let zstdSymbols: OpaquePointer
 
     /// zstd's fastest positive level: higher ones gain under 1 % on quantised gradients.
     static let zstdLevel: Int32 = 1
+    /// What level 1 becomes for bytes whose order says little (exponents): the chance matches of 5
+    /// bytes which it would find cost more bits and, on decoding, more time than they save.
+    private static let symbolParameters: [(ZSTD_cParameter, Int32)] = [
+        (ZSTD_c_compressionLevel, 1), (ZSTD_c_minMatch, 7), (ZSTD_c_hashLog, 6),
+        (ZSTD_c_strategy, Int32(ZSTD_fast.rawValue)),
+    ]
 
     init() {
         // SAFETY: LZ4_sizeofState says how much its state needs; both states are freed in deinit.
         unsafe lz4State = UnsafeMutableRawPointer.allocate(
             byteCount: Int(LZ4_sizeofState()), alignment: 16)
-        guard let context = unsafe ZSTD_createCCtx() else {
-            fatalError("zstd: no memory for a compression context")
-        }
+        guard let context = unsafe ZSTD_createCCtx(), let symbols = unsafe ZSTD_createCCtx()
+        else { fatalError("zstd: no memory for a compression context") }
         unsafe zstd = context
+        unsafe zstdSymbols = symbols
+        for (name, value) in Self.symbolParameters {
+            let result = unsafe ZSTD_CCtx_setParameter(symbols, name, value)
+            precondition(ZSTD_isError(result) == 0, "zstd refuses parameter \(name.rawValue)")
+        }
     }
 
     deinit {
         // SAFETY: both were allocated in init.
         unsafe lz4State.deallocate()
         unsafe ZSTD_freeCCtx(zstd)
+        unsafe ZSTD_freeCCtx(zstdSymbols)
     }
 
     /// One LZ4 block of `input` in at most `limit` bytes of `output`; nil if it does not fit.
@@ -58,6 +70,16 @@ final class StageCompressor {
         // SAFETY: zstd reads input.count and writes at most `limit` bytes.
         let written = unsafe ZSTD_compressCCtx(
             zstd, output, limit, input.baseAddress, input.count, level)
+        return ZSTD_isError(written) == 0 && written > 0 ? written : nil
+    }
+
+    /// The same for bytes whose frequencies matter more than their order.
+    func zstdSymbols(
+        _ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawPointer, limit: Int
+    ) -> Int? {
+        // SAFETY: as in `zstd`.
+        let written = unsafe ZSTD_compress2(
+            zstdSymbols, output, limit, input.baseAddress, input.count)
         return ZSTD_isError(written) == 0 && written > 0 ? written : nil
     }
 }

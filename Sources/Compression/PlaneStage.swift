@@ -46,11 +46,13 @@ final class PlaneStage {
             var size: Int?
             if unsafe plane == 0 || isWorthTrying(stream) {
                 let most = min(room, stream.count - 1)
-                size =
-                    stage == .lz4Planes
-                    ? unsafe compressor.lz4(stream, into: from, limit: most, acceleration: 3)
-                    : unsafe compressor.zstd(
-                        stream, into: from, limit: most, level: plane == 0 ? 1 : -7)
+                if stage == .lz4Planes {
+                    size = unsafe compressor.lz4(stream, into: from, limit: most, acceleration: 3)
+                } else if plane == 0 {
+                    size = unsafe compressor.zstdSymbols(stream, into: from, limit: most)
+                } else {
+                    size = unsafe compressor.zstd(stream, into: from, limit: most, level: -7)
+                }
             }
             if let size {
                 unsafe output.storeBytes(

@@ -105,6 +105,30 @@ extension KernelSet {
         return notes
     }
 
+    /// Limits the magnitude of the finite sums of a whole block, which lies in the nearest cache.
+    /// - Returns: the largest magnitude's bits, given `most` of them before.
+    @_alwaysEmitIntoClient @inline(__always)
+    static func limited(
+        _ sums: UnsafeMutableRawPointer, _ most: UInt32, _ limit: Float
+    ) -> UInt32 {
+        // A block below the limit needs no second look; one with a NaN or an infinity is poisoned
+        // whatever happens to its finite values, but fp32 keeps those.
+        if most <= limit.bitPattern { return most }
+        var i = 0
+        // SAFETY: 256 floats.
+        while i < KernelLimits.block {
+            let u = unsafe bits(loadLanes(sums, i))
+            let magnitude = u & 0x7FFF_FFFF
+            let smaller = choose(
+                all(limit.bitPattern), magnitude, where: all(limit.bitPattern),
+                isBelow: magnitude)
+            let kept = choose(magnitude, smaller, where: all(0x7F7F_FFFF), isBelow: magnitude)
+            unsafe storeLanes(floats(kept | (u & 0x8000_0000)), sums, i)
+            i &+= 16
+        }
+        return most < 0x7F80_0000 ? limit.bitPattern : most
+    }
+
     /// The same over sources of different kinds: each is decoded to `scratch` and added.
     @_alwaysEmitIntoClient
     static func reduceMixed(
