@@ -10,17 +10,21 @@ extension KernelSet {
     static func accumulateBody(
         _ accumulator: UnsafeMutableRawPointer, _ source: UnsafeRawPointer, _ count: Int
     ) {
-        // SAFETY: both operands hold `count` floats; i + 64 <= count in the wide loop.
+        // SIMD8: registers of 256 bits were faster than those of 512 at every size on Zen 4
+        // (docs/reduction.md), and this loop lives from loads and stores alone.
+        // SAFETY: both operands hold `count` floats; wide <= count is a multiple of 32.
+        let wide = count & ~31
         var i = 0
-        while i &+ 64 <= count {
-            unsafe storeLanes(loadLanes(accumulator, i) + loadLanes(source, i), accumulator, i)
-            unsafe storeLanes(
-                loadLanes(accumulator, i &+ 16) + loadLanes(source, i &+ 16), accumulator, i &+ 16)
-            unsafe storeLanes(
-                loadLanes(accumulator, i &+ 32) + loadLanes(source, i &+ 32), accumulator, i &+ 32)
-            unsafe storeLanes(
-                loadLanes(accumulator, i &+ 48) + loadLanes(source, i &+ 48), accumulator, i &+ 48)
-            i &+= 64
+        while i < wide {
+            let a = unsafe loadEight(accumulator, i) + loadEight(source, i)
+            let b = unsafe loadEight(accumulator, i &+ 8) + loadEight(source, i &+ 8)
+            unsafe storeEight(a, accumulator, i)
+            unsafe storeEight(b, accumulator, i &+ 8)
+            let c = unsafe loadEight(accumulator, i &+ 16) + loadEight(source, i &+ 16)
+            let d = unsafe loadEight(accumulator, i &+ 24) + loadEight(source, i &+ 24)
+            unsafe storeEight(c, accumulator, i &+ 16)
+            unsafe storeEight(d, accumulator, i &+ 24)
+            i &+= 32
         }
         while i < count {
             let sum =
