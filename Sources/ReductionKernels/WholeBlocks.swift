@@ -21,6 +21,32 @@ public struct BlockNotes {
 }
 
 extension KernelSet {
+    /// The 16 elements added pairwise: element i with i + 8, then + 4, + 2, + 1.
+    ///
+    /// A call: inlined into a loop which carries the vector, taking it apart makes the compiler
+    /// carry it in pieces.
+    @_alwaysEmitIntoClient @inline(never)
+    static func treeSum(_ v: SIMD16<Float>) -> Float {
+        let eight = SIMD8<Float>(
+            v[0] + v[8], v[1] + v[9], v[2] + v[10], v[3] + v[11], v[4] + v[12], v[5] + v[13],
+            v[6] + v[14], v[7] + v[15])
+        let four = SIMD4<Float>(
+            eight[0] + eight[4], eight[1] + eight[5], eight[2] + eight[6], eight[3] + eight[7])
+        return (four[0] + four[2]) + (four[1] + four[3])
+    }
+
+    /// The largest of 16 values; a call for the same reason.
+    @_alwaysEmitIntoClient @inline(never)
+    static func largest(_ v: SIMD16<UInt32>) -> UInt32 {
+        let eight = SIMD8<UInt32>(
+            max(v[0], v[8]), max(v[1], v[9]), max(v[2], v[10]), max(v[3], v[11]),
+            max(v[4], v[12]), max(v[5], v[13]), max(v[6], v[14]), max(v[7], v[15]))
+        let four = SIMD4<UInt32>(
+            max(eight[0], eight[4]), max(eight[1], eight[5]), max(eight[2], eight[6]),
+            max(eight[3], eight[7]))
+        return max(max(four[0], four[2]), max(four[1], four[3]))
+    }
+
     /// Scale of block `block`; 0 for kinds without.
     @_alwaysEmitIntoClient @_transparent
     static func scale(_ source: KernelSource, _ kind: ElementKind, _ block: Int) -> Float {
