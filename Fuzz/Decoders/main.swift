@@ -8,7 +8,7 @@
 import CFuzzer
 import Glibc
 
-guard let run = chosen() else {
+guard let run = unsafe chosen() else {
     for name in ChunkTarget.names + FrameTarget.names { print(name) }
     exit(0)
 }

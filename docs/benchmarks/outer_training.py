@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Two replicas of a small byte-level transformer over an emulated link, DiLoCo: what a codec costs in loss, and a real outer gradient.
 
-    docs/benchmarks/outer_training.py losses [--rounds 50] [--seed 7]     # Markdown table: loss per transform, error feedback on and off
+    docs/benchmarks/outer_training.py losses [--rounds 50] [--seeds 5]    # Markdown table: loss per transform, error feedback on and off
     docs/benchmarks/outer_training.py gradient OUT.f32                    # the mean outer gradient of the third round
 
 Needs a built `longhaul` beside its coordinator and worker (--longhaul), and Debian's dict-gcide for text. Runs live in a temporary
@@ -48,6 +48,7 @@ wire:
 training:
   warmup_steps: 20
   final_share: 1
+  evaluation_samples: 512
 model:
   width: {width}
   layers: 2
@@ -80,16 +81,22 @@ def tensors(path):
 
 
 def losses(arguments, folder):
-    base = dict(seed=arguments.seed, steps=arguments.rounds * 6, every=6, rate=0.7, momentum=0.9, batch=4, width=64, context=64)
-    print("| transform | error feedback | validation loss | against fp32 | training loss, last 10 steps |\n|---|---|---|---|---|")
+    """Training is chaotic: a rounding error early on is another run later. So several seeds, and differences of equal seeds."""
+    base = dict(steps=arguments.rounds * 6, every=6, rate=0.7, momentum=0.9, batch=4, width=64, context=64)
+    print(f"{arguments.rounds} outer rounds of 6 steps, seeds 1 to {arguments.seeds}\n\n"
+          "| transform | error feedback | validation loss, mean | against fp32, mean of pairs | its standard error |\n|---|---|---|---|---|")
     reference = None
     for transform in ("fp32", "bf16", "fp16", "int8", "int4", "e3m0", "topk"):
         for feedback in ("on", "off") if transform != "fp32" else ("on",):
-            record, _ = run(arguments.longhaul, folder, f"{transform}-{feedback}", transform=transform, feedback=feedback, **base)
-            loss = record["loss"]["final_validation_loss"]
-            reference = reference or loss
-            print(f"| {transform} | {feedback} | {loss:.4f} | {100 * (loss / reference - 1):+.2f} % | "
-                  f"{record['loss']['final_training_loss']:.4f} |", flush=True)
+            results = []
+            for seed in range(1, arguments.seeds + 1):
+                record, _ = run(arguments.longhaul, folder, f"{transform}-{feedback}-{seed}", seed=seed, transform=transform,
+                                feedback=feedback, **base)
+                results.append(record["loss"]["final_validation_loss"])
+            reference = reference or results
+            pairs = [100 * (one / other - 1) for one, other in zip(results, reference)]
+            error = np.std(pairs, ddof=1) / len(pairs) ** 0.5 if len(pairs) > 1 else float("nan")
+            print(f"| {transform} | {feedback} | {np.mean(results):.4f} | {np.mean(pairs):+.2f} % | {error:.2f} |", flush=True)
 
 
 def gradient(arguments, folder):
@@ -112,7 +119,9 @@ def main():
     parser.add_argument("--longhaul", default=".build/release/longhaul")
     parser.add_argument("--seed", type=int, default=7)
     parts = parser.add_subparsers(dest="part", required=True)
-    parts.add_parser("losses").add_argument("--rounds", type=int, default=50)
+    part = parts.add_parser("losses")
+    part.add_argument("--rounds", type=int, default=50)
+    part.add_argument("--seeds", type=int, default=5)
     parts.add_parser("gradient").add_argument("out")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
