@@ -197,6 +197,9 @@ def rejected():
     yield "lz4: one byte short", 0, 1, lz4_run(0, 1199), 300
     yield "lz4: one byte over", 0, 1, lz4_run(0, 1201), 300
     yield "lz4: a match before the start", 0, 1, b"\x1f\x00\x02\x00" + lz4_run(0, 1200)[4:], 300
+    yield "lz4: a match at offset 0", 0, 1, b"\x1f\x00\x00\x00" + lz4_run(0, 1200)[4:], 300
+    yield "lz4: a match at offset 0, near the end", 0, 1, lz4_sequence(bytes(20), 1, 600) + lz4_sequence(
+        bytes(20), 0, 550) + lz4_literals(bytes(10)), 300
     yield "lz4: ends in a match", 0, 1, lz4_run(0, 1205)[:-6], 300
     yield "lz4: nothing", 0, 1, b"", 300
     yield "zstd: states another size", 0, 2, zstd([(1, 1200, b"\x00")], 1199), 300

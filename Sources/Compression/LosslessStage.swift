@@ -108,11 +108,46 @@ final class StageDecompressor {
         _ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer
     ) -> Int? {
         // SAFETY: LZ4_decompress_safe neither reads nor writes beyond the given sizes.
+        guard unsafe !hasZeroOffset(input) else { return nil }
         let got = unsafe LZ4_decompress_safe(
             input.baseAddress?.assumingMemoryBound(to: CChar.self),
             output.baseAddress?.assumingMemoryBound(to: CChar.self),
             Int32(input.count), Int32(output.count))
         return got >= 0 ? Int(got) : nil
+    }
+
+    /// Whether a match of an LZ4 block has offset 0, which the format forbids. LZ4 1.9 decodes it to
+    /// zeros; other decoders refuse it or copy what was there before, and receivers must agree.
+    private func hasZeroOffset(_ input: UnsafeRawBufferPointer) -> Bool {
+        let end = input.count
+        var at = 0
+        while at < end {
+            // SAFETY: at < end before every read.
+            let token = unsafe input[at]
+            at += 1
+            var literals = Int(token >> 4)
+            if literals == 15 {
+                while at < end {
+                    let more = unsafe input[at]
+                    at += 1
+                    literals += Int(more)
+                    if more != 255 { break }
+                }
+            }
+            at += literals
+            // The last sequence has literals only; whether a block ends well LZ4 decides.
+            guard at + 2 <= end else { return false }
+            if unsafe input[at] | input[at + 1] == 0 { return true }
+            at += 2
+            if token & 15 == 15 {
+                while at < end {
+                    let more = unsafe input[at]
+                    at += 1
+                    if more != 255 { break }
+                }
+            }
+        }
+        return false
     }
 
     /// Unpacks one zstd frame whose header states exactly `output.count` bytes; otherwise says how
