@@ -178,3 +178,26 @@ let package = Package(
         .testTarget(name: "ZeroMQTests", dependencies: ["ZeroMQ"], swiftSettings: house),
     ] + wideTargets
 )
+
+// `Fuzz/run` builds the decoders and their fuzz targets with AddressSanitizer and coverage, in a
+// scratch path of its own; nothing else sees this.
+if Context.environment["LONGHAUL_FUZZ"] != nil {
+    let sanitizers = ["-sanitize=fuzzer,address"]
+    let decoders: Set = [
+        "CLZ4", "CProcessor", "CXXHash", "CZstd", "ClusterModel", "Compression", "Reduction",
+        "ReductionAVX2", "ReductionAVX512", "ReductionKernels", "WireProtocol",
+    ]
+    package.dependencies = []
+    package.targets = package.targets.filter { decoders.contains($0.name) }
+    for target in package.targets where target.type == .regular {
+        target.swiftSettings = (target.swiftSettings ?? []) + [.unsafeFlags(sanitizers)]
+    }
+    package.targets += [
+        .systemLibrary(name: "CFuzzer", path: "Fuzz/CFuzzer"),
+        .executableTarget(
+            name: "fuzz-decoders",
+            dependencies: ["CFuzzer", "ClusterModel", "Compression", "Reduction", "WireProtocol"],
+            path: "Fuzz/Decoders", swiftSettings: house + [.unsafeFlags(sanitizers)],
+            linkerSettings: [.unsafeFlags(sanitizers + ["-use-ld=lld"])]),
+    ]
+}

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import longhaul_protocol as lh
+import make_chunks
 from xxh3 import xxh3_64
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"
@@ -388,7 +389,8 @@ def hashes():
 
 def files():
     return {"control.json": accepted("control", CONTROL), "data.json": accepted("data", DATA),
-            "rejected.json": rejected(), "hashes.json": hashes()}
+            "rejected.json": rejected(), "hashes.json": hashes(),
+            "chunks-by-hand.json": make_chunks.vectors()}
 
 
 def text_of(vectors):

@@ -9,6 +9,7 @@ package final class ChunkDecoder {
     private let decompressor = StageDecompressor()
     private let planes: PlaneStage
     private let body = Scratch(byteCount: ChunkFormat.elementLimit * 4)
+    private lazy var sparse = Scratch(byteCount: ChunkFormat.elementLimit * 4)
 
     /// - Parameter kernels: the instruction set; tests compare them, everyone else takes the
     ///   default.
@@ -48,6 +49,56 @@ package final class ChunkDecoder {
         } else {
             unsafe SparseFormat.decode(body, into: output)
         }
+    }
+
+    /// The receiver's pass over one chunk of the mean: decodes it and takes the outer step on
+    /// `outer.count` elements, which lie at equal places of the three arrays.
+    ///
+    /// - Returns: the elements stepped (fewer only when a block of the mean holds a NaN or an infinity: all
+    ///   before that block are stepped, none after), and the sum of squares of the mean over them.
+    package func apply(
+        _ bytes: Span<UInt8>, transform: TransformID, stage: StageID, step: OuterStep,
+        outer: inout MutableSpan<Float>, momentum: inout MutableSpan<Float>,
+        live: inout MutableSpan<Float>
+    ) throws(ChunkError) -> (applied: Int, squares: Double) {
+        let count = outer.count
+        precondition(
+            momentum.count == count && live.count == count, "three arrays of equal length")
+        // SAFETY: `operand` covers `count` elements, as do the three arrays; the pointers are used
+        // only inside the closures.
+        return try unsafe bytes.withUnsafeBytes { encoded throws(ChunkError) in
+            let mean = try unsafe operand(encoded, transform, stage, elements: count)
+            return unsafe outer.withUnsafeMutableBytes { outer in
+                unsafe momentum.withUnsafeMutableBytes { momentum in
+                    unsafe live.withUnsafeMutableBytes { live in
+                        unsafe kernels.apply(
+                            mean, count: count, step: step,
+                            outer: outer.baseAddress.unsafelyUnwrapped,
+                            momentum: momentum.baseAddress.unsafelyUnwrapped,
+                            live: live.baseAddress.unsafelyUnwrapped)
+                    }
+                }
+            }
+        }
+    }
+
+    /// A chunk as a kernel's source, unpacked and, if sparse, decoded in this decoder's scratch.
+    private func operand(
+        _ bytes: UnsafeRawBufferPointer, _ transform: TransformID, _ stage: StageID,
+        elements: Int
+    ) throws(ChunkError) -> KernelSource {
+        // SAFETY: `unpack` returns a body of the right length; the scratch holds every chunk.
+        let body = try unsafe unpack(
+            bytes, transform, stage, elements: elements, scratch: body.bytes)
+        if let kind = transform.kind {
+            return unsafe kernelSource(
+                body.baseAddress.unsafelyUnwrapped, kind, elements: elements, factor: 1)
+        }
+        let room = unsafe UnsafeMutableRawBufferPointer(
+            rebasing: sparse.bytes[..<(elements * 4)])
+        unsafe SparseFormat.decode(body, into: room)
+        return unsafe kernelSource(
+            room.baseAddress.unsafelyUnwrapped, .fp32, elements: elements, factor: 1)
     }
 
     /// The canonical body of a chunk: `bytes` itself when stored, otherwise unpacked to `scratch`.

@@ -34,6 +34,9 @@ package final class ChunkEncoder {
         planes = PlaneStage(kernels: kernels)
     }
 
+    /// What the kernels in use were compiled for.
+    package var instructionSet: String { kernels.name }
+
     /// Encodes `source` (1 to 65,536 values) into the start of `output`.
     package func encode(
         _ source: Span<Float>, transform: TransformID, into output: inout MutableSpan<UInt8>

@@ -93,11 +93,49 @@ package final class FusedReducer {
     }
 
     /// Reduces `sources`, each of `elements` values, into the start of `output`.
+    ///
+    /// - Parameter limit: finite values of the mean beyond +-limit are encoded as +-limit; a
+    ///   positive number or .infinity (none). The sum of squares is the mean's before it.
     package func reduce(
-        _ sources: SourceList, elements: Int, transform: TransformID,
+        _ sources: SourceList, elements: Int, transform: TransformID, limit: Float = .infinity,
         into output: UnsafeMutableRawBufferPointer
     ) throws(ChunkError) -> ReductionResult {
+        precondition(limit > 0, "a limit of \(limit): expected a positive number or infinity")
         let factors = try unsafe meanFactors(sources.entries.map { unsafe $0.weight })
+        // SAFETY: the operands which the pass gets cover `elements` values each, the target too.
+        return try unsafe pass(sources, factors, elements, transform, output) {
+            unsafe kernels.reduce(
+                $0, sourceCount: $0.count, count: elements, limit: limit, into: $1)
+        }
+    }
+
+    /// The coordinate-wise trimmed mean of 1 to 64 sources: per element `trim` values are dropped at
+    /// either end. Weights do not count. It withstands up to `trim` arbitrary sources, and
+    /// trim = (count - 1) / 2 is the median.
+    ///
+    /// A source with a NaN or an infinity is only reported when it reaches the result.
+    package func trimmedMean(
+        _ sources: SourceList, elements: Int, transform: TransformID, trim: Int,
+        into output: UnsafeMutableRawBufferPointer
+    ) throws(ChunkError) -> ReductionResult {
+        let count = unsafe sources.count
+        guard (1...64).contains(count), trim >= 0, 2 * trim < count else {
+            throw .sources("\(count) sources trimmed by \(trim) at either end, of at most 64")
+        }
+        let factors = [Float](repeating: 1, count: count)
+        // SAFETY: as in `reduce`.
+        return try unsafe pass(sources, factors, elements, transform, output) {
+            unsafe kernels.trimmedMean(
+                $0, sourceCount: $0.count, count: elements, trim: trim, into: $1)
+        }
+    }
+
+    /// Opens the sources, lets `kernel` write the mean, and encodes it.
+    private func pass(
+        _ sources: SourceList, _ factors: [Float], _ elements: Int, _ transform: TransformID,
+        _ output: UnsafeMutableRawBufferPointer,
+        _ kernel: ([KernelSource], KernelTarget) -> Double
+    ) throws(ChunkError) -> ReductionResult {
         var operands: [KernelSource] = unsafe []
         for index in unsafe sources.entries.indices {
             unsafe operands.append(
@@ -108,14 +146,10 @@ package final class FusedReducer {
         let extent = try unsafe encoder.withBody(transform, elements, output) { room in
             let base = unsafe room.baseAddress.unsafelyUnwrapped
             if let kind = transform.kind {
-                squares = unsafe kernels.reduce(
-                    operands, sourceCount: operands.count, count: elements,
-                    into: kernelTarget(base, kind, elements: elements))
+                squares = unsafe kernel(operands, kernelTarget(base, kind, elements: elements))
             } else {
                 let mean = unsafe floats.bytes.baseAddress.unsafelyUnwrapped
-                squares = unsafe kernels.reduce(
-                    operands, sourceCount: operands.count, count: elements,
-                    into: kernelTarget(mean, .fp32, elements: elements))
+                squares = unsafe kernel(operands, kernelTarget(mean, .fp32, elements: elements))
                 unsafe SparseFormat.encode(
                     UnsafeRawBufferPointer(start: mean, count: elements * 4), into: room)
             }
@@ -129,40 +163,62 @@ package final class FusedReducer {
     /// Reduces chunks held in arrays and returns the mean in one; `weight` of the result is the
     /// sum of the weights.
     package func reduce(
-        _ chunks: [EncodedChunk], elements: Int, transform: TransformID
+        _ chunks: [EncodedChunk], elements: Int, transform: TransformID,
+        limit: Float = .infinity
+    ) throws(ChunkError) -> (mean: EncodedChunk, result: ReductionResult) {
+        // SAFETY: the arrays are pinned while the closure runs.
+        try unsafe collect(chunks, elements, transform) { list, room throws(ChunkError) in
+            try unsafe reduce(
+                list, elements: elements, transform: transform, limit: limit, into: room)
+        }
+    }
+
+    /// The trimmed mean of chunks held in arrays.
+    package func trimmedMean(
+        _ chunks: [EncodedChunk], elements: Int, transform: TransformID, trim: Int
+    ) throws(ChunkError) -> (mean: EncodedChunk, result: ReductionResult) {
+        // SAFETY: as in `reduce`.
+        try unsafe collect(chunks, elements, transform) { list, room throws(ChunkError) in
+            try unsafe trimmedMean(
+                list, elements: elements, transform: transform, trim: trim, into: room)
+        }
+    }
+
+    private typealias ListPass =
+        (SourceList, UnsafeMutableRawBufferPointer) throws(ChunkError) -> ReductionResult
+
+    private func collect(
+        _ chunks: [EncodedChunk], _ elements: Int, _ transform: TransformID, _ body: ListPass
     ) throws(ChunkError) -> (mean: EncodedChunk, result: ReductionResult) {
         var output = [UInt8](
             repeating: 0,
             count: ChunkFormat.encodedSizeBound(transform, elements: max(0, elements)))
         var list = unsafe SourceList()
-        let result = try unsafe reduce(
-            chunks[...], &list, elements: elements, transform: transform, into: &output)
+        let result = try unsafe pinned(chunks[...], &list, &output, body)
         output.removeSubrange(result.extent.byteCount...)
         let mean = EncodedChunk(
             bytes: output, transform: transform, stage: result.extent.stage,
-            weight: chunks.reduce(0) { $0 + $1.weight })
+            weight: chunks.reduce(0) { $0 &+ $1.weight })
         return (mean, result)
     }
 
     /// Pins one array after the other; the innermost call holds all of them.
-    private func reduce(
-        _ chunks: ArraySlice<EncodedChunk>, _ list: inout SourceList, elements: Int,
-        transform: TransformID, into output: inout [UInt8]
+    private func pinned(
+        _ chunks: ArraySlice<EncodedChunk>, _ list: inout SourceList, _ output: inout [UInt8],
+        _ body: ListPass
     ) throws(ChunkError) -> ReductionResult {
         guard let chunk = chunks.first else {
             let sources = unsafe list
             // SAFETY: every array in `list` is pinned by a caller's closure.
             var span = output.mutableSpan
             return try unsafe span.withUnsafeMutableBytes { room throws(ChunkError) in
-                try unsafe reduce(sources, elements: elements, transform: transform, into: room)
+                try unsafe body(sources, room)
             }
         }
         return try unsafe chunk.bytes.span.withUnsafeBytes { bytes throws(ChunkError) in
             unsafe list.append(
                 bytes, transform: chunk.transform, stage: chunk.stage, weight: chunk.weight)
-            return try unsafe reduce(
-                chunks.dropFirst(), &list, elements: elements, transform: transform,
-                into: &output)
+            return try unsafe pinned(chunks.dropFirst(), &list, &output, body)
         }
     }
 

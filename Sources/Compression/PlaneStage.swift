@@ -43,15 +43,11 @@ final class PlaneStage {
             let room = limit - used - 4
             guard room > 0 else { return nil }
             let from = unsafe output + used + 4
-            var size: Int?
-            if unsafe plane == 0 || isWorthTrying(stream) {
-                let most = min(room, stream.count - 1)
-                size =
-                    stage == .lz4Planes
-                    ? unsafe compressor.lz4(stream, into: from, limit: most, acceleration: 3)
-                    : unsafe compressor.zstd(
-                        stream, into: from, limit: most, level: plane == 0 ? 1 : -7)
-            }
+            let most = min(room, stream.count - 1)
+            let size =
+                stage == .lz4Planes
+                ? unsafe lz4(stream, plane, compressor, from, most)
+                : unsafe zstd(stream, plane, compressor, from, most)
             if let size {
                 unsafe output.storeBytes(
                     of: UInt32(size) | Self.compressed, toByteOffset: used, as: UInt32.self)
@@ -68,11 +64,50 @@ final class PlaneStage {
         return used
     }
 
+    private func lz4(
+        _ stream: UnsafeRawBufferPointer, _ plane: Int, _ compressor: StageCompressor,
+        _ output: UnsafeMutableRawPointer, _ limit: Int
+    ) -> Int? {
+        // SAFETY: at most `limit` bytes are written.
+        guard unsafe plane == 0 || hasRuns(stream) else { return nil }
+        return unsafe compressor.lz4(stream, into: output, limit: limit, acceleration: 1)
+    }
+
+    private func zstd(
+        _ stream: UnsafeRawBufferPointer, _ plane: Int, _ compressor: StageCompressor,
+        _ output: UnsafeMutableRawPointer, _ limit: Int
+    ) -> Int? {
+        // SAFETY: as in `lz4`.
+        if unsafe plane == 0 || hasFavourites(stream) {
+            return unsafe compressor.zstdSymbols(stream, into: output, limit: limit)
+        }
+        guard unsafe hasRuns(stream) else { return nil }
+        return unsafe compressor.zstd(stream, into: output, limit: limit, level: -7)
+    }
+
     /// Mantissas are noise but for runs of zeros: without one zero word in 64 the search is saved.
-    private func isWorthTrying(_ stream: UnsafeRawBufferPointer) -> Bool {
+    private func hasRuns(_ stream: UnsafeRawBufferPointer) -> Bool {
         // SAFETY: the stream is readable.
         unsafe kernels.zeroWords(stream.baseAddress.unsafelyUnwrapped, count: stream.count)
             > stream.count / 8 / 64
+    }
+
+    /// Whether some bytes are so much more frequent than others that coding them as symbols gains a
+    /// few per cent. Differences of near parameters, as outer gradients are, end in zero bits, and
+    /// their lowest mantissa byte takes few values.
+    ///
+    /// Of 1,024 bytes, evenly spread, the squares of the frequencies are added: 5,120 are expected
+    /// of noise, with a deviation of 90.
+    private func hasFavourites(_ stream: UnsafeRawBufferPointer) -> Bool {
+        let samples = 1_024
+        guard stream.count >= samples else { return true }
+        let step = stream.count / samples
+        return unsafe withUnsafeTemporaryAllocation(of: UInt16.self, capacity: 256) { counts in
+            unsafe counts.initialize(repeating: 0)
+            // SAFETY: index * step < stream.count.
+            for index in 0..<samples { unsafe counts[Int(stream[index * step])] += 1 }
+            return unsafe counts.reduce(0) { $0 + Int($1) * Int($1) } > 5_900
+        }
     }
 
     private func bitPlanes(_ exponents: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {

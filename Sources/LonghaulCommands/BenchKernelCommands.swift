@@ -8,14 +8,15 @@ import ReductionKernels
 /// `longhaul bench reduce`: one reduction kernel.
 struct BenchReduceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "reduce", abstract: "Reduction kernels: sum, fused pass, receiver's pass.",
+        commandName: "reduce",
+        abstract: "Reduction kernels: sum, fused pass, receiver's pass, quantisers.",
         discussion: """
             EXAMPLES
               longhaul bench reduce --op sum --dtype fp32 --sources 2 --elements 4194304 --json
               LONGHAUL_ISA=baseline longhaul bench reduce --op fused --dtype int8 --sources 8
             """)
 
-    @Option(help: "sum, fused or apply.")
+    @Option(help: "sum, fused, apply, quantise or dequantise.")
     var op = "sum"
 
     @Option(help: "fp32, bf16, fp16, int8, int4 or e3m0.")
@@ -35,7 +36,8 @@ struct BenchReduceCommand: ParsableCommand {
 
     func run() throws {
         guard let operation = ReduceOperation(rawValue: op) else {
-            throw Failure(.usage, "unknown operation '\(op)'", hint: "sum, fused or apply")
+            let known = ReduceOperation.allCases.map(\.rawValue).joined(separator: ", ")
+            throw Failure(.usage, "unknown operation '\(op)'", hint: known)
         }
         guard let kind = ElementKind.allCases.first(where: { "\($0)" == dtype }) else {
             let known = ElementKind.allCases.map { "\($0)" }.joined(separator: ", ")

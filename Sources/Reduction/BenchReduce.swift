@@ -37,6 +37,10 @@ package enum ReduceOperation: String, CaseIterable, Sendable {
     case fused
     /// The receiver's pass: decoded mean, outer Nesterov step, blend into the live parameters.
     case apply
+    /// fp32 to the type.
+    case quantise
+    /// The type to fp32.
+    case dequantise
 }
 
 /// Runs one benchmark of the kernels and returns its figures. All memory is touched before timing.
@@ -54,7 +58,7 @@ package func benchReduce(
     let arena = BenchmarkArena(
         operation: operation, dtype: dtype, sources: sources, elements: elements)
     let pool = threads > 1 ? KernelPool(threads: threads) : nil
-    let times = measure(samples: samples) { arena.run(kernels, pool) }
+    let times = measure(samples: samples) { arena.run(kernels, pool, times: $0) }
     let (bytes, formula) = arena.traffic
     let median = times[times.count / 2]
     return ReduceBenchmark(
@@ -66,12 +70,17 @@ package func benchReduce(
 
 /// Sorted times per call: `samples` samples, each repeated for at least 12 ms after two warm-ups.
 package func measure(samples: Int, _ body: () -> Void) -> [Double] {
+    measure(samples: samples) { repeats in for _ in 0..<repeats { body() } }
+}
+
+/// The same for a body which repeats itself as often as it is told: at small sizes the call matters.
+func measure(samples: Int, _ body: (Int) -> Void) -> [Double] {
     let clock = ContinuousClock()
-    body()
-    let once = clock.measure(body).seconds
+    body(2)
+    let once = clock.measure { body(1) }.seconds
     let repeats = Int(0.012 / max(once, 1e-9)) + 1
     return (0..<max(samples, 1)).map { _ in
-        clock.measure { for _ in 0..<repeats { body() } }.seconds / Double(repeats)
+        clock.measure { body(repeats) }.seconds / Double(repeats)
     }.sorted()
 }
 

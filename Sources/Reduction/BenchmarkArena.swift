@@ -11,9 +11,12 @@ final class BenchmarkArena: @unchecked Sendable {
     private let sourceCount: Int
     private let elements: Int
     private var blocks: [UnsafeMutableRawBufferPointer] = unsafe []
+    /// The fp32 values which sources and contributions are made from.
+    private var sample: UnsafeMutableRawPointer
+    /// The receiver's outer copy is the target; these are its momentum and its live parameters.
+    private var state: [UnsafeMutableRawPointer] = unsafe []
     private var sources: [KernelSource] = unsafe []
     private var target: KernelTarget
-    private var chunkSquares: [Double]
 
     /// Elements which one thread takes at a time: a chunk.
     private static let chunk = 65_536
@@ -22,14 +25,14 @@ final class BenchmarkArena: @unchecked Sendable {
         self.operation = operation
         self.dtype = dtype
         self.elements = elements
-        sourceCount = operation == .apply ? 1 : sources
-        chunkSquares = Array(repeating: 0, count: (elements + Self.chunk - 1) / Self.chunk)
-        let targetKind = operation == .fused ? dtype : .fp32
+        sourceCount = operation == .sum || operation == .fused ? sources : 1
+        let targetKind = operation == .fused || operation == .quantise ? dtype : .fp32
         // SAFETY: freed in deinit; every operand covers `elements`.
         let placeholder = UnsafeMutableRawPointer.allocate(byteCount: 4, alignment: 4)
         unsafe target = KernelTarget(values: placeholder, scales: placeholder, kind: .fp32)
+        unsafe sample = placeholder
         unsafe placeholder.deallocate()
-        let sample = unsafe allocate(elements * 4)
+        unsafe sample = allocate(elements * 4)
         unsafe fill(sample)
         for index in 0..<sourceCount {
             let values = unsafe allocate(dtype.valueBytes(elements))
@@ -45,7 +48,7 @@ final class BenchmarkArena: @unchecked Sendable {
         unsafe target = KernelTarget(
             values: allocate(targetKind.valueBytes(elements)),
             scales: allocate(targetKind.scaleBytes(elements)), kind: targetKind)
-        if operation == .apply { for _ in 0..<2 { _ = unsafe allocate(elements * 4) } }
+        if operation == .apply { for _ in 0..<2 { unsafe state.append(allocate(elements * 4)) } }
     }
 
     deinit {
@@ -55,12 +58,14 @@ final class BenchmarkArena: @unchecked Sendable {
         }
     }
 
-    /// Page-aligned memory, touched, in huge pages where the kernel gives them (as numpy asks for).
+    /// Touched memory at a multiple of 2 MiB, in huge pages where the kernel gives them (as numpy asks
+    /// for). `docs/benchmarks/reduce_peers.py` gives the peers the same.
     private func allocate(_ byteCount: Int) -> UnsafeMutableRawPointer {
         // Buffers at equal offsets in their pages would all compete for the same sets of the
         // nearest cache; messages as they arrive do not lie like that.
         let stagger = unsafe blocks.count % 13 * 320
-        let size = (max(byteCount, 1) + stagger + 4_095) & ~4_095
+        let hugePage = 1 << 21
+        let size = (max(byteCount, 1) + stagger + 4_095) & ~4_095 + hugePage
         // SAFETY: an anonymous private mapping; the result is checked.
         let mapped = unsafe mmap(
             nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
@@ -70,7 +75,8 @@ final class BenchmarkArena: @unchecked Sendable {
         unsafe madvise(mapped, size, 14)
         unsafe memset(mapped, 0, size)
         unsafe blocks.append(UnsafeMutableRawBufferPointer(start: mapped, count: size))
-        return unsafe mapped + stagger
+        let past = Int(bitPattern: mapped) & (hugePage - 1)
+        return unsafe mapped + (hugePage - past) + stagger
     }
 
     private func fill(_ base: UnsafeMutableRawPointer) {
@@ -83,56 +89,66 @@ final class BenchmarkArena: @unchecked Sendable {
         }
     }
 
-    /// One pass over all elements, by one thread or by the pool.
-    func run(_ kernels: any KernelSet.Type, _ pool: KernelPool?) {
+    /// `times` passes over all elements, each by one thread or by the pool.
+    func run(_ kernels: any KernelSet.Type, _ pool: KernelPool?, times: Int) {
         guard let pool else {
-            chunkSquares[0] = pass(kernels, 0, elements)
+            // SAFETY: the operands cover `elements`.
+            unsafe pass(kernels, sources, target, 0, elements, times)
             return
         }
-        pool.run(chunkSquares.count) { [self] index in
-            let start = index * Self.chunk
-            _ = pass(kernels, start, min(Self.chunk, elements - start))
+        for _ in 0..<times {
+            pool.run((elements + Self.chunk - 1) / Self.chunk) { [self] index in
+                let start = index * Self.chunk
+                part(kernels, start, min(Self.chunk, elements - start))
+            }
         }
     }
 
-    private func pass(_ kernels: any KernelSet.Type, _ start: Int, _ count: Int) -> Double {
+    /// One pass over one chunk.
+    private func part(_ kernels: any KernelSet.Type, _ start: Int, _ count: Int) {
         // SAFETY: start + count <= elements, and start is a multiple of a block.
         let target = unsafe KernelTarget(
             values: target.values + target.kind.valueBytes(start),
             scales: target.scales + target.kind.scaleBytes(start), kind: target.kind)
-        if start == 0 { return unsafe pass(kernels, sources, target, count) }
         let moved = unsafe sources.map { source in
             unsafe KernelSource(
                 values: source.values + source.kind.valueBytes(start),
                 scales: source.scales + source.kind.scaleBytes(start),
                 factor: source.factor, kind: source.kind)
         }
-        return unsafe pass(kernels, moved, target, count)
+        unsafe pass(kernels, moved, target, start, count, 1)
     }
 
     private func pass(
         _ kernels: any KernelSet.Type, _ sources: [KernelSource], _ target: KernelTarget,
-        _ count: Int
-    ) -> Double {
-        // SAFETY: as in the caller.
+        _ start: Int, _ count: Int, _ times: Int
+    ) {
+        let step = OuterStep(learningRate: 0.7, momentum: 0.9, alpha: 0.5)
+        // SAFETY: as in the callers; `state` holds `elements` floats each.
         switch operation {
         case .sum where sourceCount == 2 && dtype == .fp32:
-            unsafe kernels.accumulate(
-                UnsafeMutableRawPointer(mutating: sources[0].values), sources[1].values,
-                count: count)
-            return 0
+            let accumulator = unsafe UnsafeMutableRawPointer(mutating: sources[0].values)
+            let source = unsafe sources[1].values
+            for _ in 0..<times { unsafe kernels.accumulate(accumulator, source, count: count) }
         case .sum, .fused:
-            return unsafe kernels.reduce(
-                sources, sourceCount: sourceCount, count: count, into: target)
+            for _ in 0..<times {
+                _ = unsafe kernels.reduce(
+                    sources, sourceCount: sourceCount, count: count, into: target)
+            }
         case .apply:
-            let step = OuterStep(learningRate: 0.7, momentum: 0.9, alpha: 0.5)
-            let offset = unsafe target.values - self.target.values
-            let last = unsafe blocks.count - 1
-            return unsafe kernels.apply(
-                sources[0], count: count, step: step, outer: target.values,
-                momentum: blocks[last].baseAddress.unsafelyUnwrapped + offset,
-                live: blocks[last - 1].baseAddress.unsafelyUnwrapped + offset
-            ).squares
+            for _ in 0..<times {
+                _ = unsafe kernels.apply(
+                    sources[0], count: count, step: step, outer: target.values,
+                    momentum: state[0] + start * 4, live: state[1] + start * 4)
+            }
+        case .quantise:
+            for _ in 0..<times {
+                unsafe kernels.encode(sample + start * 4, count: count, into: target)
+            }
+        case .dequantise:
+            for _ in 0..<times {
+                unsafe kernels.decode(sources[0], count: count, into: target.values)
+            }
         }
     }
 
@@ -154,6 +170,8 @@ final class BenchmarkArena: @unchecked Sendable {
                 encoded + elements * 24,
                 "1 encoded read + reads and writes of outer copy, momentum, live"
             )
+        case .quantise: (elements * 4 + encoded, "1 read of fp32 + 1 encoded write")
+        case .dequantise: (elements * 4 + encoded, "1 encoded read + 1 write of fp32")
         }
     }
 }

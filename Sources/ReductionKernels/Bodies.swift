@@ -10,17 +10,21 @@ extension KernelSet {
     static func accumulateBody(
         _ accumulator: UnsafeMutableRawPointer, _ source: UnsafeRawPointer, _ count: Int
     ) {
-        // SAFETY: both operands hold `count` floats; i + 64 <= count in the wide loop.
+        // SIMD8: registers of 256 bits were faster than those of 512 at every size on Zen 4
+        // (docs/reduction.md), and this loop lives from loads and stores alone.
+        // SAFETY: both operands hold `count` floats; wide <= count is a multiple of 32.
+        let wide = count & ~31
         var i = 0
-        while i &+ 64 <= count {
-            unsafe storeLanes(loadLanes(accumulator, i) + loadLanes(source, i), accumulator, i)
-            unsafe storeLanes(
-                loadLanes(accumulator, i &+ 16) + loadLanes(source, i &+ 16), accumulator, i &+ 16)
-            unsafe storeLanes(
-                loadLanes(accumulator, i &+ 32) + loadLanes(source, i &+ 32), accumulator, i &+ 32)
-            unsafe storeLanes(
-                loadLanes(accumulator, i &+ 48) + loadLanes(source, i &+ 48), accumulator, i &+ 48)
-            i &+= 64
+        while i < wide {
+            let a = unsafe loadEight(accumulator, i) + loadEight(source, i)
+            let b = unsafe loadEight(accumulator, i &+ 8) + loadEight(source, i &+ 8)
+            unsafe storeEight(a, accumulator, i)
+            unsafe storeEight(b, accumulator, i &+ 8)
+            let c = unsafe loadEight(accumulator, i &+ 16) + loadEight(source, i &+ 16)
+            let d = unsafe loadEight(accumulator, i &+ 24) + loadEight(source, i &+ 24)
+            unsafe storeEight(c, accumulator, i &+ 16)
+            unsafe storeEight(d, accumulator, i &+ 24)
+            i &+= 32
         }
         while i < count {
             let sum =
@@ -95,14 +99,14 @@ extension KernelSet {
         if i < count {
             let target = unsafe KernelTarget(values: output, scales: output, kind: .fp32)
             total += unsafe reduceBlocks(
-                FloatLanes.self, sources, sourceCount, count, target, from: i)
+                FloatLanes.self, sources, sourceCount, count, .infinity, target, from: i)
         }
         return total
     }
 
     @_alwaysEmitIntoClient
     static func reduceBody(
-        _ sources: UnsafePointer<KernelSource>, _ sourceCount: Int, _ count: Int,
+        _ sources: UnsafePointer<KernelSource>, _ sourceCount: Int, _ count: Int, _ limit: Float,
         _ target: KernelTarget
     ) -> Double {
         let kind = unsafe sources[0].kind
@@ -110,26 +114,30 @@ extension KernelSet {
         // SAFETY: `sourceCount` sources.
         while index < sourceCount, unsafe sources[index].kind == kind { index &+= 1 }
         if index < sourceCount {
-            return unsafe reduceMixedBlocks(sources, sourceCount, count, target)
+            return unsafe reduceMixedBlocks(sources, sourceCount, count, limit, target)
         }
         switch kind {
         case .fp32:
-            if unsafe target.kind == .fp32 {
+            if unsafe target.kind == .fp32, limit == .infinity {
                 return unsafe reduceFloats(sources, sourceCount, count, target.values)
             }
             return unsafe reduceBlocks(
-                FloatLanes.self, sources, sourceCount, count, target, from: 0)
+                FloatLanes.self, sources, sourceCount, count, limit, target, from: 0)
         case .bf16:
             return unsafe reduceBlocks(
-                BFloat16Lanes.self, sources, sourceCount, count, target, from: 0)
+                BFloat16Lanes.self, sources, sourceCount, count, limit, target, from: 0)
         case .fp16:
-            return unsafe reduceBlocks(HalfLanes.self, sources, sourceCount, count, target, from: 0)
+            return unsafe reduceBlocks(
+                HalfLanes.self, sources, sourceCount, count, limit, target, from: 0)
         case .int8:
-            return unsafe reduceBlocks(Int8Lanes.self, sources, sourceCount, count, target, from: 0)
+            return unsafe reduceBlocks(
+                Int8Lanes.self, sources, sourceCount, count, limit, target, from: 0)
         case .int4:
-            return unsafe reduceBlocks(Int4Lanes.self, sources, sourceCount, count, target, from: 0)
+            return unsafe reduceBlocks(
+                Int4Lanes.self, sources, sourceCount, count, limit, target, from: 0)
         case .e3m0:
-            return unsafe reduceBlocks(E3M0Lanes.self, sources, sourceCount, count, target, from: 0)
+            return unsafe reduceBlocks(
+                E3M0Lanes.self, sources, sourceCount, count, limit, target, from: 0)
         }
     }
 
@@ -138,7 +146,7 @@ extension KernelSet {
     @_alwaysEmitIntoClient
     static func reduceBlocks<Decoder: LaneDecoder>(
         _ decoder: Decoder.Type, _ sources: UnsafePointer<KernelSource>, _ sourceCount: Int,
-        _ count: Int, _ target: KernelTarget, from start: Int
+        _ count: Int, _ limit: Float, _ target: KernelTarget, from start: Int
     ) -> Double {
         var total = 0.0
         // SAFETY: every source and the target cover `count` elements; the buffer holds a block.
@@ -152,12 +160,11 @@ extension KernelSet {
                 let notes = unsafe reduceWhole(
                     decoder, sources, sourceCount, block: block, into: sums)
                 total += Double(treeSum(notes.squares))
-                if !direct {
-                    unsafe encodeWhole(sums, most: largest(notes.largest), block: block, target)
-                }
+                let most = unsafe limited(sums, largest(notes.largest), limit)
+                if !direct { unsafe encodeWhole(sums, most: most, block: block, target) }
                 block &+= 1
             }
-            total += unsafe reduceRest(sources, sourceCount, count, target, buffer)
+            total += unsafe reduceRest(sources, sourceCount, count, limit, target, buffer)
         }
         return total
     }
@@ -165,7 +172,7 @@ extension KernelSet {
     /// The same for sources of different kinds.
     @_alwaysEmitIntoClient
     static func reduceMixedBlocks(
-        _ sources: UnsafePointer<KernelSource>, _ sourceCount: Int, _ count: Int,
+        _ sources: UnsafePointer<KernelSource>, _ sourceCount: Int, _ count: Int, _ limit: Float,
         _ target: KernelTarget
     ) -> Double {
         var total = 0.0
@@ -179,10 +186,11 @@ extension KernelSet {
                 let notes = unsafe reduceMixed(
                     sources, sourceCount, block: block, scratch: scratch, into: sums)
                 total += Double(treeSum(notes.squares))
-                unsafe encodeWhole(sums, most: largest(notes.largest), block: block, target)
+                let most = unsafe limited(sums, largest(notes.largest), limit)
+                unsafe encodeWhole(sums, most: most, block: block, target)
                 block &+= 1
             }
-            total += unsafe reduceRest(sources, sourceCount, count, target, sums)
+            total += unsafe reduceRest(sources, sourceCount, count, limit, target, sums)
         }
         return total
     }
@@ -190,7 +198,7 @@ extension KernelSet {
     /// The partial block at the end, if there is one.
     @_alwaysEmitIntoClient
     static func reduceRest(
-        _ sources: UnsafePointer<KernelSource>, _ sourceCount: Int, _ count: Int,
+        _ sources: UnsafePointer<KernelSource>, _ sourceCount: Int, _ count: Int, _ limit: Float,
         _ target: KernelTarget, _ buffer: UnsafeMutableRawPointer
     ) -> Double {
         let block = count / KernelLimits.block
@@ -204,8 +212,14 @@ extension KernelSet {
             unsafe decodeBlock(sources[index], block: block, count: rest, how: .add, sums)
             index &+= 1
         }
+        let total = unsafe Double(squares(sums, rest))
+        if limit < .infinity {
+            for i in 0..<rest where unsafe sums[i].isFinite {
+                unsafe sums[i] = max(-limit, min(sums[i], limit))
+            }
+        }
         unsafe encodeBlock(sums, block: block, count: rest, target)
-        return unsafe Double(squares(sums, rest))
+        return total
     }
 
     @_alwaysEmitIntoClient

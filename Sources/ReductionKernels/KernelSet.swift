@@ -15,10 +15,13 @@ public protocol KernelSet: SendableMetatype {
     ///
     /// acc = f_0 x_0, then acc = acc + f_i x_i, each product and sum rounded to fp32. Works block
     /// by block: one trip through memory whatever the number of sources.
-    /// - Returns: the sum of squares of the result before encoding (`squares` of each block, added
-    ///   as Double in block order); not finite if a result is not finite.
+    ///
+    /// - Parameter limit: finite sums of larger magnitude are encoded as +-limit; .infinity (none) or
+    ///   a positive number.
+    /// - Returns: the sum of squares of the sums before the limit and the encoding (`squares` of
+    ///   each block, added as Double in block order); not finite if a sum is not finite.
     static func reduce(
-        _ sources: UnsafePointer<KernelSource>, sourceCount: Int, count: Int,
+        _ sources: UnsafePointer<KernelSource>, sourceCount: Int, count: Int, limit: Float,
         into target: KernelTarget
     ) -> Double
 
@@ -96,10 +99,20 @@ extension KernelSet {
 
     @_alwaysEmitIntoClient @inline(__always)
     public static func reduce(
+        _ sources: UnsafePointer<KernelSource>, sourceCount: Int, count: Int, limit: Float,
+        into target: KernelTarget
+    ) -> Double {
+        unsafe reduceBody(sources, sourceCount, count, limit, target)
+    }
+
+    /// The same without a limit.
+    @_alwaysEmitIntoClient @inline(__always)
+    public static func reduce(
         _ sources: UnsafePointer<KernelSource>, sourceCount: Int, count: Int,
         into target: KernelTarget
     ) -> Double {
-        unsafe reduceBody(sources, sourceCount, count, target)
+        unsafe reduce(
+            sources, sourceCount: sourceCount, count: count, limit: .infinity, into: target)
     }
 
     @_alwaysEmitIntoClient @inline(__always)

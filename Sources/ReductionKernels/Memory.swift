@@ -21,6 +21,20 @@ public func storeLanes(_ value: Lanes, _ base: UnsafeMutableRawPointer, _ index:
     unsafe base.storeBytes(of: value, toByteOffset: index &* 4, as: Lanes.self)
 }
 
+/// The 8 floats which start at element `index`.
+@_alwaysEmitIntoClient @_transparent
+func loadEight(_ base: UnsafeRawPointer, _ index: Int) -> SIMD8<Float> {
+    // SAFETY: callers pass index + 8 <= count of the operand.
+    unsafe base.loadUnaligned(fromByteOffset: index &* 4, as: SIMD8<Float>.self)
+}
+
+/// Stores 8 floats from element `index` on.
+@_alwaysEmitIntoClient @_transparent
+func storeEight(_ value: SIMD8<Float>, _ base: UnsafeMutableRawPointer, _ index: Int) {
+    // SAFETY: callers pass index + 8 <= count of the operand.
+    unsafe base.storeBytes(of: value, toByteOffset: index &* 4, as: SIMD8<Float>.self)
+}
+
 /// Element `index` of an array of trivial elements without alignment.
 @_alwaysEmitIntoClient @_transparent
 public func load<T: BitwiseCopyable>(

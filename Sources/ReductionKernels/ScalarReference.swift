@@ -86,6 +86,14 @@ package enum ScalarReference {
         }
     }
 
+    /// Finite values beyond +-limit become +-limit.
+    package static func limited(_ values: [Float], to limit: Float) -> [Float] {
+        values.map { value in
+            guard value.isFinite, value.magnitude > limit else { return value }
+            return value < 0 ? -limit : limit
+        }
+    }
+
     /// The kernels' sum of squares: 16 fp32 partial sums per block of 256, added pairwise, blocks
     /// added as Double.
     package static func sumOfSquares(_ values: [Float]) -> Double {

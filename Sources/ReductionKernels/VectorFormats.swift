@@ -71,23 +71,3 @@ func maskAboveZero(_ level: SIMD16<UInt32>) -> SIMD16<UInt32> {
 func roundedBits(_ v: SIMD16<Float>) -> SIMD16<UInt32> {
     bits(v + 12_582_912)
 }
-
-/// The largest of 16 values. Element by element: taking halves of a vector which a loop carries
-/// makes the compiler keep it in pieces.
-@_alwaysEmitIntoClient @_transparent
-func largest(_ v: SIMD16<UInt32>) -> UInt32 {
-    var result = v[0]
-    for i in 1..<16 { result = max(result, v[i]) }
-    return result
-}
-
-/// The 16 elements added pairwise: element i with i + 8, then + 4, + 2, + 1.
-@_alwaysEmitIntoClient @_transparent
-func treeSum(_ v: SIMD16<Float>) -> Float {
-    let eight = SIMD8<Float>(
-        v[0] + v[8], v[1] + v[9], v[2] + v[10], v[3] + v[11], v[4] + v[12], v[5] + v[13],
-        v[6] + v[14], v[7] + v[15])
-    let four = SIMD4<Float>(
-        eight[0] + eight[4], eight[1] + eight[5], eight[2] + eight[6], eight[3] + eight[7])
-    return (four[0] + four[2]) + (four[1] + four[3])
-}

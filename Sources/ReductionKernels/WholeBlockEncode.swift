@@ -13,7 +13,10 @@ extension KernelSet {
             b = unsafe larger(b, bits(loadLanes(input, i &+ 16)) & 0x7FFF_FFFF)
             i &+= 32
         }
-        return largest(larger(a, b))
+        let both = larger(a, b)
+        var result = both[0]
+        for lane in 1..<16 { result = max(result, both[lane]) }
+        return result
     }
 
     /// Encodes a whole block; `most` is its largest magnitude's bits (used by scaled kinds).

@@ -21,6 +21,32 @@ public struct BlockNotes {
 }
 
 extension KernelSet {
+    /// The 16 elements added pairwise: element i with i + 8, then + 4, + 2, + 1.
+    ///
+    /// A call: inlined into a loop which carries the vector, taking it apart makes the compiler
+    /// carry it in pieces.
+    @_alwaysEmitIntoClient @inline(never)
+    static func treeSum(_ v: SIMD16<Float>) -> Float {
+        let eight = SIMD8<Float>(
+            v[0] + v[8], v[1] + v[9], v[2] + v[10], v[3] + v[11], v[4] + v[12], v[5] + v[13],
+            v[6] + v[14], v[7] + v[15])
+        let four = SIMD4<Float>(
+            eight[0] + eight[4], eight[1] + eight[5], eight[2] + eight[6], eight[3] + eight[7])
+        return (four[0] + four[2]) + (four[1] + four[3])
+    }
+
+    /// The largest of 16 values; a call for the same reason.
+    @_alwaysEmitIntoClient @inline(never)
+    static func largest(_ v: SIMD16<UInt32>) -> UInt32 {
+        let eight = SIMD8<UInt32>(
+            max(v[0], v[8]), max(v[1], v[9]), max(v[2], v[10]), max(v[3], v[11]),
+            max(v[4], v[12]), max(v[5], v[13]), max(v[6], v[14]), max(v[7], v[15]))
+        let four = SIMD4<UInt32>(
+            max(eight[0], eight[4]), max(eight[1], eight[5]), max(eight[2], eight[6]),
+            max(eight[3], eight[7]))
+        return max(max(four[0], four[2]), max(four[1], four[3]))
+    }
+
     /// Scale of block `block`; 0 for kinds without.
     @_alwaysEmitIntoClient @_transparent
     static func scale(_ source: KernelSource, _ kind: ElementKind, _ block: Int) -> Float {
@@ -103,6 +129,30 @@ extension KernelSet {
             i &+= 64
         }
         return notes
+    }
+
+    /// Limits the magnitude of the finite sums of a whole block, which lies in the nearest cache.
+    /// - Returns: the largest magnitude's bits, given `most` of them before.
+    @_alwaysEmitIntoClient @inline(__always)
+    static func limited(
+        _ sums: UnsafeMutableRawPointer, _ most: UInt32, _ limit: Float
+    ) -> UInt32 {
+        // A block below the limit needs no second look; one with a NaN or an infinity is poisoned
+        // whatever happens to its finite values, but fp32 keeps those.
+        if most <= limit.bitPattern { return most }
+        var i = 0
+        // SAFETY: 256 floats.
+        while i < KernelLimits.block {
+            let u = unsafe bits(loadLanes(sums, i))
+            let magnitude = u & 0x7FFF_FFFF
+            let smaller = choose(
+                all(limit.bitPattern), magnitude, where: all(limit.bitPattern),
+                isBelow: magnitude)
+            let kept = choose(magnitude, smaller, where: all(0x7F7F_FFFF), isBelow: magnitude)
+            unsafe storeLanes(floats(kept | (u & 0x8000_0000)), sums, i)
+            i &+= 16
+        }
+        return most < 0x7F80_0000 ? limit.bitPattern : most
     }
 
     /// The same over sources of different kinds: each is decoded to `scratch` and added.

@@ -74,6 +74,116 @@ struct ReducerTests {
         }
     }
 
+    @Test("a limit clips the mean", arguments: TransformID.allCases)
+    func limit(transform: TransformID) throws {
+        var gradient = Gradient(seed: 12)
+        let values = (0..<3).map { _ in gradient.values(5_000) }
+        let chunks = try values.map { try encode($0, .bf16, .always(.zstdPlanes)) }
+        let decoded = try chunks.map { try decode($0, count: 5_000) }
+        let mean = ScalarReference.weightedSum(
+            decoded, factors: try meanFactors(chunks.map(\.weight)))
+        let expected = try encode(ScalarReference.limited(mean, to: 0.002), transform, .stored)
+        let got = try FusedReducer().reduce(
+            chunks, elements: 5_000, transform: transform, limit: 0.002)
+        #expect(got.mean.bytes == expected.bytes)
+        #expect(got.result.sumOfSquares == ScalarReference.sumOfSquares(mean))
+    }
+
+    @Test("trimmed mean and median of chunks", arguments: TransformID.allCases)
+    func robust(transform: TransformID) throws {
+        var gradient = Gradient(seed: 13)
+        var chunks = try (0..<5).map { index in
+            try encode(gradient.values(700), TransformID.allCases[index], .always(.zstd))
+        }
+        chunks.append(try encode([Float](repeating: 1e30, count: 700), .fp32, .stored))
+        chunks.append(try encode([Float](repeating: .nan, count: 700), .fp32, .stored))
+        let decoded = try chunks.map { try decode($0, count: 700) }
+        for trim in [2, 3] {
+            let expected = try encode(
+                ScalarReference.trimmedMean(decoded, trim: trim), transform, .stored)
+            let got = try FusedReducer().trimmedMean(
+                chunks, elements: 700, transform: transform, trim: trim)
+            #expect(got.mean.bytes == expected.bytes)
+            #expect(got.result.firstNonFinite == nil)
+        }
+        let open = try FusedReducer().trimmedMean(
+            chunks, elements: 700, transform: transform, trim: 0)
+        #expect(open.result.firstNonFinite == 6)
+        for trim in [-1, 4] {
+            #expect(throws: ChunkError.self) {
+                try FusedReducer().trimmedMean(
+                    chunks, elements: 700, transform: transform, trim: trim)
+            }
+        }
+    }
+
+    @Test(
+        "neither bytes nor figures depend on the number of threads",
+        arguments: TransformID.allCases)
+    func threads(transform: TransformID) throws {
+        var gradient = Gradient(seed: 29)
+        var positions = try (0..<23).map { index in
+            let elements = [1, 67, 256, 1_000, 4_097][index % 5]
+            let chunks = try (0...(index % 4)).map { source in
+                let values = gradient.values(elements)
+                var chunk = try encode(values, TransformID.allCases[(index + source) % 7], .stored)
+                chunk.weight = UInt64(source + 1)
+                return chunk
+            }
+            return ReducerPool.Position(chunks: chunks, elements: elements)
+        }
+        positions[11].chunks[0].bytes.removeLast()
+        positions[13].chunks = []
+        let expected = positions.map { position in
+            Result { () throws(ChunkError) in
+                try FusedReducer().reduce(
+                    position.chunks, elements: position.elements, transform: transform,
+                    limit: 0.003)
+            }
+        }
+        for threads in [1, 2, 3, 4, 7] {
+            let pool = ReducerPool(threads: threads)
+            for _ in 0..<2 {
+                let got = pool.reduce(positions, transform: transform, limit: 0.003)
+                #expect(got.count == positions.count)
+                for (left, right) in zip(got, expected) {
+                    switch (left, right) {
+                    case (.success(let one), .success(let other)):
+                        #expect(one.mean == other.mean && one.result == other.result)
+                    case (.failure(let one), .failure(let other)): #expect(one == other)
+                    default: Issue.record("\(threads) threads: \(left), alone \(right)")
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("the receiver's pass takes the outer step of the decoded mean", arguments: choices)
+    func apply(choice: LosslessChoice) throws {
+        var gradient = Gradient(seed: 31)
+        for transform in TransformID.allCases {
+            let chunk = try encode(gradient.values(5_000), transform, choice)
+            let start = (0..<3).map { _ in gradient.values(5_000) }
+            let step = OuterStep(learningRate: 0.7, momentum: 0.9, alpha: 0.5)
+            let mean = try decode(chunk, count: 5_000)
+            let expected = ScalarReference.outerStep(
+                mean, step, outer: start[0], momentum: start[1], live: start[2])
+            for set in Kernels.available {
+                var (outer, momentum, live) = (start[0], start[1], start[2])
+                var o = outer.mutableSpan
+                var m = momentum.mutableSpan
+                var l = live.mutableSpan
+                let done = try ChunkDecoder(kernels: set).apply(
+                    chunk.bytes.span, transform: transform, stage: chunk.stage, step: step,
+                    outer: &o, momentum: &m, live: &l)
+                #expect(done.applied == 5_000)
+                #expect(done.squares == ScalarReference.sumOfSquares(mean))
+                #expect(outer == expected.outer && momentum == expected.momentum)
+                #expect(live == expected.live)
+            }
+        }
+    }
+
     @Test("a truncated source is refused before anything is written")
     func truncated() throws {
         var chunk = try encode([1, 2, 3], .fp32, .stored)

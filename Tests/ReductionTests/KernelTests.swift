@@ -26,27 +26,27 @@ struct Runner {
 
     func reduce(
         _ sources: [(ElementKind, ScalarReference.Encoded)], factors: [Float], count: Int,
-        as kind: ElementKind
+        as kind: ElementKind, limit: Float = .infinity
     ) -> (encoded: ScalarReference.Encoded, result: Double) {
         unsafe withTarget(kind, count) { target in
             var operands: [KernelSource] = unsafe []
-            return unsafe reduce(sources[...], factors[...], &operands, count, target)
+            return unsafe reduce(sources[...], factors[...], &operands, count, limit, target)
         }
     }
 
     private func reduce(
         _ sources: ArraySlice<(ElementKind, ScalarReference.Encoded)>,
         _ factors: ArraySlice<Float>, _ operands: inout [KernelSource], _ count: Int,
-        _ target: KernelTarget
+        _ limit: Float, _ target: KernelTarget
     ) -> Double {
         guard let first = sources.first, let factor = factors.first else {
             return unsafe set.reduce(
-                operands, sourceCount: operands.count, count: count, into: target)
+                operands, sourceCount: operands.count, count: count, limit: limit, into: target)
         }
         return unsafe withSource(first.1, first.0, factor: factor) { source in
             unsafe operands.append(source)
             return unsafe reduce(
-                sources.dropFirst(), factors.dropFirst(), &operands, count, target)
+                sources.dropFirst(), factors.dropFirst(), &operands, count, limit, target)
         }
     }
 
@@ -262,6 +262,55 @@ struct KernelTests {
                 let got = runner.reduce(sources, factors: factors, count: count, as: kind)
                 #expect(same(got.encoded, expected), "\(set.name) \(kinds) \(count) \(kind)")
                 #expect(got.result == ScalarReference.sumOfSquares(mean))
+            }
+        }
+    }
+
+    @Test("a limit clips what is encoded and nothing else", arguments: ElementKind.allCases)
+    func limits(kind: ElementKind) {
+        var generator = SplitMix(seed: 99)
+        for count in lengths where count > 0 {
+            let kinds: [ElementKind] = count % 2 == 0 ? [kind, kind, kind] : [kind, .fp32, .bf16]
+            let values = kinds.map { _ in generator.values(count, wild: count % 5 == 0) }
+            let sources = zip(kinds, values).map { ($0, ScalarReference.encode($1, as: $0)) }
+            let decoded = sources.map { ScalarReference.decode($0.1, as: $0.0, count: count) }
+            let factors: [Float] = [0.5, 0.25, 0.25]
+            let mean = ScalarReference.weightedSum(decoded, factors: factors)
+            let typical = mean.map(\.magnitude).sorted()[count / 2]
+            for limit in [typical, 1e-30, 0.01, Float.greatestFiniteMagnitude, .infinity]
+            where limit > 0 {
+                let clipped = ScalarReference.limited(mean, to: limit)
+                for target in [kind, .fp32] {
+                    let expected = ScalarReference.encode(clipped, as: target)
+                    for set in Kernels.available {
+                        let got = Runner(set: set, offset: count % 3).reduce(
+                            sources, factors: factors, count: count, as: target, limit: limit)
+                        #expect(same(got.encoded, expected), "\(set.name) \(count) \(limit)")
+                        let squares = ScalarReference.sumOfSquares(mean)
+                        #expect(got.result == squares || got.result.isNaN && squares.isNaN)
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("a limit hides neither a NaN nor an infinity")
+    func limitedPoison() {
+        for set in Kernels.available {
+            for bad in nonFinite {
+                var values = [Float](repeating: 5, count: 300)
+                values[17] = bad
+                values[299] = bad
+                let source = ScalarReference.encode(values, as: .fp32)
+                let clipped = ScalarReference.limited(values, to: 1)
+                for kind in ElementKind.allCases {
+                    let got = Runner(set: set).reduce(
+                        [(.fp32, source)], factors: [1], count: 300, as: kind, limit: 1)
+                    #expect(!got.result.isFinite)
+                    let back = ScalarReference.decode(got.encoded, as: kind, count: 300)
+                    #expect(!back[17].isFinite && !back[299].isFinite, "\(set.name) \(kind)")
+                    if kind == .fp32 { #expect(back[18] == clipped[18] && back[298] == 1) }
+                }
             }
         }
     }

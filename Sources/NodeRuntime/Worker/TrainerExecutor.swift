@@ -37,6 +37,7 @@ final class TrainerExecutor {
     /// By slice, of the epoch below.
     private var feedback: [Int: ErrorFeedback] = [:]
     private var feedbackEpoch = Epoch.none
+    private var hasNamedKernels = false
     /// As the trainer itself knows them: what a saved state says.
     private var step: UInt32
     private var round: UInt32
@@ -74,6 +75,7 @@ final class TrainerExecutor {
     }
 
     private func compute(_ step: UInt32, _ samples: Int) {
+        nameKernels()
         account.enter(.compute)
         let began = MonotonicClock.now()
         let result = trainer.computeGradient(samples: stream.next(samples))
@@ -88,6 +90,13 @@ final class TrainerExecutor {
                 .computed(
                     step: step, loss: Double(result.loss), tokens: UInt64(result.tokens),
                     samples: stream.position)))
+    }
+
+    /// Once, for the record: results do not depend on it, speeds do.
+    private func nameKernels() {
+        guard !hasNamedKernels else { return }
+        hasNamedKernels = true
+        emit(.note("kernels: \(encoder.instructionSet)"))
     }
 
     private func encode(_ encoding: TrainerOrder.Encoding) {

