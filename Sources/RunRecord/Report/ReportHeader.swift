@@ -119,12 +119,13 @@ enum ReportHeader {
         ]
         if summary.regions.count > 1 {
             let bytes = pool.bytesBetweenRegionsRelay ?? pool.bytesBetweenRegionsLanes
+            let counter = summary.identity.simulated == nil ? "relay" : "modelled links"
             tiles.append(
                 Tile(
                     name: "Between regions", value: Figures.bytes(Double(bytes)),
                     why: pool.bytesBetweenRegionsRelay == nil
                         ? "Counted by the workers' lanes, before encryption."
-                        : "All directions, counted by the \(summary.identity.simulated == nil ? "relay" : "modelled links"); the lanes counted "
+                        : "All directions, counted by the \(counter); the lanes counted "
                             + "\(Figures.bytes(Double(pool.bytesBetweenRegionsLanes))).")
             )
             tiles.append(
