@@ -151,7 +151,8 @@ let package = Package(
         .testTarget(
             name: "NodeRuntimeTests",
             dependencies: [
-                "ClusterModel", "Coordination", "NodeRuntime", "WireProtocol", "ZeroMQ",
+                "ClusterModel", "Coordination", "NodeRuntime", "Training", "WireProtocol",
+                "ZeroMQ",
             ],
             swiftSettings: house),
         .testTarget(

@@ -63,9 +63,8 @@ package final class UnpacedTrainer {
             key: CollectiveKey, epoch: Epoch, slice: Int, position: Int, elements: UInt32,
             PayloadBytes)
         case stateRead(to: WorkerID, StateChunk, PayloadBytes)
-        case modelWritten(path: String, digest: UInt64)
+        case report(RunEvent)
         case failed(String)
-        case note(String)
     }
 
     private let work: TrainerWork
@@ -146,8 +145,7 @@ extension UnpacedTrainer.Output {
                 key: key, epoch: epoch, slice: slice, position: position, elements: elements, bytes)
         case .stateRead(let peer, let chunk, let bytes): self = .stateRead(to: peer, chunk, bytes)
         case .failed(let what): self = .failed(what)
-        case .modelWritten(let path, let digest): self = .modelWritten(path: path, digest: digest)
-        case .note(let text): self = .note(text)
+        case .report(let event): self = .report(event)
         }
     }
 }

@@ -89,9 +89,15 @@ package enum SummaryText {
                 ]
             })
         let kind = linkKind(summary.identity)
+        let classes = summary.tensorClasses.map {
+            "\($0.name) \(Figures.significant($0.bitsPerValue))"
+        }
+        let perClass =
+            classes.isEmpty
+            ? "" : "\nbits/value of contributions: " + classes.joined(separator: ", ")
         return indented(
             table + "\nlinks: \(kind); "
-                + "curve encryption \(summary.identity.curve ? "on" : "off")")
+                + "curve encryption \(summary.identity.curve ? "on" : "off")" + perClass)
     }
 
     private static func linkKind(_ identity: RunSummary.Identity) -> String {

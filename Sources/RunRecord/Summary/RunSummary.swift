@@ -15,6 +15,8 @@ package struct RunSummary: Codable, Equatable, Sendable {
     package var workers: [Worker]
     /// Directed, between regions; then inside regions (from = to), where only lanes count.
     package var links: [Link]
+    /// What contributions between regions took, by class of tensors.
+    package var tensorClasses: [TensorClass]
     package var loss: Loss
     package var rounds: Rounds
     package var counts: Counts
@@ -195,6 +197,13 @@ extension RunSummary {
             package var seconds: Double
             package var bytes: UInt64
         }
+    }
+
+    package struct TensorClass: Codable, Equatable, Sendable {
+        /// embedding, matrix, bias or norm.
+        package var name: String
+        package var values: UInt64
+        package var bitsPerValue: Double
     }
 
     package struct ProcessMemory: Codable, Equatable, Sendable {
