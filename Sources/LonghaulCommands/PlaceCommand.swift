@@ -96,8 +96,10 @@ struct PlaceCommand: ParsableCommand {
         } catch let error as DecodingError {
             throw Failure(
                 .data, "\(input): \(Self.text(error))",
-                hint:
-                    #"for example {"weight": [[9, 1, 4, 2]], "replicas": 6, "groups": 1, "nodes": 1, "devices": 2}"#
+                hint: """
+                    for example {"weight": [[9, 1, 4, 2]], "replicas": 6, "groups": 1, "nodes": 1, \
+                    "devices": 2}
+                    """
             )
         }
     }
