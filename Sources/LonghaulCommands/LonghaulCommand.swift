@@ -15,7 +15,8 @@ package struct LonghaulCommand: ParsableCommand {
             """,
         version: Longhaul.version,
         subcommands: [
-            UpCommand.self, CheckCommand.self, ReportCommand.self, BenchCommand.self,
+            UpCommand.self, CheckCommand.self, ReportCommand.self, MeasureCommand.self,
+            BenchCommand.self,
             SimulateCommand.self, PredictCommand.self, ReplayCommand.self,
             BandwidthCommand.self, PlaceCommand.self, RelayCommand.self,
         ])

@@ -19,6 +19,12 @@ struct RunFile: ParsableArguments {
     @Option(help: "Text to train on: plain, .gz or dictzip. 'gcide' is Debian's dictionary.")
     var data: String?
 
+    @Option(help: "Run this region by itself: its workers, without links.")
+    var onlyRegion: String?
+
+    @Flag(help: "Run all workers as one site: one region without links, every step a round, fp32.")
+    var oneSite = false
+
     /// Reads and checks the file and applies the flags.
     func load() throws -> ClusterFile {
         var cluster = try ClusterFile.load(path: file)
@@ -35,7 +41,36 @@ struct RunFile: ParsableArguments {
         if let data {
             cluster.configuration.data.path = data == "gcide" ? Corpus.defaultPath : data
         }
+        if let onlyRegion {
+            guard !oneSite else {
+                throw Failure(.usage, "--only-region and --one-site are two different runs")
+            }
+            try keep(onlyRegion, of: &cluster)
+        }
+        if oneSite { merge(&cluster) }
         return cluster
+    }
+
+    private func keep(_ name: String, of cluster: inout ClusterFile) throws {
+        guard let region = cluster.topology.regions.first(where: { $0.name == name }) else {
+            let names = cluster.topology.regions.map(\.name).joined(separator: ", ")
+            throw Failure(.usage, "no region '\(name)' in \(file)", hint: "its regions: \(names)")
+        }
+        cluster.topology = Topology(
+            regions: [region], links: [], coordinatorRegion: RegionID(0))
+    }
+
+    /// The reference that pools are measured against: equal nominal compute, no distance.
+    private func merge(_ cluster: inout ClusterFile) {
+        let workers = cluster.topology.regions.flatMap(\.workers)
+        cluster.topology = Topology(
+            regions: [Topology.Region(name: "one-site", workers: workers)], links: [],
+            coordinatorRegion: RegionID(0))
+        cluster.configuration.schedule = RunConfiguration.Schedule(
+            inner: .everyStep, outer: .everyStep, syncEvery: 1, outerLearningRate: 1,
+            outerMomentum: 0)
+        cluster.configuration.wire.insideRegion = .fp32
+        cluster.configuration.wire.betweenRegions = .fp32
     }
 
     /// Flags that a child process needs to arrive at the same configuration.
@@ -43,6 +78,6 @@ struct RunFile: ParsableArguments {
         [
             file, "--seed", String(cluster.configuration.seed), "--steps",
             String(cluster.configuration.steps), "--data", cluster.configuration.data.path,
-        ]
+        ] + (onlyRegion.map { ["--only-region", $0] } ?? []) + (oneSite ? ["--one-site"] : [])
     }
 }

@@ -42,6 +42,7 @@ struct ScaleOptions: ParsableArguments {
             }
             var input = RunFile()
             (input.file, input.seed, input.steps, input.data) = (file, seed, steps, data)
+            (input.onlyRegion, input.oneSite) = (nil, false)
             return try input.load()
         }
         guard file == nil, steps == nil, data == nil else {
