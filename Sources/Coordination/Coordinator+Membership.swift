@@ -332,7 +332,8 @@ extension Coordinator {
         }
         for seat in joiners.seats(silentSince: now - limit) { joiners.remove(seat) }
         guard !silent.isEmpty else { return }
-        let reason = "silent for \(Int(limit.seconds)) s"
+        let longest = silent.map { silenceLimit($0, holders) }.max() ?? limit
+        let reason = "silent for \(Int(longest.seconds)) s"
         evict(silent, code: .evicted, reason: reason, now)
     }
 

@@ -40,6 +40,11 @@ struct PredictCommand: ParsableCommand {
         let cluster = try input.load()
         let directory: String
         if let from {
+            guard dir == nil else {
+                throw Failure(
+                    .usage, "--from takes a run that is there; --dir is for a new one",
+                    hint: "leave --dir out")
+            }
             directory = from
         } else {
             directory = try UpCommand.makeDirectory(
@@ -66,9 +71,10 @@ struct Prediction {
         var figure: String
         var unit: String
         var measured: Double
-        var predicted: Double
+        /// Nil where the simulation has no such figure.
+        var predicted: Double?
         /// predicted / measured - 1.
-        var error: Double
+        var error: Double?
     }
 
     struct Report: Codable {
@@ -85,8 +91,14 @@ struct Prediction {
     init(_ cluster: ClusterFile, directory: String) throws {
         let files = ReportFiles(directory: directory)
         let measured = try files.summary()
+        guard measured.identity.simulated == nil else {
+            throw Failure(
+                .data, "'\(directory)' is a simulated run; a prediction needs a real one",
+                hint: "longhaul up FILE --dir DIR")
+        }
         guard measured.identity.seed == cluster.configuration.seed,
-            measured.setup.steps == cluster.configuration.steps, measured.outcome.isComplete
+            measured.setup.steps == cluster.configuration.steps, measured.outcome.isComplete,
+            measured.workers.map(\.name) == cluster.topology.seats.map(\.worker.name)
         else {
             throw Failure(
                 .data, "'\(directory)' is not a complete run of this file, seed and step count",
@@ -112,9 +124,11 @@ struct Prediction {
     private static func rows(_ measured: RunSummary, _ predicted: RunSummary) -> [Row] {
         var rows: [Row] = []
         func add(_ figure: String, _ unit: String, _ a: Double?, _ b: Double?) {
-            guard let a, let b, a != 0 else { return }
+            guard let a, a != 0 else { return }
             rows.append(
-                Row(figure: figure, unit: unit, measured: a, predicted: b, error: b / a - 1))
+                Row(
+                    figure: figure, unit: unit, measured: a, predicted: b,
+                    error: b.map { $0 / a - 1 }))
         }
         add("round time", "s", measured.rounds.secondsBetween, predicted.rounds.secondsBetween)
         add(
@@ -135,8 +149,9 @@ struct Prediction {
         let rows = report.rows.map { row in
             [
                 row.unit.isEmpty ? row.figure : "\(row.figure), \(row.unit)",
-                Self.number(row.measured), Self.number(row.predicted),
-                String(format: "%+.1f %%", 100 * row.error),
+                Self.number(row.measured),
+                row.predicted.map(Self.number) ?? Figures.absent,
+                row.error.map { String(format: "%+.1f %%", 100 * $0) } ?? Figures.absent,
             ]
         }
         let table = TextTable.render(["", "measured", "predicted", "error"], rows)

@@ -37,11 +37,11 @@ struct ReplayCommand: ParsableCommand {
             positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
         var replay = Replay()
         var differences = 0
-        let lines = data.split(separator: 0x0a)
-        for (index, line) in lines.enumerated() {
+        let lines = data.split(separator: 0x0a, omittingEmptySubsequences: false)
+        for (index, line) in lines.enumerated() where !line.isEmpty {
             guard let record = try? decoder.decode(MachineRecord.self, from: Data(line)) else {
                 // A process that was killed leaves half a line at the end.
-                if index == lines.count - 1 { break }
+                if index == lines.count - 1, data.last != 0x0a { break }
                 throw Failure(
                     .data, "\(file), line \(index + 1): no record of a machine",
                     hint: "the file was written by another version, or is damaged")

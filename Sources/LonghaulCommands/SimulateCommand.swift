@@ -58,35 +58,72 @@ struct SimulateCommand: ParsableCommand {
 
     func run() throws {
         if swarm {
-            guard file == nil, seed == nil, steps == nil, dir == nil, trace == nil, !json else {
-                throw Failure(.usage, "--swarm takes --seeds and --verbose only")
-            }
+            guard file == nil, seed == nil, steps == nil, data == nil, dir == nil, trace == nil,
+                train == .modelled, !scale.isGiven, !json
+            else { throw Failure(.usage, "--swarm takes --seeds and --verbose only") }
             return try runSwarm()
+        }
+        guard !verbose else { throw Failure(.usage, "--verbose belongs to --swarm") }
+        guard data == nil || train == .real else {
+            throw Failure(.usage, "--data needs --train real: without, no text is read")
         }
         let cluster = try scale.cluster(file: file, seed: seed, steps: steps, data: data)
         let fidelity = try scale.fidelity(workers: cluster.topology.seats.count)
-        if train == .real {
-            guard fidelity == .chunk else {
-                throw Failure(
-                    .usage,
-                    "--train real moves real chunks: fidelity \(fidelity.rawValue) has none",
-                    hint: "leave --fidelity out")
-            }
-            BlasLibrary.reexecIfMisdetected { Console.error("longhaul: \($0)") }
-            BlasLibrary.setThreads(1)
+        if train == .real { try prepareTraining(cluster, fidelity) }
+        try checkTrace(fidelity)
+        let run = try simulate(cluster, fidelity)
+        for finding in run.result.findings {
+            Console.error("longhaul: \(finding.checker): \(finding.text)")
         }
-        guard trace == nil || fidelity != .round else {
+        if !run.result.findings.isEmpty { throw EndOfRun(code: .violation) }
+        if let code = run.result.code, code != .ok {
+            Console.error("longhaul: \(run.result.reason)")
+            throw EndOfRun(code: code)
+        }
+    }
+
+    private func prepareTraining(_ cluster: ClusterFile, _ fidelity: Fidelity) throws {
+        guard fidelity == .chunk else {
+            throw Failure(
+                .usage, "--train real moves real chunks: fidelity \(fidelity.rawValue) has none",
+                hint: "leave --fidelity out")
+        }
+        try UpCommand.checkData(cluster.configuration.data.path)
+        BlasLibrary.reexecIfMisdetected { Console.error("longhaul: \($0)") }
+        BlasLibrary.setThreads(1)
+    }
+
+    /// Before the run, not after it: an hour may lie between.
+    private func checkTrace(_ fidelity: Fidelity) throws {
+        guard let trace else { return }
+        guard fidelity != .round else {
             throw Failure(
                 .usage, "--trace needs a run frame by frame", hint: "use --fidelity slice")
         }
+        guard FileManager.default.createFile(atPath: trace, contents: nil) else {
+            throw Failure(
+                .data, "cannot write the trace '\(trace)'",
+                hint: "name a file in a directory that exists and is writable")
+        }
+    }
+
+    private func simulate(_ cluster: ClusterFile, _ fidelity: Fidelity) throws -> SimulatedRun {
         let log = try dir.map { try openLog($0) }
-        let run = try SimulatedRun(
-            cluster, training: train, fidelity: fidelity, directory: dir,
-            record: { try? log?.record($0) }, adjust: { $0.keepsTrace = trace != nil })
-        if let trace {
-            let names = cluster.topology.seats.map(\.worker.name)
-            try ChromeTrace.json(run.result, names: names)
-                .write(toFile: trace, atomically: true, encoding: .utf8)
+        var failure: (any Error)?
+        let run: SimulatedRun
+        do {
+            run = try SimulatedRun(
+                cluster, training: train, fidelity: fidelity, directory: dir,
+                record: { event in
+                    do { try log?.record(event) } catch { failure = failure ?? error }
+                }, adjust: { $0.keepsTrace = trace != nil })
+        } catch {
+            // Nothing ran: the directory is as free as before.
+            if let dir {
+                try? log?.close()
+                try? FileManager.default.removeItem(atPath: ReportFiles(directory: dir).log)
+            }
+            throw error
         }
         if let log, let dir {
             try log.close()
@@ -98,11 +135,13 @@ struct SimulateCommand: ParsableCommand {
             print("simulated: \(run.statement)")
             print(run.text(files: dir.map { ReportFiles(directory: $0).written } ?? []))
         }
-        for finding in run.result.findings {
-            Console.error("longhaul: \(finding.checker): \(finding.text)")
+        if let failure { throw Failure(.data, "the record is incomplete: \(failure)") }
+        if let trace {
+            let names = cluster.topology.seats.map(\.worker.name)
+            try ChromeTrace.json(run.result, names: names)
+                .write(toFile: trace, atomically: false, encoding: .utf8)
         }
-        if !run.result.findings.isEmpty { throw EndOfRun(code: .violation) }
-        if let code = run.result.code, code != .ok { throw EndOfRun(code: code) }
+        return run
     }
 
     private func openLog(_ directory: String) throws -> RunLog {
@@ -119,7 +158,7 @@ struct SimulateCommand: ParsableCommand {
 
     private func runSwarm() throws {
         let range = try seedRange()
-        if verbose, range.count == 1 { return try describe(range.lowerBound) }
+        if verbose, range.lowerBound == range.upperBound { return try describe(range.lowerBound) }
         let clock = ContinuousClock()
         let began = clock.now
         let report = Swarm.run(seeds: range) { seed in
@@ -153,7 +192,9 @@ struct SimulateCommand: ParsableCommand {
 
     private func seedRange() throws -> ClosedRange<UInt64> {
         let parts = seeds.components(separatedBy: "..").compactMap { UInt64($0) }
-        guard let first = parts.first, let last = parts.last, parts.count <= 2, first <= last else {
+        guard let first = parts.first, let last = parts.last, parts.count <= 2, first <= last,
+            last - first < 1 << 40
+        else {
             throw Failure(.usage, "--seeds '\(seeds)' is not A..B", hint: "for example 1..1000")
         }
         return first...last

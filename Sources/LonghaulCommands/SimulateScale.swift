@@ -22,14 +22,22 @@ struct ScaleOptions: ParsableArguments {
     @Option(help: "With --workers: regions; by default one for each 100 workers, at least 4.")
     var regions: Int?
 
-    @Option(help: "With --workers: outer rounds of 10 inner steps.")
-    var rounds: UInt32 = 10
+    @Option(help: "With --workers: outer rounds of 10 inner steps; 10 if not given.")
+    var rounds: UInt32?
 
-    @Option(help: "With --workers: Mbit/s of a link between two regions, on average.")
-    var rate: Double = 1_000
+    @Option(
+        help:
+            "With --workers: Mbit/s of a link between two regions, on average; 1,000 if not given.")
+    var rate: Double?
 
-    @Option(help: "With --workers: kilometres between two regions, on average.")
-    var distance: Double = 1_500
+    @Option(help: "With --workers: kilometres between two regions, on average; 1,500 if not given.")
+    var distance: Double?
+
+    var isGiven: Bool { fidelity != nil || workers != nil || describesCluster }
+
+    private var describesCluster: Bool {
+        regions != nil || rounds != nil || rate != nil || distance != nil
+    }
 
     /// The cluster of `file`, or one that is made up.
     func cluster(
@@ -39,6 +47,11 @@ struct ScaleOptions: ParsableArguments {
             guard let file else {
                 throw Failure(
                     .usage, "give a cluster file, --workers N, or --swarm --seeds A..B")
+            }
+            guard !describesCluster else {
+                throw Failure(
+                    .usage, "--regions, --rounds, --rate and --distance describe a made-up cluster",
+                    hint: "they go with --workers, not with a file")
             }
             var input = RunFile()
             (input.file, input.seed, input.steps, input.data) = (file, seed, steps, data)
@@ -51,6 +64,9 @@ struct ScaleOptions: ParsableArguments {
                 hint: "--rounds says how long it trains")
         }
         let seed = seed ?? 1
+        let rounds = rounds ?? 10
+        let rate = rate ?? 1_000
+        let distance = distance ?? 1_500
         let regions = regions ?? max(min(4, workers), workers / 100)
         let isPossible =
             (1...20_000).contains(workers) && (1...min(1_000, max(1, workers))).contains(regions)

@@ -81,8 +81,22 @@ struct SimulatedRun {
             host: host,
             configurationText: Briefing(
                 configuration: cluster.configuration, topology: cluster.topology
-            ).text, eventBytes: { EventCoding.encode($0).count }
+            ).text, eventBytes: Self.eventBytes
         ).run()
+    }
+
+    /// Paths and processors differ between machines; a simulated run does not.
+    private static func eventBytes(_ event: RunEvent) -> Int {
+        switch event {
+        case .modelWritten(let worker, _, let digest):
+            EventCoding.encode(
+                .modelWritten(
+                    worker: worker, path: "runs/simulated/model.safetensors", digest: digest)
+            ).count
+        case .note(let source, let text) where text.hasPrefix(SummaryBuilder.kernelNotePrefix):
+            EventCoding.encode(.note(source: source, text: SummaryBuilder.kernelNotePrefix)).count
+        default: EventCoding.encode(event).count
+        }
     }
 
     private static func roundByRound(

@@ -18,7 +18,6 @@ struct StepCalibration {
     /// - Parameters:
     ///   - events: the log of a run of `cluster` without joins and losses.
     init(_ cluster: ClusterFile, _ summary: RunSummary, events: [StampedEvent]) throws {
-        let configuration = cluster.configuration
         computeSeconds = try summary.workers.map { worker in
             guard let budget = worker.budget, worker.lastStep > 0 else {
                 throw Failure(.data, "no time budget of '\(worker.name)' in the record")
@@ -26,18 +25,34 @@ struct StepCalibration {
             return budget.computeSeconds / Double(worker.lastStep)
         }
         stepInterval = Self.interval(cluster, events)
-        let bytes = 4 * Double(configuration.model.parameterCount)
-        var steps = 0.0
-        var encode = 0.0
-        var absorb = 0.0
-        for worker in summary.workers {
-            guard let budget = worker.budget else { continue }
-            steps += Double(worker.lastStep)
-            encode += budget.encodeSeconds
-            absorb += budget.decodeSeconds + budget.applySeconds
+        (encodeRate, absorbRate) = Self.rates(cluster, summary)
+    }
+
+    /// A worker encodes its gradient in every shared step and its part of the replica's outer gradient in
+    /// every round, and takes in as many means. The leader of a replica evaluates on the side, which is
+    /// booked as applying too: the least of all workers' times counts.
+    private static func rates(
+        _ cluster: ClusterFile, _ summary: RunSummary
+    ) -> (encode: Double?, absorb: Double?) {
+        let schedule = cluster.configuration.schedule
+        let bytes = 4 * Double(cluster.configuration.model.parameterCount)
+        let every = schedule.outer == .everyStep ? 1 : Double(max(1, schedule.syncEvery))
+        var encode: [Double] = []
+        var absorb: [Double] = []
+        for (worker, seat) in zip(summary.workers, cluster.topology.seats) {
+            guard let budget = worker.budget, worker.lastStep > 0 else { continue }
+            let steps = Double(worker.lastStep)
+            let peers = cluster.topology.regions[seat.region.index].workers.count
+            let shares = schedule.inner == .everyStep && peers > 1
+            let encoded =
+                (shares ? steps : 0) + steps / every
+                / (schedule.inner == .everyStep ? Double(peers) : 1)
+            if budget.encodeSeconds > 0 { encode.append(bytes * encoded / budget.encodeSeconds) }
+            let seconds = budget.decodeSeconds + budget.applySeconds
+            if seconds > 0 { absorb.append(bytes * (steps + steps / every) / seconds) }
         }
-        encodeRate = encode > 0 ? bytes * steps / encode : nil
-        absorbRate = absorb > 0 ? bytes * steps / absorb : nil
+        let mean = encode.isEmpty ? nil : encode.reduce(0, +) / Double(encode.count)
+        return (mean, absorb.max())
     }
 
     /// Mean time between two steps of a worker that lie in one round, without those that an evaluation
@@ -107,6 +122,7 @@ struct StepCalibration {
             guard let simulated = Self.interval(short, run.result.events) else { return nil }
             if simulated > stepInterval { low = rate } else { high = rate }
         }
-        return UInt64(high)
+        // At an end of the search nothing was found: steps take longer, or less, than any rate explains.
+        return high < 0.9e11 && low > 1.1e6 ? UInt64(high) : nil
     }
 }

@@ -35,6 +35,7 @@ struct UpCommand: ParsableCommand {
     func run() throws {
         let cluster = try input.load()
         try Self.checkData(cluster.configuration.data.path)
+        let recordPath = try record.map { try Self.newRecording($0) }
         let directory = try Self.makeDirectory(
             dir, resume: resume, name: cluster.configuration.name)
         let files = ReportFiles(directory: directory)
@@ -42,7 +43,7 @@ struct UpCommand: ParsableCommand {
         let launcher = ClusterLauncher(
             cluster: cluster, directory: directory, binaries: try Self.binaries(),
             arguments: input.arguments(cluster), isResumed: resume != nil,
-            recordPath: try record.map { try Self.newRecording($0) })
+            recordPath: recordPath)
         let ending = try launcher.run { Console.error("longhaul: \($0)") }
         let summary = try files.write()
         if json {

@@ -39,6 +39,10 @@ package final class MachineRecorder {
             try file.write(contentsOf: encoder.encode(record) + Data([0x0a]))
         } catch {
             hasFailed = true
+            var standardError = StandardError()
+            print(
+                "the recording ends here, the run goes on: \(error.localizedDescription)",
+                to: &standardError)
         }
     }
 }

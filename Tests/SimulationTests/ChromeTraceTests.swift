@@ -23,6 +23,8 @@ import Testing
         for seat in 0..<4 {
             let spans = entries.filter { $0.ph == "X" && $0.tid == seat }
             #expect(spans.count { $0.name == "compute" } == 12)
+            // 12 steps of 0.1 s at least, in microseconds.
+            #expect(spans.reduce(0) { $0 + ($1.dur ?? 0) } >= 1_200_000)
             // One thread: in order, without overlap.
             var end = 0.0
             for span in spans {

@@ -61,6 +61,7 @@ import Testing
             abs(b.roundSeconds / a.roundSeconds - 1) < tolerance,
             "\(what): \(a.roundSeconds) s, \(b.roundSeconds) s")
         let (before, after) = (a.linkBytes, b.linkBytes)
+        #expect(before.count >= 2, what)
         #expect(before.map(\.name) == after.map(\.name), what)
         for (one, other) in zip(before, after) {
             #expect(
@@ -152,5 +153,38 @@ extension SimulationResult {
             guard case .linkUse(let use) = event.event else { return nil }
             return ("\(use.from.rawValue)-\(use.to.rawValue)", use.bytes)
         }
+    }
+}
+
+/// What fidelity `round` cannot do ends with a reason.
+@Suite struct FidelityLimitTests {
+    private func run(
+        workers: Int, regions: Int, rate: UInt64
+    ) -> SimulationResult {
+        let configuration = SyntheticCluster.configuration(seed: 1, rounds: 2)
+        var options = SimulationOptions(
+            seed: 1, payloads: .modelled(parameters: configuration.model.parameterCount))
+        options.checks = false
+        options.fidelity = .round
+        return RoundSimulator(
+            topology: SyntheticCluster.topology(
+                workers: workers, regions: regions, rate: rate, distance: 1_500, seed: 1),
+            configuration: configuration, options: options
+        ).run()
+    }
+
+    @Test func `a GO that reaches the members of a region far apart`() {
+        let result = run(workers: 10, regions: 4, rate: 10_000)
+        #expect(result.findings == [])
+        #expect(result.code == .ok || result.reason.contains("fidelity round"))
+        let wide = run(workers: 1_000, regions: 10, rate: 1_000_000)
+        #expect(wide.findings == [])
+        #expect(wide.code == .ok || wide.reason.contains("fidelity round"))
+    }
+
+    @Test func `links too slow for the control plane end the run with a reason`() {
+        let result = run(workers: 1_000, regions: 4, rate: 100_000)
+        #expect(result.code == .unavailable)
+        #expect(result.reason.contains("one membership"), "\(result.reason)")
     }
 }

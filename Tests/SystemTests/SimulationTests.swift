@@ -43,11 +43,7 @@ extension SystemTests {
                 var lines = try String(
                     contentsOfFile: scratch.path("run.jsonl"), encoding: .utf8
                 ).split(separator: "\n")
-                let middle = try #require(
-                    lines.lastIndex {
-                        $0.contains("\"computed\"") && $0.contains("\"train\"") == false
-                    }
-                        ?? lines.lastIndex { $0.contains("\"computed\"") })
+                let middle = try #require(lines.lastIndex { $0.contains("\"computed\"") })
                 lines.remove(at: middle)
                 try lines.joined(separator: "\n").write(
                     toFile: scratch.path("cut.jsonl"), atomically: true, encoding: .utf8)

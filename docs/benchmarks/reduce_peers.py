@@ -7,7 +7,7 @@ runs every contestant once, and medians over the rounds are compared.
 Needs Debian: gcc libopenblas0 openmpi-bin libopenmpi-dev python3-numpy python3-torch; for pi-quant:
 `pip install --no-deps --target DIR pypiquant cffi pycparser` outside the repository and PYTHONPATH=DIR. What is missing is left out.
 One thread. Every contestant's arrays lie in huge pages at multiples of 2 MiB, staggered as ours are. GB/s counts 12 bytes per element
-for two sources in place, 4 (N + 1) for a sum of N, and the fp32 side (4 bytes) for quantisers, as ../../shared/peers does.
+for two sources in place, 4 (N + 1) for a sum of N, and the fp32 side (4 bytes) for quantisers.
 """
 import argparse
 import ctypes
@@ -143,7 +143,7 @@ class Bench:
         self.longhaul, self.rounds = longhaul, rounds
         folder = tempfile.mkdtemp()
         self.c = compiled(folder, "peers", C, ["gcc", "-O3", "-march=native"])
-        # -ffast-math as in ../../shared/peers/quant_c.sh: without it gcc vectorises neither maximum nor rounding.
+        # -ffast-math: without it gcc vectorises neither maximum nor rounding.
         self.quantisers = compiled(folder, "quantisers", QUANTISERS, ["gcc", "-O3", "-march=native", "-ffast-math"])
         self.blas = library("libopenblas.so.0", "libblas.so.3")
         self.mpi = compiled(folder, "mpi", MPI, ["mpicc", "-O3"])

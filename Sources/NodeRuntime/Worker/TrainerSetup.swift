@@ -86,7 +86,8 @@ package struct TrainerSetup: Sendable {
                 schedule: LearningRateSchedule(
                     peak: Float(training.learningRate),
                     floor: Float(training.learningRate * training.finalShare),
-                    warmupSteps: Int(training.warmupSteps), totalSteps: Int(configuration.steps)),
+                    warmupSteps: Int(min(training.warmupSteps, configuration.steps)),
+                    totalSteps: Int(configuration.steps)),
                 keepsOuterCopy: !configuration.schedule.outerSchedule.sharesGradients),
             corpus: corpus)
     }

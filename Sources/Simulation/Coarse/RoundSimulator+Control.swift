@@ -17,7 +17,11 @@ extension RoundSimulator {
         switch message {
         case .welcome: notice = .welcome
         case .plan(let plan):
-            if exchange == nil { adopt(plan) }
+            if exchange == nil {
+                adopt(plan)
+            } else if plan.planVersion != adoptedVersion {
+                return giveUp("the coordinator made plan \(plan.planVersion)")
+            }
             notice = .plan(version: plan.planVersion)
         case .go: notice = .go
         case .commit(let commit): notice = .commit(round: commit.key.round)
@@ -26,9 +30,21 @@ extension RoundSimulator {
         case .heartbeatAck:
             // It takes its place on the link, and a stand-in has no use for it.
             return
-        default: preconditionFailure("the coordinator says \(message.type) to a stand-in")
+        default:
+            return giveUp("the coordinator said \(message.type) to '\(standIns[seat].name)'")
         }
         queue.schedule(.toWorker(seat: seat, notice), at: due)
+    }
+
+    /// Members that are put out or join are beyond this fidelity. It happens on links so slow that
+    /// heartbeats wait behind plans for longer than the silence that evicts.
+    private func giveUp(_ what: String) {
+        guard outcome == nil else { return }
+        outcome = (
+            .unavailable,
+            "\(what): the links are too slow for the control plane of so many workers, or a deadline too "
+                + "short; fidelity round knows one membership only"
+        )
     }
 
     func notify(_ seat: Int, _ notice: RoundOccurrence.Notice) {
@@ -44,8 +60,9 @@ extension RoundSimulator {
         }
     }
 
-    /// The first plan fixes who does what; without faults there is no other.
+    /// The first plan fixes who does what.
     private func adopt(_ plan: Plan) {
+        adoptedVersion = plan.planVersion
         let members = plan.members.map {
             (seat: Int($0.workerID.rawValue), region: $0.region)
         }

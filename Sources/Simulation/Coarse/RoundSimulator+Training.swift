@@ -23,7 +23,8 @@ extension RoundSimulator {
             standIns[seat].clock += time
             standIns[seat].untoldTokens += standIns[seat].tokens
             if !isByRegion {
-                queue.schedule(.computed(seat: seat, step: next), at: standIns[seat].clock)
+                queue.schedule(
+                    .computed(seat: seat, step: next), at: max(now, standIns[seat].clock))
             }
         }
         let leaves = schedule.leaves(
@@ -156,7 +157,7 @@ extension RoundSimulator {
             let nominal = standIns[seat].nominalStep
             let whole = nominal == .zero ? cost.defaultStep : nominal
             let time = Int64(Double(whole.nanoseconds) * cost.evaluationShare)
-            standIns[seat].book(\.compute, time)
+            standIns[seat].book(\.apply, time)
             standIns[seat].clock += time
         }
         let every = configuration.training.checkpointEvery

@@ -59,6 +59,8 @@ package final class RoundSimulator {
     var committedRounds: UInt32 = 0
     var digest: UInt64 = 0
     var outcome: (code: ExitCode, reason: String)?
+    /// The one plan that is carried out.
+    var adoptedVersion: UInt32 = 0
 
     /// - Parameter options: seed, cost model and modelled payloads count; faults must be none.
     package init(
@@ -115,6 +117,7 @@ package final class RoundSimulator {
             // A TCP connection first, as frame by frame.
             say(.hello, from: seat, at: 3 * oneWay(seat))
         }
+        var findings: [Finding] = []
         while outcome == nil, let entry = queue.next() {
             precondition(entry.time >= now, "virtual time runs backwards")
             now = entry.time
@@ -123,10 +126,17 @@ package final class RoundSimulator {
             hash.add(UInt64(bitPattern: now))
             hash.add(trace.kind << 48 | trace.subject)
             handle(entry.occurrence)
+            guard occurrences < options.occurrenceLimit else {
+                findings.append(
+                    Finding(
+                        checker: "liveness", time: Instant(nanoseconds: now),
+                        text: "\(occurrences) occurrences without an end"))
+                break
+            }
         }
         conclude()
         return SimulationResult(
-            events: events, findings: [], traceHash: hash.value, code: outcome?.code,
+            events: events, findings: findings, traceHash: hash.value, code: outcome?.code,
             reason: outcome?.reason ?? "", virtualTime: Instant(nanoseconds: now),
             occurrences: occurrences,
             workerCodes: standIns.map { $0.hasLeft ? outcome?.code : nil },

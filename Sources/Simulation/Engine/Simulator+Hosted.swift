@@ -34,7 +34,7 @@ extension Simulator {
     /// The next chunk of a hosted `encode`; nil when it could not be made. All are made with the first.
     func nextHostedChunk(_ seat: Int) -> Worker.TrainerEvent? {
         guard let hosted = workers[seat].hosted else { return nil }
-        if workers[seat].hostedChunks.isEmpty {
+        if workers[seat].encodedChunks == 1 {
             workers[seat].hostedChunks.append(contentsOf: hosted.finish())
         }
         while let answer = workers[seat].hostedChunks.popFirst() {

@@ -98,7 +98,7 @@ extension Simulator {
         case .compute: (part, name) = (\.compute, "compute")
         case .encode: (part, name) = (\.encode, "encode")
         case .absorb: (part, name) = (\.apply, "absorb")
-        case .evaluate: (part, name) = (\.compute, "evaluate")
+        case .evaluate: (part, name) = (\.apply, "evaluate")
         case .checkpoint, .save: (part, name) = (\.recover, "save")
         case .readState, .installState: (part, name) = (\.recover, "state")
         }
