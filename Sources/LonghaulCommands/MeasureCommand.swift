@@ -17,6 +17,7 @@ struct MeasureCommand: ParsableCommand {
             EXAMPLES
               longhaul measure Cluster/shanghai-jinan.yaml --steps 90
               longhaul measure Cluster/shanghai-jinan.yaml --repetitions 5 --dir runs/measure --json
+              longhaul measure Cluster/shanghai-jinan.yaml --sweep rate=1..100Mbit/s,distance=0..6000km
             """)
 
     @OptionGroup var input: RunFile
@@ -26,6 +27,10 @@ struct MeasureCommand: ParsableCommand {
 
     @Option(help: "Directory of the runs; by default runs/NAME-measure-DATE.")
     var dir: String?
+
+    @Option(
+        help: "Simulate E1 over link rates and distances instead: rate=A..BMbit/s,distance=A..Bkm.")
+    var sweep: String?
 
     @Flag(help: "Print JSON.")
     var json = false
@@ -43,6 +48,7 @@ struct MeasureCommand: ParsableCommand {
             throw Failure(
                 .configuration, "\(input.file) has one region: there is no distance to measure")
         }
+        if let sweep { return try run(sweep, cluster) }
         try UpCommand.checkData(cluster.configuration.data.path)
         let directory = try UpCommand.makeDirectory(
             dir, resume: nil, name: "\(cluster.configuration.name)-measure")
@@ -70,6 +76,21 @@ struct MeasureCommand: ParsableCommand {
         } else {
             print(measurement.text)
             print("\nreport of the last pool, with E1 to E3: \(page)")
+        }
+    }
+}
+
+extension MeasureCommand {
+    private func run(_ sweep: String, _ cluster: ClusterFile) throws {
+        guard dir == nil else {
+            throw Failure(.usage, "--sweep writes nothing; leave --dir out")
+        }
+        let range = try SweepRange(sweep)
+        let report = try MeasureSweep(cluster).run(range)
+        if json {
+            try Console.printJSON(report)
+        } else {
+            print(MeasureSweep.text(report, range, name: cluster.configuration.name))
         }
     }
 }

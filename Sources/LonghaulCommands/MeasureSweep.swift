@@ -1,0 +1,192 @@
+import ClusterFile
+import ClusterModel
+import Foundation
+import RunRecord
+import Simulation
+
+/// Efficiency of a cluster file over link rates and distances, simulated: sizes travel, nothing is learnt.
+struct MeasureSweep {
+    struct Point: Codable {
+        var bitsPerSecond: UInt64
+        var distanceKilometres: Double
+        var computeUtilisation: Double
+        /// Tokens/s of the pool / sum of the regions alone, both simulated.
+        var e1: Double
+    }
+
+    struct Threshold: Codable {
+        var e1: Double
+        /// Lowest rate that reaches it at the file's distances; nil above 1 Tbit/s.
+        var bitsPerSecond: UInt64?
+    }
+
+    struct Report: Codable {
+        /// Always: no point of a sweep is a real run.
+        var simulated = true
+        var points: [Point] = []
+        var thresholds: [Threshold] = []
+    }
+
+    private let cluster: ClusterFile
+    private let aloneRate: Double
+
+    /// - Throws: `Failure` when a region alone cannot be simulated.
+    init(_ cluster: ClusterFile) throws {
+        self.cluster = cluster
+        var sum = 0.0
+        for region in cluster.topology.regions {
+            var alone = cluster
+            alone.topology = Topology(
+                regions: [region], links: [], coordinatorRegion: RegionID(0))
+            sum += try Self.rate(SimulatedRun(alone, training: .modelled).summary)
+        }
+        aloneRate = sum
+    }
+
+    private static func rate(_ summary: RunSummary) throws -> Double {
+        guard summary.outcome.isComplete, let rate = summary.pool.tokensPerSecond else {
+            throw Failure(
+                .unavailable, "the simulated run did not end: \(summary.outcome.reason)")
+        }
+        return rate
+    }
+
+    /// All links at this rate; at this distance, if one is given, with the file's delay per kilometre (5 us
+    /// where it gives none).
+    func point(bitsPerSecond: UInt64, kilometres: Double?) throws -> Point {
+        var changed = cluster
+        for index in changed.topology.links.indices {
+            let link = changed.topology.links[index]
+            changed.topology.links[index].rate = bitsPerSecond
+            guard let kilometres else { continue }
+            let perKilometre =
+                link.distanceKilometres > 0
+                ? link.oneWayDelay.seconds / link.distanceKilometres : 5e-6
+            changed.topology.links[index].distanceKilometres = kilometres
+            changed.topology.links[index].oneWayDelay = Interval(
+                seconds: perKilometre * kilometres)
+        }
+        let summary = try SimulatedRun(changed, training: .modelled).summary
+        return Point(
+            bitsPerSecond: bitsPerSecond,
+            distanceKilometres: kilometres
+                ?? changed.topology.links.map(\.distanceKilometres).max() ?? 0,
+            computeUtilisation: summary.pool.computeUtilisation ?? 0,
+            e1: try Self.rate(summary) / aloneRate)
+    }
+
+    /// By halving on a logarithmic scale, to two per cent.
+    func lowestRate(e1 target: Double) throws -> UInt64? {
+        var (low, high) = (1e4, 1e12)
+        guard try point(bitsPerSecond: UInt64(high), kilometres: nil).e1 >= target else {
+            return nil
+        }
+        while high / low > 1.02 {
+            let middle = (low * high).squareRoot()
+            if try point(bitsPerSecond: UInt64(middle), kilometres: nil).e1 >= target {
+                high = middle
+            } else {
+                low = middle
+            }
+        }
+        return UInt64(high)
+    }
+
+    func run(_ range: SweepRange) throws -> Report {
+        var report = Report()
+        for kilometres in range.distances {
+            for rate in range.rates {
+                report.points.append(try point(bitsPerSecond: rate, kilometres: kilometres))
+            }
+        }
+        for target in [0.95, 0.99] {
+            report.thresholds.append(
+                Threshold(e1: target, bitsPerSecond: try lowestRate(e1: target)))
+        }
+        return report
+    }
+
+    static func text(_ report: Report, _ range: SweepRange, name: String) -> String {
+        let rows = range.distances.map { kilometres in
+            [Figures.significant(kilometres) + " km"]
+                + range.rates.map { rate in
+                    report.points.first {
+                        $0.bitsPerSecond == rate && $0.distanceKilometres == kilometres
+                    }.map { Figures.percent($0.e1) } ?? Figures.absent
+                }
+        }
+        let header = ["E1"] + range.rates.map { Figures.bitRate(Double($0)) }
+        let lowest = report.thresholds.map { threshold in
+            let rate =
+                threshold.bitsPerSecond.map { Figures.bitRate(Double($0)) } ?? "more than 1 Tbit/s"
+            return "E1 >= \(Figures.percent(threshold.e1)) from \(rate)"
+        }
+        return """
+            \(name): E1 by link rate and distance, simulated (no point is a real run)
+
+            \(TextTable.render(header, rows))
+
+            at the file's distances: \(lowest.joined(separator: ", "))
+            """
+    }
+}
+
+/// `rate=10..1000Mbit/s,distance=0..6000km`, or one of the two.
+struct SweepRange {
+    let rates: [UInt64]
+    let distances: [Double]
+
+    private static let rateCount = 7
+    private static let distanceCount = 4
+
+    /// - Throws: `Failure` that shows what is expected.
+    init(_ text: String) throws {
+        var rates: [UInt64] = []
+        var distances: [Double] = []
+        for part in text.split(separator: ",") {
+            let pair = part.split(separator: "=", maxSplits: 1).map {
+                $0.trimmingCharacters(in: .whitespaces)
+            }
+            guard pair.count == 2 else { throw Self.failure(text) }
+            switch pair[0] {
+            case "rate":
+                let bounds = try Self.bounds(pair[1], unit: "Mbit/s", text)
+                guard bounds.low > 0 else { throw Self.failure(text) }
+                let ratio = bounds.high / bounds.low
+                rates = (0..<Self.rateCount).map {
+                    let share = Double($0) / Double(Self.rateCount - 1)
+                    return UInt64((bounds.low * pow(ratio, share) * 1e6).rounded())
+                }
+            case "distance":
+                let bounds = try Self.bounds(pair[1], unit: "km", text)
+                distances = (0..<Self.distanceCount).map {
+                    let share = Double($0) / Double(Self.distanceCount - 1)
+                    return bounds.low + (bounds.high - bounds.low) * share
+                }
+            default: throw Self.failure(text)
+            }
+        }
+        guard !rates.isEmpty, !distances.isEmpty else { throw Self.failure(text) }
+        self.rates = rates
+        self.distances = distances
+    }
+
+    private static func bounds(
+        _ text: String, unit: String, _ whole: String
+    ) throws -> (low: Double, high: Double) {
+        guard text.hasSuffix(unit) else { throw failure(whole) }
+        let numbers = text.dropLast(unit.count).components(separatedBy: "..").map {
+            Double($0.trimmingCharacters(in: .whitespaces))
+        }
+        guard numbers.count == 2, let low = numbers[0], let high = numbers[1], low.isFinite,
+            (low...max(low, 1e9)).contains(high), low >= 0, high <= 1e6
+        else { throw failure(whole) }
+        return (low, high)
+    }
+
+    private static func failure(_ text: String) -> Failure {
+        Failure(
+            .usage, "--sweep '\(text)' is not a range of rates and distances",
+            hint: "for example --sweep rate=10..1000Mbit/s,distance=0..6000km")
+    }
+}
