@@ -56,12 +56,46 @@ struct PredictCommand: ParsableCommand {
             let ending = try launcher.run { Console.error("longhaul: \($0)") }
             guard ending.code == .ok else { throw EndOfRun(code: ending.code) }
         }
-        let prediction = try Prediction(cluster, directory: directory)
+        let prediction = try Prediction(cluster, directory: directory) {
+            try regionAlone(cluster)
+        }
         if json {
             try Console.printJSON(prediction.report)
         } else {
             print(prediction.text)
         }
+    }
+}
+
+extension PredictCommand {
+    /// Steps of a run that only tells how long sharing a step takes.
+    private static let calibrationSteps = 25
+
+    /// All regions at the same time, each by itself, for a few steps; the first one that shares steps.
+    private func regionAlone(
+        _ cluster: ClusterFile
+    ) throws -> (cluster: ClusterFile, events: [StampedEvent])? {
+        guard cluster.configuration.schedule.inner == .everyStep,
+            let place = cluster.topology.regions.firstIndex(where: { $0.workers.count > 1 })
+        else { return nil }
+        Console.error("longhaul: runs each region by itself for \(Self.calibrationSteps) steps")
+        let folder =
+            FileManager.default.temporaryDirectory.path
+            + "/longhaul-predict-\(ProcessInfo.processInfo.processIdentifier)"
+        try FileManager.default.createDirectory(
+            atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        var short = input
+        short.steps = UInt32(Self.calibrationSteps)
+        let whole = try short.load()
+        let runner = VariantRunner(
+            cluster: whole, arguments: short.arguments(whole), directory: folder)
+        _ = try runner.run(
+            whole.topology.regions.map { ("\(folder)/\($0.name)", ["--only-region", $0.name]) },
+            whole.configuration.seed)
+        short.onlyRegion = whole.topology.regions[place].name
+        let log = ReportFiles(directory: "\(folder)/\(whole.topology.regions[place].name)").log
+        return (try short.load(), try RunLogReader(path: log).events())
     }
 }
 
@@ -88,7 +122,12 @@ struct Prediction {
     let report: Report
     private let statement: String
 
-    init(_ cluster: ClusterFile, directory: String) throws {
+    /// - Parameter alone: runs a region by itself, where the pool's own steps do not tell how long sharing
+    ///   one inside a region takes; nil where no region shares steps.
+    init(
+        _ cluster: ClusterFile, directory: String,
+        alone: () throws -> (cluster: ClusterFile, events: [StampedEvent])?
+    ) throws {
         let files = ReportFiles(directory: directory)
         let measured = try files.summary()
         guard measured.identity.simulated == nil else {
@@ -106,7 +145,12 @@ struct Prediction {
         }
         let calibration = try StepCalibration(
             cluster, measured, events: RunLogReader(path: files.log).events())
-        let localRate = try calibration.localRate(cluster)
+        var localRate = try calibration.localRate(cluster)
+        if calibration.stepInterval == nil, let run = try alone() {
+            let summary = try RunSummary(events: run.events)
+            localRate = try StepCalibration(run.cluster, summary, events: run.events)
+                .localRate(run.cluster, events: run.events)
+        }
         let run = try SimulatedRun(
             calibration.paced(cluster), training: .real,
             adjust: {

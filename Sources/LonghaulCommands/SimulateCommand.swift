@@ -175,6 +175,7 @@ struct SimulateCommand: ParsableCommand {
         print(
             "\(report.runs) seeds, \(report.failures.count) violations, \(report.rounds) rounds, "
                 + "\(Int(report.virtualTime.seconds)) virtual seconds, \(rate) seeds per minute")
+        print("  \(Fidelity.chunk.text)")
         for ending in report.endings { print("  \(ending.code): \(ending.count)") }
         if !report.failures.isEmpty { throw EndOfRun(code: .violation) }
     }

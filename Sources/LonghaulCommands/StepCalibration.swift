@@ -110,17 +110,49 @@ struct StepCalibration {
         var short = paced(cluster)
         short.configuration.steps = min(
             short.configuration.steps, short.configuration.schedule.syncEvery)
+        return try fit(short, to: stepInterval) { Self.interval(short, $0) }
+    }
+
+    /// The same from a run of one region by itself, where the pool's steps are all rounds.
+    func localRate(_ alone: ClusterFile, events: [StampedEvent]) throws -> UInt64? {
+        guard let measured = Self.stepToStep(events) else { return nil }
+        return try fit(paced(alone), to: measured) { Self.stepToStep($0) }
+    }
+
+    /// Mean time from one step of a worker to its next, without the first ones, which touch memory for
+    /// the first time.
+    private static func stepToStep(_ events: [StampedEvent]) -> Double? {
+        var last: [UInt32: Int64] = [:]
+        var sum = 0.0
+        var count = 0
+        for stamped in events {
+            guard case .stepped(let worker, let step, _, _) = stamped.event, step > 2 else {
+                continue
+            }
+            let now = stamped.time.nanoseconds
+            if let before = last[worker.rawValue] {
+                sum += Double(now - before) / 1e9
+                count += 1
+            }
+            last[worker.rawValue] = now
+        }
+        return count > 0 ? sum / Double(count) : nil
+    }
+
+    private func fit(
+        _ cluster: ClusterFile, to wanted: Double, _ interval: ([StampedEvent]) -> Double?
+    ) throws -> UInt64? {
         var (low, high) = (1e6, 1e11)
         while high / low > 1.01 {
             let rate = (low * high).squareRoot()
             let run = try SimulatedRun(
-                short, training: .modelled,
+                cluster, training: .modelled,
                 adjust: {
                     apply(to: &$0)
                     $0.localRate = UInt64(rate)
                 })
-            guard let simulated = Self.interval(short, run.result.events) else { return nil }
-            if simulated > stepInterval { low = rate } else { high = rate }
+            guard let simulated = interval(run.result.events) else { return nil }
+            if simulated > wanted { low = rate } else { high = rate }
         }
         // At an end of the search nothing was found: steps take longer, or less, than any rate explains.
         return high < 0.9e11 && low > 1.1e6 ? UInt64(high) : nil
