@@ -8,6 +8,7 @@ struct BenchCommand: ParsableCommand {
         commandName: "bench", abstract: "Measure parts of Longhaul on this machine.",
         subcommands: [
             BenchTrainCommand.self, BenchReduceCommand.self, BenchCodecCommand.self,
+            BenchAllreduceCommand.self, BenchAllreduceWorkerCommand.self,
         ])
 }
 

@@ -1,3 +1,4 @@
+import CLinux
 package import ClusterModel
 import Foundation
 import Glibc
@@ -12,6 +13,16 @@ package enum ProcessMemory {
         guard unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 else { return 0 }
         // Linux counts in KiB.
         return UInt64(usage.ru_maxrss) * 1024
+    }
+}
+
+package enum ProcessTime {
+    /// Processor time of all threads of this process, user and system.
+    package static func cpuSeconds() -> Double {
+        var time = timespec()
+        // SAFETY: the kernel fills this function's own structure.
+        unsafe _ = clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
     }
 }
 

@@ -41,6 +41,8 @@ final class TrainerExecutor {
     /// As the trainer itself knows them: what a saved state says.
     private var step: UInt32
     private var round: UInt32
+    /// Replaces writing state and model at the end.
+    var atEnd: ((any Trainer, TrainerSetup) -> Void)?
 
     init(
         trainer: any Trainer, setup: TrainerSetup, restored: RestoredState?, account: TimeAccount,
@@ -268,6 +270,10 @@ final class TrainerExecutor {
 
     private func save(model: Bool) {
         account.enter(.recover)
+        if let atEnd {
+            atEnd(trainer, setup)
+            return emit(.event(.saved))
+        }
         do {
             _ = try writeState()
             if model {

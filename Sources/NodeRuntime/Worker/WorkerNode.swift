@@ -166,7 +166,7 @@ package final class WorkerNode {
             name: options.name, directory: options.directory)
         self.setup = setup
         log("'\(options.name)' has seat \(welcome.workerID.rawValue); reading the text")
-        let ready = try trainer.start(setup, resume: options.resume) {
+        let ready = try trainer.start(setup, options) {
             _ = try? self.control.send(.hello(self.hello(nil)), epoch: .none, rank: .none)
         }
         if let restored = ready.restored {
@@ -390,6 +390,7 @@ package final class WorkerNode {
         let size = frame.count
         if try lanes.send(lane, &frame) {
             figures.sent(to: lane.peer, frameBytes: size, message: message)
+            options.counters.sent(frameBytes: size)
         } else if lane.role == .acceptor {
             try step(.laneDisconnected(lane))
         }
