@@ -21,7 +21,13 @@ struct AllreduceBench {
         /// fp32 bytes of one worker's values over `secondsMedian`.
         var algorithmMegabytesPerSecond: Double
         var bytesOnWire: Double
+        /// Of them between regions.
+        var bytesBetweenRegions: Double
         var framesOnWire: Double
+        /// Frame buffers taken from the system during the measured exchanges, all workers.
+        var buffersAllocated: Int
+        /// Most frame buffers one worker had in use, in bytes.
+        var bufferBytesPeak: Int
         /// Processor seconds of one exchange, mean over the workers.
         var cpuSeconds: Double
         var digest: String
@@ -159,18 +165,22 @@ struct AllreduceBench {
         guard let digest = digests.first, digests.count == 1 else {
             throw Failure(.digestMismatch, "workers hold unlike means: \(digests.sorted())")
         }
+        let formats = configuration.wire
+        let wire = topology.regions.count == 1 ? formats.insideRegion : formats.betweenRegions
         let slowest = results.max { median($0.seconds) < median($1.seconds) }?.seconds ?? []
         let seconds = median(slowest)
         return Result(
             workers: results.count, elements: elements,
-            wire:
-                "\(topology.regions.count == 1 ? configuration.wire.insideRegion : configuration.wire.betweenRegions)",
+            wire: "\(wire)",
             curve: !isPlain, repeats: repeats, secondsMedian: seconds,
             secondsMin: slowest.min() ?? 0, secondsMax: slowest.max() ?? 0,
             secondsBackToBack: results.map(\.secondsBackToBack).max() ?? 0,
             algorithmMegabytesPerSecond: Double(elements) * 4 / seconds / 1e6,
             bytesOnWire: results.reduce(0) { $0 + $1.bytesSent },
+            bytesBetweenRegions: results.reduce(0) { $0 + $1.bytesAcross },
             framesOnWire: results.reduce(0) { $0 + $1.framesSent },
+            buffersAllocated: results.reduce(0) { $0 + $1.buffersAllocated },
+            bufferBytesPeak: (results.map(\.buffersPeak).max() ?? 0) * FramePool.bufferBytes,
             cpuSeconds: results.reduce(0) { $0 + $1.cpuSeconds } / Double(results.count),
             digest: digest, error: results.map(\.error).max() ?? 0)
     }

@@ -87,6 +87,7 @@ struct BenchAllreduceWorkerCommand: ParsableCommand {
     @Flag var plain = false
 
     func run() throws {
+        ProcessMemory.keepFreed()
         let interrupt = try Interrupt()
         interrupt.install()
         interrupt.watchParent()

@@ -16,15 +16,18 @@ package final class ExchangeClock: Sendable {
         var time: Int64
         var cpuSeconds: Double
         var traffic: LaneCounters.Reading
+        var frames: FramePool.Counts
     }
 
     private let warmup: Int
     private let counters: LaneCounters
+    private let pool: FramePool
     private let state = Mutex(State())
 
     /// - Parameter warmup: exchanges that do not count.
-    package init(warmup: Int, counters: LaneCounters) {
+    package init(warmup: Int, counters: LaneCounters, pool: FramePool) {
         self.warmup = warmup
+        self.pool = pool
         self.counters = counters
     }
 
@@ -46,7 +49,7 @@ package final class ExchangeClock: Sendable {
     private func read() -> Reading {
         Reading(
             time: MonotonicClock.now(), cpuSeconds: ProcessTime.cpuSeconds(),
-            traffic: counters.reading)
+            traffic: counters.reading, frames: pool.counts)
     }
 
     /// Of the exchanges that count; nil when there were none.
@@ -61,7 +64,10 @@ package final class ExchangeClock: Sendable {
                 secondsBackToBack: Double(last.time - first.time) / 1e9 / count,
                 cpuSeconds: (last.cpuSeconds - first.cpuSeconds) / count,
                 bytesSent: Double(traffic.bytes) / count,
-                framesSent: Double(traffic.frames) / count, digest: String(digest, radix: 16),
+                bytesAcross: Double(traffic.bytesAcross) / count,
+                framesSent: Double(traffic.frames) / count,
+                buffersAllocated: last.frames.allocated - first.frames.allocated,
+                buffersPeak: last.frames.peakInUse, digest: String(digest, radix: 16),
                 error: Double(error))
         }
     }
@@ -74,7 +80,12 @@ package struct ExchangeResult: Codable, Sendable {
     package var secondsBackToBack: Double
     package var cpuSeconds: Double
     package var bytesSent: Double
+    /// Of them to other regions.
+    package var bytesAcross: Double
     package var framesSent: Double
+    /// Frame buffers that came from the system while the exchanges ran, and most in use at once.
+    package var buffersAllocated: Int
+    package var buffersPeak: Int
     package var digest: String
     /// Largest deviation from the known mean, as a share of its largest value.
     package var error: Double

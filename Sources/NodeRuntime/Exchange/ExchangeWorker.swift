@@ -16,7 +16,7 @@ package enum ExchangeWorker {
         log: @escaping (String) -> Void
     ) throws -> ExchangeResult {
         let counters = LaneCounters()
-        let clock = ExchangeClock(warmup: warmup, counters: counters)
+        let clock = ExchangeClock(warmup: warmup, counters: counters, pool: options.pool)
         let verdict = Mutex<(digest: UInt64, error: Float)?>(nil)
         var options = options
         options.counters = counters

@@ -46,7 +46,8 @@ final class TrainerThread: Sendable {
                     }
                 }
                 let executor = TrainerExecutor(
-                    trainer: trainer, setup: setup, restored: restored, account: account
+                    trainer: trainer, setup: setup, restored: restored, account: account,
+                    pool: options.pool
                 ) { [self] output in self.put(output) }
                 executor.atEnd = options.atEnd
                 let ready = Ready(
@@ -106,8 +107,12 @@ final class TrainerThread: Sendable {
     }
 
     private func put(_ output: TrainerOutput) {
-        outputs.withLock { $0.append(output) }
-        wakeUp.signal()
+        let isFirst = outputs.withLock { outputs in
+            outputs.append(output)
+            return outputs.count == 1
+        }
+        // Whoever was woken for the first takes the rest with it.
+        if isFirst { wakeUp.signal() }
     }
 
     private func serve(_ executor: TrainerExecutor) {

@@ -14,7 +14,7 @@ package final class UnpacedTrainers {
     private let corpus: Corpus
     private let setups: [TrainerSetup]
     private let queue: TrainerQueue
-    private let reducer = ReductionRunner()
+    private let reducer = ReductionRunner(FramePool())
     private let writesModel: Bool
 
     /// - Parameter directory: where the first rank writes the model; nil: it does not.

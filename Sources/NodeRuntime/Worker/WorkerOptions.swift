@@ -30,6 +30,8 @@ package struct WorkerOptions: Sendable {
     package var isPlain = false
     /// What goes out on the lanes is counted here.
     var counters = LaneCounters()
+    /// Where frames are made.
+    var pool = FramePool()
     /// Replaces the configured model and its text.
     var makeTrainer: (@Sendable (TrainerSetup) -> any Trainer)?
     /// Called on the trainer's thread instead of writing the state at the end.

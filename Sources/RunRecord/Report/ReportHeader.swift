@@ -124,7 +124,9 @@ enum ReportHeader {
                     name: "Between regions", value: Figures.bytes(Double(bytes)),
                     why: pool.bytesBetweenRegionsRelay == nil
                         ? "Counted by the workers' lanes, before encryption."
-                        : "All directions, counted by the \(summary.identity.simulated == nil ? "relay" : "modelled links"); the lanes counted "
+                        : "All directions, counted by the "
+                            + (summary.identity.simulated == nil ? "relay" : "modelled links")
+                            + "; the lanes counted "
                             + "\(Figures.bytes(Double(pool.bytesBetweenRegionsLanes))).")
             )
             tiles.append(
