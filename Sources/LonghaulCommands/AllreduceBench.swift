@@ -86,11 +86,9 @@ struct AllreduceBench {
     }
 
     func run() throws -> Result {
-        let directory = FileManager.default.temporaryDirectory
-            .appending(path: "longhaul-bench-\(ProcessInfo.processInfo.processIdentifier)").path
-        try FileManager.default.createDirectory(
-            atPath: directory, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(atPath: directory) }
+        let folder = try ScratchFolder("longhaul-bench")
+        defer { folder.remove() }
+        let directory = folder.path
         let keys = try CurveKeyPair.generate()
         var allowed: [CurvePublicKey: String] = [:]
         for seat in topology.seats {
