@@ -11,8 +11,9 @@ struct BenchAllreduceCommand: ParsableCommand {
         abstract: "All-reduce between worker processes: encode, send, reduce, send, decode.",
         discussion: """
             Coordinator and workers are the shipped ones; only the trainer is replaced by one that does \
-            nothing between two exchanges. A time runs from the gradient in memory to the mean in its \
-            place; seconds_median is the slowest worker's.
+            nothing between two exchanges, and chunks are not compressed after their transform. A time \
+            runs from the gradient in memory to the mean in its place; seconds_median is the slowest \
+            worker's.
 
             EXAMPLES
               longhaul bench allreduce --workers 4 --elements 4194304 --json

@@ -20,6 +20,7 @@ package enum ExchangeWorker {
         let verdict = Mutex<(digest: UInt64, error: Float)?>(nil)
         var options = options
         options.counters = counters
+        options.storesChunks = true
         options.makeTrainer = { setup in
             ExchangeTrainer(
                 elements: elements, seat: Int(setup.worker.rawValue),

@@ -164,9 +164,10 @@ package final class WorkerNode {
         let topology = briefing.topology
         let seat = topology.seats[Int(welcome.workerID.rawValue)]
         lanes = try LaneSockets(context, options, topology: topology, region: seat.region)
-        let setup = TrainerSetup(
+        var setup = TrainerSetup(
             configuration: briefing.configuration, topology: topology, worker: welcome.workerID,
             name: options.name, directory: options.directory)
+        setup.storesChunks = options.storesChunks
         self.setup = setup
         log("'\(options.name)' has seat \(welcome.workerID.rawValue); reading the text")
         let ready = try trainer.start(setup, options) {

@@ -34,6 +34,8 @@ package struct WorkerOptions: Sendable {
     var pool = FramePool()
     /// Replaces the configured model and its text.
     var makeTrainer: (@Sendable (TrainerSetup) -> any Trainer)?
+    /// No lossless stage.
+    var storesChunks = false
     /// Called on the trainer's thread instead of writing the state at the end.
     var atEnd: (@Sendable (any Trainer, TrainerSetup) -> Void)?
 
