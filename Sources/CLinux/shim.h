@@ -2,6 +2,7 @@
 #define LONGHAUL_CLINUX_SHIM_H
 
 /* Linux interfaces which Swift's Glibc module leaves out. */
+#include <malloc.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>

@@ -34,7 +34,7 @@ package struct Digest64: ~Copyable {
     /// Appends bytes.
     package mutating func update(_ bytes: UnsafeRawBufferPointer) {
         // SAFETY: the state is live and the buffer readable.
-        unsafe XXH3_64bits_update(state, bytes.baseAddress, bytes.count)
+        unsafe cxxhash_xxh3_64_update(state, bytes.baseAddress, bytes.count)
     }
 
     /// The digest of everything so far; more may follow.
@@ -46,6 +46,6 @@ package struct Digest64: ~Copyable {
     /// The digest of one span.
     package static func of(_ bytes: Span<UInt8>) -> UInt64 {
         // SAFETY: read only inside the closure.
-        unsafe bytes.withUnsafeBytes { unsafe XXH3_64bits($0.baseAddress, $0.count) }
+        unsafe bytes.withUnsafeBytes { unsafe cxxhash_xxh3_64($0.baseAddress, $0.count) }
     }
 }

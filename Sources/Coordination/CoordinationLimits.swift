@@ -2,9 +2,23 @@ package import ClusterModel
 
 /// Every limit of the machines, with its reason. Frame limits are in `ProtocolLimits`.
 package enum CoordinationLimits {
-    /// Payload bytes a peer may have under way to us on one lane. Holds the mean and the contribution of
-    /// 16 full chunks each; memory is bounded by peers x this.
+    /// Payload bytes a peer may have under way to us on one lane where the link is not known: 32 full
+    /// chunks. Memory is bounded by peers x this.
     package static let laneWindowBytes: UInt64 = 8 << 20
+    /// Where rate and delay are known the window is twice what the link holds in a round trip, but not
+    /// less than four full chunks, so that one is on its way while others are reduced ...
+    package static let laneWindowMinimum: UInt64 = 1 << 20
+    /// ... and not more than this: 1 Gbit/s over 250 ms.
+    package static let laneWindowMaximum: UInt64 = 64 << 20
+
+    /// Twice the bandwidth-delay product of a link, within the bounds above. What waits in front of a
+    /// heartbeat on that link is at most (lanes across it) x window / rate.
+    package static func laneWindow(over link: Topology.Link?) -> UInt64 {
+        guard let link, link.rate > 0 else { return laneWindowBytes }
+        let roundTrip = Double(2 * link.oneWayDelay.nanoseconds) / 1e9
+        let held = 2 * Double(link.rate) / 8 * roundTrip
+        return min(max(UInt64(held), laneWindowMinimum), laneWindowMaximum)
+    }
     /// The same where a simulator sends whole slices: no slice is larger, so nothing waits for credit.
     package static let wholeSliceWindowBytes: UInt64 = 1 << 44
     /// Messages one lane may hold. A round of 10^9 parameters over two owners is 7,630 chunks per peer;

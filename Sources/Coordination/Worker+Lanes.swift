@@ -27,7 +27,7 @@ extension Worker {
                 role: .dialler,
                 hello: LaneHello(
                     peerIncarnation: member.incarnation, workerID: worker, resumeFrom: 0,
-                    grantedTo: 0), window: laneWindow)
+                    grantedTo: 0), window: laneWindow(member))
             laneIncarnations[lane] = member.incarnation
             effects.append(.dial(member))
         }
@@ -124,7 +124,9 @@ extension Worker {
             return
         }
         if lanes[lane] == nil {
-            lanes[lane] = LaneSession(role: .acceptor, hello: hello, window: laneWindow)
+            lanes[lane] = LaneSession(
+                role: .acceptor, hello: hello,
+                window: laneWindow(round.plan?.member(lane.peer)))
             laneIncarnations[lane] = frame.incarnation
         }
         apply(lanes[lane]?.handle(.connected) ?? [], of: lane)

@@ -112,8 +112,8 @@ package struct Worker: Sendable {
     package let worker: WorkerID
     let name: String
     let hello: Hello
-    /// Payload bytes each lane grants.
-    let laneWindow: UInt64
+    /// Payload bytes each lane grants; nil: by the link it crosses.
+    private let fixedWindow: UInt64?
 
     package internal(set) var phase: Phase = .joining
     package internal(set) var round: WorkerRound
@@ -170,9 +170,9 @@ package struct Worker: Sendable {
         worker: WorkerID, region: RegionID, hello: Hello, configuration: RunConfiguration,
         topology: Topology, chunkElements: Int = CollectiveGeometry.chunkElements
     ) {
-        laneWindow =
+        fixedWindow =
             chunkElements > CollectiveGeometry.chunkElements
-            ? CoordinationLimits.wholeSliceWindowBytes : CoordinationLimits.laneWindowBytes
+            ? CoordinationLimits.wholeSliceWindowBytes : nil
         self.worker = worker
         self.name = hello.worker
         self.hello = hello
@@ -249,6 +249,16 @@ package struct Worker: Sendable {
             return nil
         }
         return plan.plan.members[rank.index].workerID
+    }
+
+    /// Payload bytes granted to `member` on each lane.
+    func laneWindow(_ member: PlanMember?) -> UInt64 {
+        if let fixedWindow { return fixedWindow }
+        guard let region = member?.region, region != round.region else {
+            return CoordinationLimits.laneWindowBytes
+        }
+        return CoordinationLimits.laneWindow(
+            over: topology.link(between: region, and: round.region))
     }
 
     mutating func release(_ handle: PayloadHandle) {

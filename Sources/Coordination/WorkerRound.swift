@@ -107,7 +107,7 @@ package struct WorkerRound: Sendable {
     }
 
     let worker: WorkerID
-    let region: RegionID
+    package let region: RegionID
     let configuration: RunConfiguration
     let schedule: any OuterSchedule
     /// Elements of a slice that travel together.
@@ -275,15 +275,7 @@ extension WorkerRound {
         stage = .sharing(key)
         effects.append(.openShard(key))
         defer { takeEarlyMeans(of: key, now) }
-        var chunks: [TrainerOrder.Chunk] = []
-        for slice in geometry.slicesSent(by: plan.rank) {
-            for position in 0..<geometry.positionCount(ofSlice: slice) {
-                chunks.append(
-                    TrainerOrder.Chunk(
-                        slice: slice, position: position,
-                        range: geometry.range(ofSlice: slice, position: position)))
-            }
-        }
+        let chunks = chunksToSend(geometry, by: plan.rank)
         effects.append(
             .train(
                 .encode(
@@ -293,6 +285,28 @@ extension WorkerRound {
                             ? .gradient : .outerGradient,
                         transform: plan.transform(of: key), chunks: chunks,
                         fragment: elementRanges(of: key)))))
+    }
+
+    /// Position by position through all slices, so that every owner has something to reduce from the
+    /// start; beginning with the owner after `rank`, so that not all senders turn to the same one.
+    private func chunksToSend(
+        _ geometry: CollectiveGeometry, by rank: Rank
+    ) -> [TrainerOrder.Chunk] {
+        let slices = geometry.slicesSent(by: rank)
+        let first = slices.firstIndex { geometry.owner(ofSlice: $0) > rank } ?? 0
+        let rotated = slices[first...] + slices[..<first]
+        let counts = rotated.map { geometry.positionCount(ofSlice: $0) }
+        var chunks: [TrainerOrder.Chunk] = []
+        chunks.reserveCapacity(counts.reduce(0, +))
+        for position in 0..<(counts.max() ?? 0) {
+            for (slice, count) in zip(rotated, counts) where position < count {
+                chunks.append(
+                    TrainerOrder.Chunk(
+                        slice: slice, position: position,
+                        range: geometry.range(ofSlice: slice, position: position)))
+            }
+        }
+        return chunks
     }
 
     /// Ranges of the parameter vector that `key` covers.

@@ -8,6 +8,8 @@ struct BenchCommand: ParsableCommand {
         commandName: "bench", abstract: "Measure parts of Longhaul on this machine.",
         subcommands: [
             BenchTrainCommand.self, BenchReduceCommand.self, BenchCodecCommand.self,
+            BenchAllreduceCommand.self, BenchAllreduceWorkerCommand.self,
+            BenchControlCommand.self, BenchControlClientsCommand.self,
         ])
 }
 

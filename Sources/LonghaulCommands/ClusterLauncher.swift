@@ -60,7 +60,7 @@ struct ClusterLauncher {
 
     // MARK: Starting
 
-    private func startRelay(_ link: Topology.Link) throws -> LocalRelay {
+    func startRelay(_ link: Topology.Link) throws -> LocalRelay {
         let a = topology.regions[link.a.index].name
         let b = topology.regions[link.b.index].name
         let parameters = LinkParameters(
@@ -137,16 +137,25 @@ struct ClusterLauncher {
                 "--exit-with-parent", "--json",
             ] + recordFlags
         if isResumed { flags.append("--resume") }
-        for relay in relays where relay.link.a == seat.region || relay.link.b == seat.region {
-            let isA = relay.link.a == seat.region
+        flags += Self.proxyFlags(seat.region, topology, relays)
+        return try ChildProcess(
+            name: name, executable: "\(binaries)/longhaul-worker", arguments: flags)
+    }
+
+    /// Where a worker of `region` finds the relays it dials through.
+    static func proxyFlags(
+        _ region: RegionID, _ topology: Topology, _ relays: [LocalRelay]
+    ) -> [String] {
+        var flags: [String] = []
+        for relay in relays where relay.link.a == region || relay.link.b == region {
+            let isA = relay.link.a == region
             let other = isA ? relay.link.b : relay.link.a
             let proxy = "127.0.0.1:\(isA ? relay.ports.aPort : relay.ports.bPort)"
             flags += ["--via", "\(topology.regions[other.index].name)=\(proxy)"]
             // Control of other regions crosses the link to the coordinator's region too.
             if other == topology.coordinatorRegion { flags += ["--via-coordinator", proxy] }
         }
-        return try ChildProcess(
-            name: name, executable: "\(binaries)/longhaul-worker", arguments: flags)
+        return flags
     }
 
     private var recordFlags: [String] { recordPath.map { ["--record", $0] } ?? [] }

@@ -73,6 +73,7 @@ package struct WorkerCommand: ParsableCommand {
         try Reachability.check(listen: listen, advertise: advertise)
         BlasLibrary.reexecIfMisdetected { Console.error("longhaul-worker: \($0)") }
         BlasLibrary.setThreads(1)
+        ProcessMemory.keepFreed()
         try FileManager.default.createDirectory(
             atPath: dir, withIntermediateDirectories: true)
         let keys = try loadKeys()

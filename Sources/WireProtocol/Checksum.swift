@@ -25,7 +25,7 @@ package enum Checksum {
         // SAFETY: the pointer is used only inside the closure, with the span's own count; XXH3
         // accepts a null pointer when the count is 0.
         unsafe bytes.withUnsafeBufferPointer { buffer in
-            unsafe XXH3_64bits(buffer.baseAddress, buffer.count)
+            unsafe cxxhash_xxh3_64(buffer.baseAddress, buffer.count)
         }
     }
 }

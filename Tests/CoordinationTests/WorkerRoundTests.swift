@@ -98,8 +98,8 @@ import WireProtocol
             return
         }
         #expect(order.source == .gradient && order.transform == .fp32)
-        #expect(order.chunks.map(\.slice) == [0, 1])
-        #expect(order.chunks.map(\.range) == [0..<2, 2..<4])
+        #expect(order.chunks.map(\.slice) == [1, 0])
+        #expect(order.chunks.map(\.range) == [2..<4, 0..<2])
     }
 
     @Test func gradientOfAnotherStepIsAViolation() {

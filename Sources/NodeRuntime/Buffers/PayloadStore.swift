@@ -5,6 +5,7 @@ package import ZeroMQ
 package final class PayloadBytes: Sendable {
     private enum Storage: Sendable {
         case made([UInt8])
+        case pooled(FrameBuffer, count: Int)
         case received(HeldMessage, Range<Int>)
     }
     private let storage: Storage
@@ -13,6 +14,15 @@ package final class PayloadBytes: Sendable {
 
     package init(made bytes: [UInt8], transform: TransformID, stage: StageID) {
         storage = .made(bytes)
+        self.transform = transform
+        self.stage = stage
+    }
+
+    /// The first `count` bytes of a buffer's payload, which nobody changes any more.
+    package init(
+        pooled buffer: FrameBuffer, count: Int, transform: TransformID, stage: StageID
+    ) {
+        storage = .pooled(buffer, count: count)
         self.transform = transform
         self.stage = stage
     }
@@ -29,16 +39,20 @@ package final class PayloadBytes: Sendable {
     package var count: Int {
         switch storage {
         case .made(let bytes): bytes.count
+        case .pooled(_, let count): count
         case .received(_, let range): range.count
         }
     }
 
     package var copiedBytes: [UInt8] {
-        switch storage {
-        case .made(let bytes): bytes
-        case .received(let message, let range):
-            message.withBytes { span in range.map { span[$0] } }
-        }
+        withBytes { span in span.indices.map { span[$0] } }
+    }
+
+    /// The buffer to be sealed into a frame: this one's the first time, then copies. Nil for bytes that
+    /// are not in a pooled buffer. For the loop thread.
+    func frameBuffer() -> FrameBuffer? {
+        guard case .pooled(let buffer, let count) = storage else { return nil }
+        return buffer.isSealed ? buffer.copy(payloadCount: count) : buffer
     }
 
     package func withBytes<Result: ~Copyable, Failure: Error>(
@@ -47,6 +61,8 @@ package final class PayloadBytes: Sendable {
         switch storage {
         case .made(let bytes):
             return try body(bytes.span)
+        case .pooled(let buffer, let count):
+            return try buffer.withPayload(count, body)
         case .received(let message, let range):
             return try message.withBytes { span throws(Failure) in
                 try body(span.extracting(range))

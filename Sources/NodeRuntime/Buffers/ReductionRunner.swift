@@ -3,8 +3,12 @@ import Compression
 
 /// Runs fused passes for the shard a worker owns, on the loop thread, straight out of the received
 /// messages.
-final class ReductionRunner {
+@safe final class ReductionRunner {
     private let reducer = FusedReducer()
+    private let pool: FramePool
+    private var list = unsafe SourceList()
+
+    init(_ pool: FramePool) { self.pool = pool }
 
     /// The weighted mean of `sources`, in their order, encoded.
     func reduce(
@@ -12,29 +16,33 @@ final class ReductionRunner {
         scope: CollectiveKey.Scope, setup: TrainerSetup?
     ) throws -> PayloadBytes {
         reducer.choice = setup?.losslessChoice(scope, transform) ?? .stored
-        var output = [UInt8](
-            repeating: 0, count: ChunkFormat.encodedSizeBound(transform, elements: elements))
-        var list = unsafe SourceList()
-        let result = try unsafe reduce(
-            sources[...], &list, elements: elements, transform: transform, into: &output)
+        let buffer = pool.take()
+        // SAFETY: the list is emptied before the payloads it points into can go.
+        defer { unsafe list.removeAll() }
+        let result = try buffer.withMutablePayload(
+            ChunkFormat.encodedSizeBound(transform, elements: elements)
+        ) { output throws(ChunkError) in
+            try reduce(
+                sources[...], elements: elements, transform: transform, into: &output)
+        }
         if let source = result.firstNonFinite {
             throw NodeError(
                 .digestMismatch, "contribution \(source) holds a NaN or an infinity",
                 hint: "lower the learning rate, or look at that worker's hardware")
         }
-        output.removeSubrange(result.extent.byteCount...)
-        return PayloadBytes(made: output, transform: transform, stage: result.extent.stage)
+        return PayloadBytes(
+            pooled: buffer, count: result.extent.byteCount, transform: transform,
+            stage: result.extent.stage)
     }
 
     /// Opens one source after the other, so that all are in place when the pass runs.
     private func reduce(
-        _ sources: ArraySlice<(bytes: PayloadBytes, weight: UInt64)>, _ list: inout SourceList,
-        elements: Int, transform: TransformID, into output: inout [UInt8]
+        _ sources: ArraySlice<(bytes: PayloadBytes, weight: UInt64)>, elements: Int,
+        transform: TransformID, into output: inout MutableSpan<UInt8>
     ) throws(ChunkError) -> ReductionResult {
         guard let source = sources.first else {
             // SAFETY: `list` refers to bytes of the payloads that the callers on this stack hold open.
-            var span = output.mutableSpan
-            return try unsafe span.withUnsafeMutableBytes { target throws(ChunkError) in
+            return try unsafe output.withUnsafeMutableBytes { target throws(ChunkError) in
                 try unsafe reducer.reduce(
                     list, elements: elements, transform: transform, into: target)
             }
@@ -45,9 +53,8 @@ final class ReductionRunner {
                 unsafe list.append(
                     bytes, transform: source.bytes.transform, stage: source.bytes.stage,
                     weight: source.weight)
-                return try unsafe reduce(
-                    sources.dropFirst(), &list, elements: elements, transform: transform,
-                    into: &output)
+                return try reduce(
+                    sources.dropFirst(), elements: elements, transform: transform, into: &output)
             }
         }
     }

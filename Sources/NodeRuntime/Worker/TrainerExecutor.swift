@@ -31,6 +31,7 @@ final class TrainerExecutor {
     private let emit: (TrainerOutput) -> Void
     private let encoder = ChunkEncoder()
     private let decoder = ChunkDecoder()
+    private let pool: FramePool
     private var stream: SeatStream
     private var gathered: [Float] = []
     private var classes: TensorClassTally
@@ -41,14 +42,17 @@ final class TrainerExecutor {
     /// As the trainer itself knows them: what a saved state says.
     private var step: UInt32
     private var round: UInt32
+    /// Replaces writing state and model at the end.
+    var atEnd: ((any Trainer, TrainerSetup) -> Void)?
 
     init(
         trainer: any Trainer, setup: TrainerSetup, restored: RestoredState?, account: TimeAccount,
-        emit: @escaping (TrainerOutput) -> Void
+        pool: FramePool = FramePool(), emit: @escaping (TrainerOutput) -> Void
     ) {
         self.trainer = trainer
         self.setup = setup
         self.account = account
+        self.pool = pool
         self.emit = emit
         classes = TensorClassTally(tensors: trainer.tensors)
         step = restored?.step ?? 0
@@ -108,22 +112,23 @@ final class TrainerExecutor {
         for chunk in encoding.chunks {
             do {
                 let parts = map.parameters(chunk.range)
-                var bytes: [UInt8] = []
+                let buffer = pool.takeForContribution()
                 let extent =
                     parts.count == 1
                     ? try trainer.withContribution(kind, range: parts[0]) { values in
-                        try encode(values, chunk, of: encoding, into: &bytes)
+                        try encode(values, chunk, of: encoding, into: buffer)
                     }
                     : try gather(kind, parts).withSpan { values in
-                        try encode(values, chunk, of: encoding, into: &bytes)
+                        try encode(values, chunk, of: encoding, into: buffer)
                     }
-                if encoding.key.scope == .pool { classes.add(parts, bytes: bytes.count) }
+                if encoding.key.scope == .pool { classes.add(parts, bytes: extent.byteCount) }
                 emit(
                     .encoded(
                         key: encoding.key, epoch: encoding.epoch, slice: chunk.slice,
                         position: chunk.position, elements: UInt32(chunk.range.count),
                         PayloadBytes(
-                            made: bytes, transform: encoding.transform, stage: extent.stage)))
+                            pooled: buffer, count: extent.byteCount,
+                            transform: encoding.transform, stage: extent.stage)))
             } catch {
                 emit(.failed("cannot encode chunk \(chunk) of \(encoding.key): \(error)"))
             }
@@ -134,13 +139,15 @@ final class TrainerExecutor {
     /// is dropped when slices change hands, that is, with every epoch.
     private func encode(
         _ values: Span<Float>, _ chunk: TrainerOrder.Chunk, of encoding: TrainerOrder.Encoding,
-        into bytes: inout [UInt8]
+        into buffer: FrameBuffer
     ) throws -> EncodedExtent {
+        let bound = ChunkFormat.encodedSizeBound(encoding.transform, elements: values.count)
         guard setup.configuration.wire.errorFeedback, encoding.key.scope == .pool,
             encoding.transform != .fp32
         else {
-            return try encoder.encode(
-                values, transform: encoding.transform, appendingTo: &bytes)
+            return try buffer.withMutablePayload(bound) { output in
+                try encoder.encode(values, transform: encoding.transform, into: &output)
+            }
         }
         if feedbackEpoch != encoding.epoch { dropFeedback(encoding.epoch) }
         if feedback[chunk.slice] == nil {
@@ -148,16 +155,12 @@ final class TrainerExecutor {
                 .reduce(0) { $0 + $1.range.count }
             feedback[chunk.slice] = ErrorFeedback(count: elements)
         }
-        bytes = [UInt8](
-            repeating: 0,
-            count: ChunkFormat.encodedSizeBound(encoding.transform, elements: values.count))
-        var output = bytes.mutableSpan
-        guard
-            let extent = try feedback[chunk.slice]?.encode(
+        let extent = try buffer.withMutablePayload(bound) { output in
+            try feedback[chunk.slice]?.encode(
                 chunk: chunk.position, of: values, transform: encoding.transform, with: encoder,
                 into: &output)
-        else { preconditionFailure("the residue was made above") }
-        bytes.removeSubrange(extent.byteCount...)
+        }
+        guard let extent else { preconditionFailure("the residue was made above") }
         return extent
     }
 
@@ -277,6 +280,10 @@ final class TrainerExecutor {
     private func save(model: Bool) {
         account.enter(.recover)
         reportCodecUse()
+        if let atEnd {
+            atEnd(trainer, setup)
+            return emit(.event(.saved))
+        }
         do {
             _ = try writeState()
             if model {

@@ -16,6 +16,8 @@ package struct TrainerSetup: Sendable {
     package let isTimed: Bool
     /// Of the slowest link of this worker's region, in bytes per second; what compressing must beat.
     package let linkBytesPerSecond: Double
+    /// Chunks go as their transform leaves them: sizes are then known beforehand.
+    var storesChunks = false
     /// Where the state for `--resume` lies.
     package let statePath: String
     /// Where the first rank writes the trained model.
@@ -52,6 +54,7 @@ package struct TrainerSetup: Sendable {
     /// regions the stage that has been cheapest at the link's rate is taken, chunk by chunk.
     func losslessChoice(_ scope: CollectiveKey.Scope, _ transform: TransformID) -> LosslessChoice {
         switch scope {
+        case _ where storesChunks: .stored
         case .region: .stored
         case .pool where isTimed: .adaptive(linkBytesPerSecond: linkBytesPerSecond)
         case .pool:

@@ -31,22 +31,25 @@ final class TrainerThread: Sendable {
     /// Builds the trainer on its own thread (reading the text takes a moment) and waits for it.
     /// `whileWaiting` is called every half second, so that nobody waits in silence.
     func start(
-        _ setup: TrainerSetup, resume: Bool, whileWaiting: () -> Void
+        _ setup: TrainerSetup, _ options: WorkerOptions, whileWaiting: () -> Void
     ) throws -> Ready {
         let outcome = Mutex<Result<Ready, any Error>?>(nil)
         let built = DispatchSemaphore(value: 0)
         let thread = Thread { [self] in
             do {
-                let trainer = try setup.makeTrainer(setup.loadCorpus())
+                let trainer =
+                    try options.makeTrainer?(setup) ?? setup.makeTrainer(setup.loadCorpus())
                 var restored: RestoredState?
-                if resume, FileManager.default.fileExists(atPath: setup.statePath) {
+                if options.resume, FileManager.default.fileExists(atPath: setup.statePath) {
                     restored = try setup.restoreState(trainer) { trainer in
                         Self.digest(trainer, setup, self.account)
                     }
                 }
                 let executor = TrainerExecutor(
-                    trainer: trainer, setup: setup, restored: restored, account: account
+                    trainer: trainer, setup: setup, restored: restored, account: account,
+                    pool: options.pool
                 ) { [self] output in self.put(output) }
+                executor.atEnd = options.atEnd
                 let ready = Ready(
                     parameterCount: UInt64(trainer.parameterCount), restored: restored)
                 outcome.withLock { $0 = .success(ready) }
@@ -104,8 +107,12 @@ final class TrainerThread: Sendable {
     }
 
     private func put(_ output: TrainerOutput) {
-        outputs.withLock { $0.append(output) }
-        wakeUp.signal()
+        let isFirst = outputs.withLock { outputs in
+            outputs.append(output)
+            return outputs.count == 1
+        }
+        // Whoever was woken for the first takes the rest with it.
+        if isFirst { wakeUp.signal() }
     }
 
     private func serve(_ executor: TrainerExecutor) {

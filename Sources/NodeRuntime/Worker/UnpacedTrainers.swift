@@ -28,7 +28,8 @@ package final class UnpacedTrainers {
                 configuration: configuration, topology: topology, worker: seat.id,
                 name: seat.worker.name, directory: directory ?? "", isTimed: false)
         }
-        reducers = setups.map { _ in ReductionRunner() }
+        let frames = FramePool()
+        reducers = setups.map { _ in ReductionRunner(frames) }
         guard let first = setups.first else { preconditionFailure("a topology has workers") }
         corpus = try first.loadCorpus()
         queue = TrainerQueue()

@@ -30,7 +30,7 @@ package final class WorkerNode {
     private var lanes: LaneSockets?
     private var setup: TrainerSetup?
     private var payloads = PayloadStore()
-    private let reducer = ReductionRunner()
+    private let reducer: ReductionRunner
     private var figures = WorkerFigures()
     private var backlog: [RunEvent] = []
     private var controlIsDown = false
@@ -38,6 +38,8 @@ package final class WorkerNode {
     private var figuresDue: Int64 = 0
     private var inbox: Deque<Worker.Event> = []
     private var isStepping = false
+    /// Of this turn of the loop, by lane, in order of their first.
+    private var acknowledgements: [(lane: LaneID, message: WireProtocol.Message)] = []
 
     /// - Parameters:
     ///   - recorder: takes what the machine is told and wants.
@@ -51,6 +53,7 @@ package final class WorkerNode {
         self.interrupt = interrupt
         self.log = log
         context = try Context(ioThreads: 2)
+        reducer = ReductionRunner(options.pool)
         incarnation = WallClock.incarnation()
         control = try ControlConnection(context, options, incarnation: incarnation)
         trainer = try TrainerThread()
@@ -161,12 +164,13 @@ package final class WorkerNode {
         let topology = briefing.topology
         let seat = topology.seats[Int(welcome.workerID.rawValue)]
         lanes = try LaneSockets(context, options, topology: topology, region: seat.region)
-        let setup = TrainerSetup(
+        var setup = TrainerSetup(
             configuration: briefing.configuration, topology: topology, worker: welcome.workerID,
             name: options.name, directory: options.directory)
+        setup.storesChunks = options.storesChunks
         self.setup = setup
         log("'\(options.name)' has seat \(welcome.workerID.rawValue); reading the text")
-        let ready = try trainer.start(setup, resume: options.resume) {
+        let ready = try trainer.start(setup, options) {
             _ = try? self.control.send(.hello(self.hello(nil)), epoch: .none, rank: .none)
         }
         if let restored = ready.restored {
@@ -206,6 +210,7 @@ package final class WorkerNode {
             try lanes.poll(now: MonotonicClock.now()) { try self.take($0) }
             try takeTrainer()
             try step(.tick)
+            try sendAcknowledgements()
             if MonotonicClock.now() >= figuresDue { try reportFigures() }
         }
     }
@@ -345,8 +350,7 @@ package final class WorkerNode {
             }
         case .hangUp(let lane): lanes.hangUp(lane)
         case .transmit(let lane, let sequence, let epoch, let message, let payload):
-            try transmit(
-                lane, sequence, epoch == .none ? plan?.epoch ?? .none : epoch, message, payload)
+            try transmit(lane, sequence, epoch, message, payload)
         case .train(let order): submit(order)
         case .reduce(let key, let epoch, let slice, let position, let sources, let transform, let n):
             let bytes = try reducer.reduce(
@@ -375,18 +379,43 @@ package final class WorkerNode {
         }
     }
 
+    /// Acknowledgements are cumulative: of those of one turn of the loop the last is enough.
+    private func sendAcknowledgements() throws {
+        let waiting = acknowledgements
+        acknowledgements = []
+        for (lane, message) in waiting { try send(lane, 0, .none, message, nil) }
+    }
+
     private func transmit(
+        _ lane: LaneID, _ sequence: UInt64, _ epoch: Epoch, _ message: WireProtocol.Message,
+        _ payload: PayloadHandle?
+    ) throws {
+        guard case .acknowledge = message else {
+            return try send(lane, sequence, epoch, message, payload)
+        }
+        if let known = acknowledgements.firstIndex(where: { $0.lane == lane }) {
+            acknowledgements[known].message = message
+        } else {
+            acknowledgements.append((lane, message))
+        }
+    }
+
+    private func send(
         _ lane: LaneID, _ sequence: UInt64, _ epoch: Epoch, _ message: WireProtocol.Message,
         _ payload: PayloadHandle?
     ) throws {
         guard let lanes, let machine else { return }
         let header = FrameHeader(
-            run: control.run, incarnation: incarnation, epoch: epoch,
+            run: control.run, incarnation: incarnation,
+            epoch: epoch == .none ? machine.round.plan?.epoch ?? .none : epoch,
             rank: machine.round.plan?.rank ?? .none, sequence: sequence)
         var frame = try makeFrame(header, message, payload.map { payloads[$0] })
         let size = frame.count
         if try lanes.send(lane, &frame) {
             figures.sent(to: lane.peer, frameBytes: size, message: message)
+            options.counters.sent(
+                frameBytes: size,
+                leavesRegion: figures.regions[Int(lane.peer.rawValue)] != machine.round.region)
         } else if lane.role == .acceptor {
             try step(.laneDisconnected(lane))
         }
@@ -398,6 +427,10 @@ package final class WorkerNode {
         guard let payload else {
             return try ZeroMQ.Message(
                 copying: try FrameEncoder.encode(header: header, message: message))
+        }
+        if let buffer = payload.frameBuffer() {
+            return try buffer.seal(
+                header, message, payloadCount: payload.count, offset: message.payloadOffset)
         }
         return try payload.withBytes { bytes in
             try ZeroMQ.Message(
@@ -431,5 +464,12 @@ package final class WorkerNode {
         try report(.budget(worker: worker, trainer.account.budget))
         for traffic in figures.traffic { try report(.traffic(worker: worker, traffic)) }
         try report(.peakMemory(process: options.name, bytes: ProcessMemory.peakBytes()))
+    }
+}
+
+extension WireProtocol.Message {
+    /// Where the payload of a data frame starts.
+    fileprivate var payloadOffset: Int {
+        if case .stateChunk = self { StateChunk.payloadOffset } else { Chunk.payloadOffset }
     }
 }

@@ -1,4 +1,5 @@
 package import ClusterModel
+import Training
 package import ZeroMQ
 
 /// What a worker process needs to find its run; everything else comes with WELCOME.
@@ -24,6 +25,19 @@ package struct WorkerOptions: Sendable {
     package var controlProxy: String?
     /// Replaces the configured text.
     package var dataPath: String?
+    /// Peers need no keys and nothing is encrypted between them. For measurements on this machine;
+    /// no command line of a worker offers it.
+    package var isPlain = false
+    /// What goes out on the lanes is counted here.
+    var counters = LaneCounters()
+    /// Where frames are made.
+    var pool = FramePool()
+    /// Replaces the configured model and its text.
+    var makeTrainer: (@Sendable (TrainerSetup) -> any Trainer)?
+    /// No lossless stage.
+    var storesChunks = false
+    /// Called on the trainer's thread instead of writing the state at the end.
+    var atEnd: (@Sendable (any Trainer, TrainerSetup) -> Void)?
 
     package init(
         name: String, region: String, coordinator: String, coordinatorKey: CurvePublicKey,

@@ -1,0 +1,113 @@
+import ArgumentParser
+import ClusterModel
+import Foundation
+import NodeRuntime
+import ZeroMQ
+
+/// `longhaul bench allreduce`: the real data plane, worker processes on this machine.
+struct BenchAllreduceCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "allreduce",
+        abstract: "All-reduce between worker processes: encode, send, reduce, send, decode.",
+        discussion: """
+            Coordinator and workers are the shipped ones; only the trainer is replaced by one that does \
+            nothing between two exchanges, and chunks are not compressed after their transform. A time \
+            runs from the gradient in memory to the mean in its place; seconds_median is the slowest \
+            worker's.
+
+            EXAMPLES
+              longhaul bench allreduce --workers 4 --elements 4194304 --json
+              longhaul bench allreduce --workers 4 --elements 16777216 --wire int8 --plain --json
+              longhaul bench allreduce --cluster Cluster/every-step.yaml --elements 1048576 --json
+            """)
+
+    @Option(help: "Worker processes, 1 to 64; with --cluster the file decides.")
+    var workers = 2
+
+    @Option(help: "Values each worker contributes.")
+    var elements = 4_194_304
+
+    @Option(help: "fp32, bf16, fp16, int8, int4 or e3m0.")
+    var wire = "fp32"
+
+    @Option(help: "Measured exchanges; \(ExchangeWorker.warmup) more go before them.")
+    var repeats = 31
+
+    @Option(help: "Cluster file: its regions, links emulated.")
+    var cluster: String?
+
+    @Flag(help: "Plain sockets between workers: no CURVE.")
+    var plain = false
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    func validate() throws {
+        guard (1...64).contains(workers), (1...(1 << 28)).contains(elements),
+            (1...100_000).contains(repeats)
+        else {
+            throw ValidationError(
+                "--workers 1 to 64, --elements 1 to 2^28, --repeats 1 to 100000")
+        }
+    }
+
+    func run() throws {
+        guard let transform = TransformID.allCases.first(where: { "\($0)" == wire }) else {
+            let known = TransformID.allCases.map { "\($0)" }.joined(separator: ", ")
+            throw Failure(.usage, "unknown wire '\(wire)'", hint: known)
+        }
+        let bench = try AllreduceBench(
+            workers: workers, clusterFile: cluster, elements: elements, wire: transform,
+            repeats: repeats, isPlain: plain)
+        let result = try bench.run()
+        guard !json else { return try Console.printJSON(result) }
+        print(
+            "\(result.workers) workers, \(result.elements) values, \(wire), "
+                + "\(plain ? "plain" : "CURVE"): median \(result.secondsMedian * 1e3) ms "
+                + "[\(result.secondsMin * 1e3)...\(result.secondsMax * 1e3)], "
+                + "\(Int(result.algorithmMegabytesPerSecond)) MB/s, "
+                + "\(result.bytesOnWire) bytes on the wire, \(result.cpuSeconds) CPU seconds each, "
+                + "digest \(result.digest)")
+    }
+}
+
+/// One worker of it; started by the command above.
+struct BenchAllreduceWorkerCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "allreduce-worker", abstract: "One worker of 'bench allreduce'.",
+        shouldDisplay: false)
+
+    @Option var coordinator: String
+    @Option var coordinatorKey: String
+    @Option var name: String
+    @Option var region: String
+    @Option var key: String
+    @Option var elements: Int
+    @Option var via: [String] = []
+    @Option var viaCoordinator: String?
+    @Flag var plain = false
+
+    func run() throws {
+        ProcessMemory.keepFreed()
+        let interrupt = try Interrupt()
+        interrupt.install()
+        interrupt.watchParent()
+        var proxies: [String: String] = [:]
+        for entry in via {
+            let parts = entry.split(separator: "=", maxSplits: 1).map(String.init)
+            if parts.count == 2 { proxies[parts[0]] = parts[1] }
+        }
+        var options = WorkerOptions(
+            name: name, region: region, coordinator: coordinator,
+            coordinatorKey: try CurvePublicKey(z85: coordinatorKey),
+            keys: try CurveKeyFile.readSecret(key),
+            directory: URL(filePath: key).deletingLastPathComponent().path, proxies: proxies,
+            controlProxy: viaCoordinator)
+        options.isPlain = plain
+        let label = name
+        let result = try ExchangeWorker.run(
+            options, elements: elements, interrupt: interrupt
+        ) { line in Console.error("[\(label)] \(line)") }
+        print(String(decoding: try JSONEncoder().encode(result), as: UTF8.self))
+    }
+}

@@ -1,0 +1,92 @@
+import ClusterModel
+import Synchronization
+import ZeroMQ
+
+/// When each exchange of a benchmark began and ended, and what it had cost by then.
+package final class ExchangeClock: Sendable {
+    private struct State {
+        var began: Int64 = 0
+        var seconds: [Double] = []
+        var first: Reading?
+        var last: Reading?
+    }
+
+    /// Counts of this process at one moment.
+    struct Reading: Sendable {
+        var time: Int64
+        var cpuSeconds: Double
+        var traffic: LaneCounters.Reading
+        var frames: FramePool.Counts
+    }
+
+    private let warmup: Int
+    private let counters: LaneCounters
+    private let pool: FramePool
+    private let state = Mutex(State())
+
+    /// - Parameter warmup: exchanges that do not count.
+    package init(warmup: Int, counters: LaneCounters, pool: FramePool) {
+        self.warmup = warmup
+        self.pool = pool
+        self.counters = counters
+    }
+
+    func begin() {
+        let reading = read()
+        state.withLock { state in
+            if state.seconds.count == warmup { state.first = reading }
+            state.began = MonotonicClock.now()
+        }
+    }
+
+    func end() {
+        let now = MonotonicClock.now()
+        state.withLock { $0.seconds.append(Double(now - $0.began) / 1e9) }
+        let reading = read()
+        state.withLock { $0.last = reading }
+    }
+
+    private func read() -> Reading {
+        Reading(
+            time: MonotonicClock.now(), cpuSeconds: ProcessTime.cpuSeconds(),
+            traffic: counters.reading, frames: pool.counts)
+    }
+
+    /// Of the exchanges that count; nil when there were none.
+    package func result(digest: UInt64, error: Float) -> ExchangeResult? {
+        state.withLock { state in
+            guard let first = state.first, let last = state.last, state.seconds.count > warmup
+            else { return nil }
+            let count = Double(state.seconds.count - warmup)
+            let traffic = last.traffic - first.traffic
+            return ExchangeResult(
+                seconds: Array(state.seconds.dropFirst(warmup)),
+                secondsBackToBack: Double(last.time - first.time) / 1e9 / count,
+                cpuSeconds: (last.cpuSeconds - first.cpuSeconds) / count,
+                bytesSent: Double(traffic.bytes) / count,
+                bytesAcross: Double(traffic.bytesAcross) / count,
+                framesSent: Double(traffic.frames) / count,
+                buffersAllocated: last.frames.allocated - first.frames.allocated,
+                buffersPeak: last.frames.peakInUse, digest: String(digest, radix: 16),
+                error: Double(error))
+        }
+    }
+}
+
+/// What one worker of a benchmark measured; figures are per exchange.
+package struct ExchangeResult: Codable, Sendable {
+    package var seconds: [Double]
+    /// Wall time from one exchange to the next.
+    package var secondsBackToBack: Double
+    package var cpuSeconds: Double
+    package var bytesSent: Double
+    /// Of them to other regions.
+    package var bytesAcross: Double
+    package var framesSent: Double
+    /// Frame buffers that came from the system while the exchanges ran, and most in use at once.
+    package var buffersAllocated: Int
+    package var buffersPeak: Int
+    package var digest: String
+    /// Largest deviation from the known mean, as a share of its largest value.
+    package var error: Double
+}

@@ -1,0 +1,43 @@
+import ClusterModel
+import Compression
+import Foundation
+import Synchronization
+import Training
+import ZeroMQ
+
+/// A worker of `longhaul bench allreduce`: the shipped worker with a trainer that does nothing else.
+package enum ExchangeWorker {
+    /// Exchanges before the first one that counts.
+    package static let warmup = 4
+
+    /// Takes part until the run ends.
+    package static func run(
+        _ options: WorkerOptions, elements: Int, interrupt: Interrupt,
+        log: @escaping (String) -> Void
+    ) throws -> ExchangeResult {
+        let counters = LaneCounters()
+        let clock = ExchangeClock(warmup: warmup, counters: counters, pool: options.pool)
+        let verdict = Mutex<(digest: UInt64, error: Float)?>(nil)
+        var options = options
+        options.counters = counters
+        options.storesChunks = true
+        options.makeTrainer = { setup in
+            ExchangeTrainer(
+                elements: elements, seat: Int(setup.worker.rawValue),
+                begin: { clock.begin() }, end: { clock.end() })
+        }
+        options.atEnd = { trainer, setup in
+            guard let trainer = trainer as? ExchangeTrainer else { return }
+            var digest = Digest64()
+            trainer.withState(.parameters, range: 0..<elements) { digest.update($0) }
+            let found = (digest.value, trainer.error(seats: setup.seats))
+            verdict.withLock { $0 = found }
+        }
+        let outcome = try WorkerNode(options, interrupt: interrupt, log: log).run()
+        guard outcome.code == .ok else { throw NodeError(outcome.code, outcome.reason) }
+        guard let found = verdict.withLock({ $0 }),
+            let result = clock.result(digest: found.digest, error: found.error)
+        else { throw NodeError(.unavailable, "the run ended before an exchange was measured") }
+        return result
+    }
+}

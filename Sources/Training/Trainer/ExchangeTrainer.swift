@@ -1,0 +1,90 @@
+import TrainingKernels
+
+/// A trainer whose every step is nothing but the exchange: for `longhaul bench allreduce`.
+///
+/// A step's gradient is what the last exchange left; the first one is `rank + 1` times a pattern, so
+/// that the mean is known. `begin` is called at the end of `computeGradient`, `end` at the beginning of
+/// `optimiserStep`: encode, send, receive, reduce, send the mean, decode are all between them.
+package final class ExchangeTrainer: Trainer {
+    package let parameterCount: Int
+    package let tensors: [TensorSpec]
+    package let keepsOuterCopy = true
+    package var counters = TrainerCounters()
+
+    private let begin: () -> Void
+    private let end: () -> Void
+    private let storage: FloatStorage
+    private var values: Floats { storage.floats }
+
+    package init(
+        elements: Int, seat: Int, begin: @escaping () -> Void, end: @escaping () -> Void
+    ) {
+        parameterCount = elements
+        self.begin = begin
+        self.end = end
+        tensors = [
+            TensorSpec(
+                name: "exchange.weight", shape: [elements], range: 0..<elements, layer: nil,
+                kind: .matrix)
+        ]
+        storage = FloatStorage(count: elements)
+        for index in 0..<elements { values[index] = Self.pattern(index) * Float(seat + 1) }
+    }
+
+    /// -8 to 8 in halves: sums over up to 2^19 seats are exact.
+    static func pattern(_ element: Int) -> Float { Float(element % 33 - 16) / 2 }
+
+    package func computeGradient(samples: [UInt64]) -> StepResult {
+        begin()
+        return StepResult(tokens: 1, loss: 0)
+    }
+
+    @discardableResult
+    package func optimiserStep() -> OptimiserReport {
+        end()
+        counters.innerSteps += 1
+        return OptimiserReport(gradientNorm: 0, learningRate: 0)
+    }
+
+    /// How far the mean is from `pattern` times the mean of 1...seats, as a share of the largest value.
+    package func error(seats: Int) -> Float {
+        let factor = Float(seats + 1) / 2
+        var worst: Float = 0
+        for index in 0..<parameterCount {
+            worst = max(worst, abs(values[index] - Self.pattern(index) * factor))
+        }
+        return worst / (8 * factor)
+    }
+
+    package func evaluate(samples: Int) -> Float { 0 }
+
+    package func withContribution<R, E: Error>(
+        _ kind: ContributionKind, range: Range<Int>, _ body: (Span<Float>) throws(E) -> R
+    ) throws(E) -> R {
+        try values.part(range).withSpan(body)
+    }
+
+    package func withMeanDestination<R, E: Error>(
+        _ kind: ContributionKind, range: Range<Int>,
+        _ body: (inout MutableSpan<Float>) throws(E) -> R
+    ) throws(E) -> R {
+        try values.part(range).withMutableSpan(body)
+    }
+
+    /// The mean is in place.
+    package func outerStep(ranges: [Range<Int>], optimiser: OuterNesterov, blend: Float) {}
+
+    /// Every vector of the state is the last mean.
+    package func withState<R, E: Error>(
+        _ vector: StateVector, range: Range<Int>, _ body: (Span<Float>) throws(E) -> R
+    ) throws(E) -> R {
+        try values.part(range).withSpan(body)
+    }
+
+    package func withMutableState<R, E: Error>(
+        _ vector: StateVector, range: Range<Int>,
+        _ body: (inout MutableSpan<Float>) throws(E) -> R
+    ) throws(E) -> R {
+        try values.part(range).withMutableSpan(body)
+    }
+}

@@ -1,0 +1,115 @@
+import Foundation
+import Testing
+
+/// The formulas of docs/algorithms.md.
+private struct ExpectedBytes {
+    static let chunk = 65_536
+    /// Header and fields of a CHUNK.
+    static let frame = 104.0
+
+    /// Payload and frames of `values` fp32 values that travel once, in slices of `slices` owners.
+    static func once(_ values: Int, slices: Int) -> Double {
+        let perSlice = (values / slices + chunk - 1) / chunk
+        return Double(values) * 4 + Double(perSlice * slices) * frame
+    }
+
+    /// Butterfly among `workers`: every value leaves W - 1 times as a contribution, and as a mean.
+    static func region(_ workers: Int, _ values: Int) -> Double {
+        2 * Double(workers - 1) * once(values, slices: workers)
+    }
+
+    /// Between `regions` of `workers` in all: a contribution from and a mean to each other region.
+    static func between(_ regions: Int, _ workers: Int, _ values: Int) -> Double {
+        2 * Double(regions - 1) * once(values, slices: workers)
+    }
+}
+
+private struct Measured: Decodable {
+    var workers: Int
+    var bytesOnWire: Double
+    var bytesBetweenRegions: Double
+    var framesOnWire: Double
+    var buffersAllocated: Int
+    var bufferBytesPeak: Int
+    var error: Double
+    var digest: String
+}
+
+extension SystemTests {
+    @Suite("All-reduce between processes") struct Allreduce {
+        private static let values = 1_048_576
+
+        private func measure(_ scratch: Scratch, _ flags: [String]) async throws -> Measured {
+            let program = try Program(
+                "longhaul",
+                ["bench", "allreduce", "--elements", String(Self.values), "--json"] + flags,
+                in: scratch)
+            try await #expect(program.ending() == .code(0), "\(program.errors)")
+            let decoder = JSONDecoder()
+            decoder.keyDecodingStrategy = .convertFromSnakeCase
+            return try decoder.decode(Measured.self, from: Data(program.output.utf8))
+        }
+
+        private func isWithinPercent(_ got: Double, _ expected: Double) -> Bool {
+            abs(got - expected) <= expected / 100
+        }
+
+        @Test("bytes of a region are the butterfly's, buffers are used again and again")
+        func region() async throws {
+            try await withScratch { scratch in
+                let repeats = 40
+                let result = try await measure(
+                    scratch, ["--workers", "4", "--repeats", String(repeats)])
+                #expect(result.error == 0)
+                let expected = ExpectedBytes.region(4, Self.values)
+                #expect(
+                    isWithinPercent(result.bytesOnWire, expected),
+                    "\(result.bytesOnWire), expected \(expected)")
+                #expect(result.bytesBetweenRegions == 0)
+                // Each worker fills 16 buffers with contributions and 4 with means; that is 80 in each of
+                // 40 exchanges, and none of them may need memory of its own.
+                #expect(result.buffersAllocated <= 80 * repeats / 20)
+                // 16 contributions, 4 means of this exchange and of the last, 2 copies of each mean for
+                // the second and third receiver, twice.
+                let budget = (16 + 2 * 4 + 2 * 2 * 4) * (262_144 + 128)
+                #expect(result.bufferBytesPeak <= budget)
+            }
+        }
+
+        @Test("plain sockets carry the same values")
+        func plain() async throws {
+            try await withScratch { scratch in
+                let curve = try await measure(scratch, ["--repeats", "3"])
+                let plain = try await measure(scratch, ["--repeats", "3", "--plain"])
+                #expect(curve.digest == plain.digest)
+                let packed = try await measure(
+                    scratch, ["--repeats", "3", "--plain", "--wire", "int8"])
+                #expect(packed.error > 0 && packed.error < 0.01)
+                #expect(packed.bytesOnWire < plain.bytesOnWire / 3.9)
+            }
+        }
+
+        @Test("regions exchange every byte once")
+        func regions() async throws {
+            try await withScratch { scratch in
+                var cluster = SmallCluster()
+                cluster.regions = cluster.regions.map { .init(name: $0.name, batches: [1, 1]) }
+                cluster.outer = "every-step"
+                let file = try cluster.write(to: scratch)
+                let result = try await measure(scratch, ["--cluster", file, "--repeats", "3"])
+                #expect(result.workers == 4 && result.error == 0)
+                let expected = ExpectedBytes.between(2, 4, Self.values)
+                #expect(
+                    isWithinPercent(result.bytesBetweenRegions, expected),
+                    "\(result.bytesBetweenRegions), expected \(expected)")
+                // Each region's own mean first; at the end every mean once to each other member.
+                let inside =
+                    2 * ExpectedBytes.region(2, Self.values)
+                    + Double(4 - 2) * ExpectedBytes.once(Self.values, slices: 4)
+                #expect(
+                    isWithinPercent(result.bytesOnWire, expected + inside),
+                    "\(result.bytesOnWire), expected \(expected + inside)")
+            }
+        }
+    }
+}
