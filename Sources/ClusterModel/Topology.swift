@@ -34,7 +34,8 @@ package struct Topology: Codable, Equatable, Sendable {
         }
     }
 
-    /// A wide-area connection between two regions, the same in both directions.
+    /// A wide-area connection between two regions. What stands in it directly is the direction from
+    /// `a` to `b`, and the other one too where `reverse` is nil.
     package struct Link: Codable, Equatable, Sendable {
         package var a: RegionID
         package var b: RegionID
@@ -46,6 +47,12 @@ package struct Topology: Codable, Equatable, Sendable {
         package var jitter: Interval
         /// Bytes that may wait in each direction before the sender is held back.
         package var queueBytes: Int
+        /// Packets lost on the way; packet mode only.
+        package var loss: LossParameters?
+        /// The direction from `b` to `a`, where it differs.
+        package var reverse: LinkParameters?
+        /// What happens on the link while it runs.
+        package var changes: [LinkChange]?
 
         package init(
             a: RegionID, b: RegionID, distanceKilometres: Double, oneWayDelay: Interval,
@@ -79,4 +86,23 @@ package struct Topology: Codable, Equatable, Sendable {
     package func link(between a: RegionID, and b: RegionID) -> Link? {
         links.first { ($0.a == a && $0.b == b) || ($0.a == b && $0.b == a) }
     }
+}
+
+extension Topology.Link {
+    /// What bytes experience which leave `region`, one of the two ends.
+    package func parameters(from region: RegionID) -> LinkParameters {
+        if region == b, let reverse { return reverse }
+        return LinkParameters(
+            bitsPerSecond: rate, oneWayNanoseconds: oneWayDelay.nanoseconds,
+            jitterNanoseconds: jitter.nanoseconds, queueLimitBytes: max(1, queueBytes), loss: loss)
+    }
+
+    /// What changes for them with time; nil when nothing does.
+    package func schedule(from region: RegionID) -> LinkSchedule? {
+        let changes = (changes ?? []).filter { $0.from == nil || $0.from == region }
+        return LinkSchedule(changes, over: parameters(from: region))
+    }
+
+    /// Resets of its connections.
+    package var resets: [LinkChange] { (changes ?? []).filter { $0.reset != nil } }
 }
