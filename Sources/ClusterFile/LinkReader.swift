@@ -3,7 +3,10 @@ internal import Yams
 
 /// Links between regions: all pairs are described, or none (then nothing is emulated).
 extension FileReader {
-    static let linkKeys = ["between", "distance", "one_way", "rtt", "rate", "jitter", "queue"]
+    static let linkKeys = [
+        "between", "distance", "one_way", "rtt", "rate", "jitter", "queue", "loss", "loss_burst",
+        "from", "schedule",
+    ]
     static let linkExample =
         "- {between: [shanghai, jinan], distance: 1500 km, rate: 200 Mbit/s}"
 
@@ -12,7 +15,9 @@ extension FileReader {
     /// Nothing in fibre is faster than this.
     private static let leastNanosecondsPerKilometre = 4_900.0
 
-    func readLinks(_ top: Section, regions: [Topology.Region]) -> [Topology.Link]? {
+    func readLinks(
+        _ top: Section, regions: [Topology.Region], emulation: Emulation
+    ) -> [Topology.Link]? {
         guard top.line(of: "links") != nil else { return [] }
         guard let items = top.items("links", of: "links", example: Self.linkExample) else {
             return nil
@@ -24,7 +29,7 @@ extension FileReader {
                 let section = Section(
                     item.node, path: item.path, line: item.line, keys: Self.linkKeys,
                     issues: issues),
-                let link = readLink(section, regions: regions)
+                var link = readLink(section, regions: regions)
             else {
                 complete = false
                 continue
@@ -35,6 +40,7 @@ extension FileReader {
                     expected: "one link for each pair", example: Self.linkExample)
                 complete = false
             }
+            readDetails(section, of: &link, regions: regions, emulation: emulation)
             links.append(link)
         }
         guard complete, checkPairs(top, links: links, regions: regions) else { return nil }
@@ -89,7 +95,7 @@ extension FileReader {
             queueBytes: queue ?? Self.defaultQueue(rate: rate, delay: delay))
     }
 
-    private static var queueField: Field<Int> {
+    static var queueField: Field<Int> {
         Field(
             key: "queue",
             expected: "bytes that may wait in each direction with their unit (KiB, MiB, kB, MB), "

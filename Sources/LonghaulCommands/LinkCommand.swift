@@ -8,7 +8,7 @@ struct LinkCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "link", abstract: "Emulated links: verify them, use them for other programs.",
         discussion: "Formulas, limits and measured tables: docs/links.md.",
-        subcommands: [LinkVerifyCommand.self])
+        subcommands: [LinkVerifyCommand.self, LinkUpCommand.self, LinkTraceCommand.self])
 }
 
 extension LinkMode: ExpressibleByArgument {}

@@ -8,6 +8,7 @@ enum PacketMode {
         guard let refusal = PacketNetwork.refusal() else { return }
         throw Failure(
             .notAllowed, "packet mode is not possible here: \(refusal)",
-            hint: "it needs root, network namespaces and /dev/net/tun; relay mode needs none of them")
+            hint:
+                "it needs root, network namespaces and /dev/net/tun; relay mode needs none of them")
     }
 }

@@ -44,8 +44,10 @@ package final class PacketNetwork: Sendable {
                 !namespace.set("ipv4/tcp_congestion_control", name)
             {
                 throw RelayError(
-                    "set", "the congestion control", reason: "this kernel has no `\(name)`",
-                    hint: "see /proc/sys/net/ipv4/tcp_available_congestion_control")
+                    "set", "the congestion control of a namespace",
+                    reason: "the kernel refuses `\(name)`",
+                    hint: "as root: sysctl -w net.ipv4.tcp_allowed_congestion_control="
+                        + "'reno cubic bbr', as far as the kernel has them")
             }
         }
         stopper = try WakeUp()

@@ -189,7 +189,7 @@ enum LinkMeasures {
         let start = MonotonicClock.now()
         for number in 0..<count {
             if number % 20 == 0 {
-                Pause.nanoseconds(start + Int64(number) * 100_000 - MonotonicClock.now())
+                Pause.nanoseconds(start + Int64(number) * 50_000 - MonotonicClock.now())
             }
             near.send(number)
         }
