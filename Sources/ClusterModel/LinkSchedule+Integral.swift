@@ -57,7 +57,7 @@ extension LinkSchedule {
             if !phase.isDown {
                 let rate = UInt128(phase.bitsPerSecond)
                 let capacity = rate * UInt128(now - start)
-                guard rate > 0, room > capacity else {
+                guard rate > 0, room >= capacity else {
                     return origin + now - (rate > 0 ? Int64(room / rate) : 0)
                 }
                 room -= capacity

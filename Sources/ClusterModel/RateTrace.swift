@@ -23,9 +23,8 @@ package struct RateTrace: Equatable, Sendable {
 
     package init(text: String) throws(RateTraceError) {
         var lines: [(line: Int, words: [Double])] = []
-        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false)
-            .enumerated()
-        {
+        let written = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+        for (index, line) in written.enumerated() {
             let content = line.prefix { $0 != "#" }
             let words = content.split { $0 == " " || $0 == "\t" || $0 == "," || $0 == "\r" }
             guard !words.isEmpty else { continue }

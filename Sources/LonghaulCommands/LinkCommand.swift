@@ -12,6 +12,7 @@ struct LinkCommand: ParsableCommand {
 }
 
 extension LinkMode: ExpressibleByArgument {}
+extension LinkPart: ExpressibleByArgument {}
 
 /// `longhaul link verify`: the validation table, measured.
 struct LinkVerifyCommand: ParsableCommand {
@@ -29,6 +30,9 @@ struct LinkVerifyCommand: ParsableCommand {
     @Option(help: "relay (SOCKS5 proxy, no root) or packet (namespaces and TUN, root).")
     var mode = LinkMode.relay
 
+    @Option(help: "A part of the table: idle, jitter, rates, ... Repeatable; all if not given.")
+    var only: [LinkPart] = []
+
     @Option(help: "Seed of jitter and loss.")
     var seed: UInt64 = 1
 
@@ -38,7 +42,9 @@ struct LinkVerifyCommand: ParsableCommand {
     func run() throws {
         if mode == .packet { try PacketMode.check() }
         let isUrgent = ThreadUrgency.raise(to: .measuring)
-        let verifier = LinkVerifier(mode: mode, seed: seed) { check in
+        let verifier = LinkVerifier(
+            mode: mode, parts: only.isEmpty ? LinkPart.allCases : only, seed: seed
+        ) { check in
             Console.error("\(check.passed ? "ok    " : "FAILED") \(check.name)")
         }
         let table = try verifier.run()

@@ -62,7 +62,21 @@ package struct LinkCheck: Codable, Equatable, Sendable {
     }
 }
 
-/// The whole table of one mode.
+/// A part of the table.
+package enum LinkPart: String, Codable, CaseIterable, Sendable {
+    case idle
+    case jitter
+    case rates
+    case sharing
+    case transfers
+    case load
+    case duplex
+    case schedule
+    /// Back-pressure of the relay, losses of packet mode.
+    case limits
+}
+
+/// The table of one mode.
 package struct LinkVerification: Codable, Sendable {
     package var mode: LinkMode
     package var seed: UInt64
