@@ -86,6 +86,7 @@ let package = Package(
             dependencies: [
                 "ClusterModel", "Reduction", "ReductionKernels", "CLZ4", "CZstd", "CXXHash",
             ], swiftSettings: house),
+        .target(name: "ExpertRouting", swiftSettings: house),
         .target(
             name: "Coordination",
             dependencies: [
@@ -124,8 +125,9 @@ let package = Package(
         .target(
             name: "LonghaulCommands",
             dependencies: [
-                "ClusterFile", "ClusterModel", "Compression", "Coordination", "NodeRuntime",
-                "Reduction", "ReductionKernels", "RunRecord", "Simulation", "Training",
+                "ClusterFile", "ClusterModel", "Compression", "Coordination", "ExpertRouting",
+                "NodeRuntime", "Reduction", "ReductionKernels", "RunRecord", "Simulation",
+                "Training",
                 "WireProtocol", "ZeroMQ",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: house),
@@ -149,9 +151,12 @@ let package = Package(
             name: "CoordinationTests",
             dependencies: ["ClusterModel", "WireProtocol", "Coordination"], swiftSettings: house),
         .testTarget(
+            name: "ExpertRoutingTests", dependencies: ["ExpertRouting"], swiftSettings: house),
+        .testTarget(
             name: "NodeRuntimeTests",
             dependencies: [
-                "ClusterModel", "Coordination", "NodeRuntime", "WireProtocol", "ZeroMQ",
+                "ClusterModel", "Coordination", "NodeRuntime", "Training", "WireProtocol",
+                "ZeroMQ",
             ],
             swiftSettings: house),
         .testTarget(

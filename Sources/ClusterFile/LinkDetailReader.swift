@@ -203,4 +203,41 @@ extension FileReader {
                 "reset", "a reset has no duration and no direction", "`at`, `every` and `reset`",
                 "- {at: 10 s, every: 1 s, reset: one}")
     }
+
+    /// A pair of regions that reach each other over a third.
+    func readPath(
+        _ section: Section, over links: [Topology.Link], regions: [Topology.Region]
+    ) -> Topology.Link? {
+        let example = "- {between: [beijing, guangzhou], via: chengdu}"
+        func refuse(_ key: String, _ problem: String, _ expected: String) -> Topology.Link? {
+            section.refuse(key, problem, expected: expected, example: example)
+            return nil
+        }
+        if let other = section.entries.first(where: { $0.key != "between" && $0.key != "via" }) {
+            return refuse(
+                other.key, "a path over a region has no `\(other.key)` of its own",
+                "`between` and `via` only; the two links on the way have the rest")
+        }
+        guard let ends = readEnds(section, regions: regions),
+            let via = section.value(
+                .choice(
+                    "via", of: "the region on the way",
+                    regions.enumerated().map { ($0.element.name, RegionID($0.offset)) }))
+        else { return nil }
+        func direct(_ a: RegionID, _ b: RegionID) -> Topology.Link? {
+            links.first { $0.via == nil && [$0.a, $0.b].contains(a) && [$0.a, $0.b].contains(b) }
+        }
+        guard via != ends.a, via != ends.b, let first = direct(ends.a, via),
+            let second = direct(via, ends.b)
+        else {
+            return refuse(
+                "via", "`\(regions[via.index].name)` has no link of its own to each of the two",
+                "a third region with a link to both ends")
+        }
+        guard !links.contains(where: { $0.a == ends.a && $0.b == ends.b }) else {
+            return refuse(
+                "between", "this pair of regions has a link already", "one link for each pair")
+        }
+        return Topology.Link(ends.a, first, via: via, second, ends.b)
+    }
 }

@@ -5,7 +5,7 @@ internal import Yams
 extension FileReader {
     static let linkKeys = [
         "between", "distance", "one_way", "rtt", "rate", "jitter", "queue", "loss", "loss_burst",
-        "from", "schedule",
+        "from", "schedule", "via",
     ]
     static let linkExample =
         "- {between: [shanghai, jinan], distance: 1500 km, rate: 200 Mbit/s}"
@@ -24,13 +24,21 @@ extension FileReader {
         }
         var links: [Topology.Link] = []
         var complete = true
+        var paths: [Section] = []
         for item in items {
             guard
                 let section = Section(
                     item.node, path: item.path, line: item.line, keys: Self.linkKeys,
-                    issues: issues),
-                var link = readLink(section, regions: regions)
+                    issues: issues)
             else {
+                complete = false
+                continue
+            }
+            if section.line(of: "via") != nil {
+                paths.append(section)
+                continue
+            }
+            guard var link = readLink(section, regions: regions) else {
                 complete = false
                 continue
             }
@@ -42,6 +50,13 @@ extension FileReader {
             }
             readDetails(section, of: &link, regions: regions, emulation: emulation)
             links.append(link)
+        }
+        for section in paths {
+            guard let path = readPath(section, over: links, regions: regions) else {
+                complete = false
+                continue
+            }
+            links.append(path)
         }
         guard complete, checkPairs(top, links: links, regions: regions) else { return nil }
         return links
@@ -116,7 +131,7 @@ extension FileReader {
         return Int(min(max(product, Limits.queueBytesLeast), Limits.queueBytesMost).rounded())
     }
 
-    private func readEnds(
+    func readEnds(
         _ section: Section, regions: [Topology.Region]
     ) -> (a: RegionID, b: RegionID)? {
         let names = regions.map(\.name).joined(separator: ", ")

@@ -29,6 +29,8 @@ package enum RunEvent: Codable, Equatable, Sendable {
     case linkUse(LinkUse)
     case peakMemory(process: String, bytes: UInt64)
     case modelWritten(worker: WorkerID, path: String, digest: UInt64)
+    /// What a worker's contributions to pool rounds took, by class of tensors. Cumulative.
+    case codecUse(worker: WorkerID, [TensorClassUse])
     case note(source: String, text: String)
     case runEnded(code: Int32, reason: String)
 
@@ -39,6 +41,8 @@ package enum RunEvent: Codable, Equatable, Sendable {
         package var configuration: RunConfiguration
         package var topology: Topology
         package var emulated: Bool
+        /// How links are emulated, `relay` or `packet`; nil where nobody said.
+        package var emulation: String?
         package var curve: Bool
         package var parameterCount: UInt64
         /// Operating system, processor, cores: what a reader of the report needs to compare.
@@ -101,6 +105,18 @@ package enum RunEvent: Codable, Equatable, Sendable {
             self.resent = resent
             self.values = values
             self.encodedBytes = encodedBytes
+        }
+    }
+
+    /// Encoded size of one class of tensors (embedding, matrix, bias, norm).
+    package struct TensorClassUse: Codable, Equatable, Sendable {
+        package var name: String
+        package var values: UInt64
+        package var bits: UInt64
+        package init(name: String, values: UInt64, bits: UInt64) {
+            self.name = name
+            self.values = values
+            self.bits = bits
         }
     }
 

@@ -51,6 +51,9 @@ package struct Topology: Codable, Equatable, Sendable {
         package var loss: LossParameters?
         /// The direction from `b` to `a`, where it differs.
         package var reverse: LinkParameters?
+        /// No link of its own but a path over this region's two links; the parameters are those of
+        /// the path.
+        package var via: RegionID?
         /// What happens on the link while it runs.
         package var changes: [LinkChange]?
 
@@ -105,4 +108,26 @@ extension Topology.Link {
 
     /// Resets of its connections.
     package var resets: [LinkChange] { (changes ?? []).filter { $0.reset != nil } }
+
+    /// The path between `a` and `b` over two links that meet in `via`; their resources stay shared
+    /// with all other traffic of those links.
+    package init(_ a: RegionID, _ first: Self, via: RegionID, _ second: Self, _ b: RegionID) {
+        func join(_ x: LinkParameters, _ y: LinkParameters) -> LinkParameters {
+            let rates = [x.bitsPerSecond, y.bitsPerSecond].filter { $0 > 0 }
+            return LinkParameters(
+                bitsPerSecond: rates.min() ?? 0,
+                oneWayNanoseconds: x.oneWayNanoseconds + y.oneWayNanoseconds,
+                jitterNanoseconds: x.jitterNanoseconds + y.jitterNanoseconds,
+                queueLimitBytes: x.queueLimitBytes + y.queueLimitBytes)
+        }
+        let forth = join(first.parameters(from: a), second.parameters(from: via))
+        let back = join(second.parameters(from: b), first.parameters(from: via))
+        self.init(
+            a: a, b: b, distanceKilometres: first.distanceKilometres + second.distanceKilometres,
+            oneWayDelay: Interval(nanoseconds: forth.oneWayNanoseconds),
+            rate: forth.bitsPerSecond, jitter: Interval(nanoseconds: forth.jitterNanoseconds),
+            queueBytes: forth.queueLimitBytes)
+        reverse = back == forth ? nil : back
+        self.via = via
+    }
 }

@@ -31,7 +31,9 @@ final class LocalLinks {
             network = try PacketNetwork(
                 PacketConfiguration(topology: topology, seed: cluster.configuration.seed))
         case .relay:
-            for link in topology.links {
+            // Paths over a region need the relays of its links.
+            let direct = topology.links.filter { $0.via == nil }
+            for link in direct + topology.links.filter({ $0.via != nil }) {
                 let relay = try startRelay(
                     link, seed: cluster.configuration.seed, directory, binaries)
                 relays.append(relay)
@@ -82,10 +84,11 @@ final class LocalLinks {
 
     // MARK: - Counting
 
-    /// Every link with a way to read what crossed it.
+    /// Every link with a way to read what crossed it. Paths over a region are counted by its links.
     var counted: [CountedLink] {
+        let direct = topology.links.filter { $0.via == nil }
         if let network {
-            return topology.links.map { link in
+            return direct.map { link in
                 let a = topology.regions[link.a.index].name
                 let b = topology.regions[link.b.index].name
                 return CountedLink(link: link, name: "link \(a)-\(b)") {
@@ -93,7 +96,7 @@ final class LocalLinks {
                 }
             }
         }
-        return relays.map { relay in
+        return relays.filter { $0.link.via == nil }.map { relay in
             CountedLink(link: relay.link, name: relay.process.name) {
                 FileManager.default.contents(atPath: relay.report).flatMap {
                     try? JSONDecoder().decode(RelayReport.self, from: $0)
@@ -103,6 +106,15 @@ final class LocalLinks {
     }
 
     // MARK: - Relays
+
+    /// The port at which diallers of a region reach another one directly.
+    private func port(_ from: RegionID, _ to: RegionID) -> UInt16? {
+        let relay = relays.first {
+            $0.link.via == nil && [$0.link.a, $0.link.b].contains(from)
+                && [$0.link.a, $0.link.b].contains(to)
+        }
+        return relay.map { $0.link.a == from ? $0.ports.aPort : $0.ports.bPort }
+    }
 
     private func startRelay(
         _ link: Topology.Link, seed: UInt64, _ directory: String, _ binaries: String
@@ -115,6 +127,15 @@ final class LocalLinks {
         configuration.aToBSchedule = link.schedule(from: link.a)
         configuration.bToASchedule = link.schedule(from: link.b)
         configuration.resets = link.resets
+        if let via = link.via {
+            // The links on the way have rate and delay; this one only leads there.
+            let open = LinkParameters(
+                bitsPerSecond: 0, oneWayNanoseconds: 0, queueLimitBytes: link.queueBytes)
+            configuration.aToB = open
+            configuration.bToA = open
+            configuration.chainFromA = [port(link.a, via), port(via, link.b)].compactMap(\.self)
+            configuration.chainFromB = [port(link.b, via), port(via, link.a)].compactMap(\.self)
+        }
         let report = "\(directory)/link-\(a)-\(b).json"
         configuration.reportPath = report
         configuration.concealsRefusals = true

@@ -17,7 +17,7 @@ package struct LonghaulCommand: ParsableCommand {
         subcommands: [
             UpCommand.self, CheckCommand.self, ReportCommand.self, BenchCommand.self,
             SimulateCommand.self, PredictCommand.self, ReplayCommand.self,
-            BandwidthCommand.self, RelayCommand.self, LinkCommand.self,
+            BandwidthCommand.self, PlaceCommand.self, RelayCommand.self, LinkCommand.self,
         ])
 
     package init() {}

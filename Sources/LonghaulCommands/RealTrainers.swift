@@ -55,9 +55,8 @@ private final class RealTrainer: HostedTrainer {
                     EncodedBytes(bytes))
             case .stateRead(let peer, let chunk, let bytes):
                 .stateRead(to: peer, chunk, EncodedBytes(bytes))
-            case .modelWritten(let path, let digest): .modelWritten(path: path, digest: digest)
+            case .report(let event): .report(event)
             case .failed(let what): .failed(what)
-            case .note(let text): .note(text)
             }
         }
     }

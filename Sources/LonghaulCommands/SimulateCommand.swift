@@ -82,8 +82,7 @@ struct SimulateCommand: ParsableCommand {
         let log = try dir.map { try openLog($0) }
         let run = try SimulatedRun(
             cluster, training: train, fidelity: fidelity, directory: dir,
-            record: { try? log?.record($0) }
-        ) { $0.keepsTrace = trace != nil }
+            record: { try? log?.record($0) }, adjust: { $0.keepsTrace = trace != nil })
         if let trace {
             let names = cluster.topology.seats.map(\.worker.name)
             try ChromeTrace.json(run.result, names: names)

@@ -86,4 +86,39 @@ struct LinkDetailTests {
         let issues = Sample.issues(Sample.twoRegions + "\nemulate: paket")
         #expect(issues.map(\.keyPath) == ["emulate"])
     }
+
+    private static let threeRegions = """
+        name: test
+        steps: 60
+        coordinator: a
+        regions:
+          a: {workers: [{name: a1, batch: 1}]}
+          b: {workers: [{name: b1, batch: 1}]}
+          c: {workers: [{name: c1, batch: 1}]}
+        links:
+          - {between: [a, c], via: b}
+          - {between: [a, b], one_way: 10 ms, rate: 100 Mbit/s}
+          - {between: [c, b], one_way: 5 ms, rate: 40 Mbit/s, from: {c: {rate: 4 Mbit/s}}}
+        schedule: {inner: every-step, outer: diloco, sync_every: 30}
+        wire: {inside: fp32, between: int8}
+        """
+
+    @Test func aPathOverARegionHasWhatItsLinksHave() throws {
+        let topology = try ClusterFile.read(yaml: Self.threeRegions, file: "test.yaml").topology
+        let path = try #require(topology.link(between: RegionID(0), and: RegionID(2)))
+        #expect(path.via == RegionID(1))
+        #expect(path.oneWayDelay == .milliseconds(15))
+        #expect(path.parameters(from: RegionID(0)).bitsPerSecond == 40_000_000)
+        #expect(path.parameters(from: RegionID(2)).bitsPerSecond == 4_000_000)
+    }
+
+    @Test(arguments: [
+        ("via: b", "via: b, rate: 1 Mbit/s", "links[0].rate", "no `rate` of its own"),
+        ("via: b", "via: d", "links[0].via", "found `d`"),
+        ("via: b", "via: c", "links[0].via", "no link of its own"),
+    ])
+    func mistakesOfPathsAreNamed(old: String, new: String, keyPath: String, says: String) {
+        let issues = Sample.issues(Self.threeRegions.replacing(old, with: new))
+        #expect(issues.contains { $0.keyPath == keyPath && $0.problem.contains(says) }, "\(issues)")
+    }
 }

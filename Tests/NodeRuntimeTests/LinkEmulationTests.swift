@@ -26,6 +26,37 @@ import Testing
     @Test func aRelayIsNeverEarly() throws { try expectIdle(.relay) }
     @Test func flowsShareARelaysRate() throws { try expectSharing(.relay) }
 
+    private func expectTransit(_ mode: LinkMode) throws {
+        let rows = try rows(mode, [.transit])
+        try #require(rows.count == 2)
+        #expect(rows[0].measured >= rows[0].expected - 0.01)
+        #expect(rows[1].measured > 0)
+        #expect(rows[1].measured <= rows[1].expected * 1.05)
+    }
+
+    @Test func aPathCrossesTwoRelays() throws { try expectTransit(.relay) }
+
+    @Test func aRefusalBeyondATransitRegionArrives() throws {
+        let link = configuration(bitsPerSecond: 0, oneWayMilliseconds: 1)
+        let first = try TestRelay(link)
+        defer { first.stop() }
+        let second = try TestRelay(link)
+        defer { second.stop() }
+        var path = link
+        path.chainFromA = [first.ports.aPort, second.ports.aPort]
+        let chain = try TestRelay(path)
+        defer { chain.stop() }
+        let listener = try Listener()
+        let (near, reply) = try Stream.dial(chain.ports.aPort, to: listener.port)
+        #expect(reply == 0)
+        let far = try listener.accept()
+        try far.send(pattern(100_000))
+        #expect(try near.receive(100_000) == pattern(100_000))
+        // A port where nobody listens any more.
+        let closed = try Listener().port
+        #expect(try Stream.dial(chain.ports.aPort, to: closed).reply == 5)
+    }
+
     @Test func anOutageHoldsBytesBack() throws {
         var configuration = configuration(bitsPerSecond: 100_000_000, oneWayMilliseconds: 5)
         var outage = LinkChange(at: .zero)
@@ -106,6 +137,13 @@ struct PacketModeTests {
         let sum = try #require(rows([.sharing]).first)
         #expect(sum.measured > 0)
         #expect(sum.measured <= sum.expected * 1.05)
+    }
+
+    @Test func packetsCrossATransitRegion() throws {
+        let rows = try rows([.transit])
+        try #require(rows.count == 2)
+        #expect(rows[0].measured >= rows[0].expected - 0.01)
+        #expect(rows[1].measured <= rows[1].expected * 1.05)
     }
 
     @Test func packetsAreLostAsAskedFor() throws {

@@ -51,6 +51,7 @@ private enum Examples {
                 .init(from: RegionID(0), to: RegionID(1), bytes: .max, flows: 1, peakQueueBytes: 2)),
             .peakMemory(process: "n-1", bytes: .max),
             .modelWritten(worker: WorkerID(0), path: "/m", digest: .max),
+            .codecUse(worker: WorkerID(0), [.init(name: "norm", values: .max, bits: 1)]),
             .note(source: "n-1", text: "ü"), .runEnded(code: -1, reason: ""),
         ]
     }
@@ -94,6 +95,7 @@ private enum Examples {
         case .modelWritten: 18
         case .note: 19
         case .runEnded: 20
+        case .codecUse: 21
         }
     }
 }
@@ -102,7 +104,7 @@ private enum Examples {
     @Test("every kind of event survives, bit for bit")
     func roundTrip() throws {
         let events = Examples.events
-        #expect(Set(events.map(Examples.number)) == Set(0...20))
+        #expect(Set(events.map(Examples.number)) == Set(0...21))
         for event in events {
             #expect(EventCoding.decode(EventCoding.encode(event)) == event)
         }

@@ -3,6 +3,7 @@ import Coordination
 import Foundation
 import NodeRuntime
 import Testing
+import Training
 import WireProtocol
 import ZeroMQ
 
@@ -29,6 +30,28 @@ import ZeroMQ
             covered += map.parameters(start..<min(start + size, 16)).flatMap { Array($0) }
         }
         #expect(covered == map.all.flatMap { Array($0) })
+    }
+}
+
+@Suite("Encoded sizes by class of tensors") struct TensorClassTallyTests {
+    @Test("a chunk counts for every class it covers, by its share")
+    func shares() {
+        let tensors = [
+            TensorSpec(name: "e", shape: [10], range: 0..<10, layer: nil, kind: .embedding),
+            TensorSpec(name: "w", shape: [20], range: 10..<30, layer: 0, kind: .matrix),
+            TensorSpec(name: "b", shape: [4], range: 30..<34, layer: 0, kind: .bias),
+        ]
+        var tally = TensorClassTally(tensors: tensors)
+        tally.add([5..<15], bytes: 10)
+        tally.add([28..<34, 0..<2], bytes: 16)
+        tally.add([], bytes: 7)
+        let mixed: UInt64 = 5 * 8 + 2 * 16
+        let expected: [RunEvent.TensorClassUse] = [
+            .init(name: "embedding", values: 7, bits: mixed),
+            .init(name: "matrix", values: 7, bits: mixed),
+            .init(name: "bias", values: 4, bits: 64),
+        ]
+        #expect(tally.uses == expected)
     }
 }
 

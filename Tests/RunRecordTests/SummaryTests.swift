@@ -211,6 +211,32 @@ struct SummaryTests {
         #expect(link.series.last?.bytes == 2 * SyntheticRun.bytesPerRound)
     }
 
+    @Test func encodedSizesOfTensorClassesAddUpOverWorkersAndLives() throws {
+        let use = { (time: Int64, worker: Int, values: UInt64, bits: UInt64) in
+            StampedEvent(
+                time: Instant(nanoseconds: time), source: "w",
+                event: .codecUse(
+                    worker: WorkerID(worker),
+                    [
+                        .init(name: "matrix", values: values, bits: bits),
+                        .init(name: "norm", values: 10, bits: 330),
+                    ]))
+        }
+        let run = SyntheticRun()
+        // Worker 0 says 100, then 300; comes back and says 50. Worker 1 says 50.
+        let said = [
+            use(1, 0, 100, 800), use(2, 0, 300, 2_400), use(3, 0, 50, 400), use(4, 1, 50, 800),
+        ]
+        let classes = try RunSummary(events: run.events + said).tensorClasses
+        #expect(classes.map(\.name) == ["matrix", "norm"])
+        #expect(classes[0].values == 400)
+        #expect(classes[0].bitsPerValue == 9)
+        // Equal counts are the same life's: 10 of each worker.
+        #expect(classes[1].values == 20)
+        let text = SummaryText.render(try RunSummary(events: run.events + said))
+        #expect(text.contains("bits/value of contributions: matrix 9"))
+    }
+
     @Test func curvesAndSeriesOfALongRunAreBounded() throws {
         let run = SyntheticRun(steps: 6_000, syncEvery: 30, loss: { _, _ in 2 })
         let summary = try RunSummary(events: run.events)

@@ -149,8 +149,8 @@ import Testing
         #expect(result.codes == [69, 69, 69, 69])
     }
 
-    /// Seeds 206 and 284: what an earlier life left behind (a mean's credit, an accepted lane) was
-    /// given to, or taken from, the next one. Restarts at every thirtieth of a second find both.
+    /// Restarts at every thirtieth of a second, where seeds 206 and 284 found what an earlier life had
+    /// left to the next one.
     @Test(arguments: 0..<4)
     func `a restart under the old identity leaves nothing of the earlier life`(worker: Int) {
         for moment in 0..<60 {

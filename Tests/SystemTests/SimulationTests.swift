@@ -79,7 +79,7 @@ extension SystemTests {
                 #expect(prediction.digestsAgree)
                 let links = prediction.rows.filter { $0.figure.contains("->") }
                 #expect(links.count == 4)
-                // A short run of a small model: the handshakes weigh more than in docs/simulation.md.
+                // A short run of a small model: repeated HELLOs weigh more than in docs/simulation.md.
                 #expect(links.allSatisfy { abs($0.error) < 0.05 }, "\(links)")
                 #expect(prediction.rows.contains { $0.figure == "round time" })
             }

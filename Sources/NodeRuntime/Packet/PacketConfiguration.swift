@@ -19,7 +19,15 @@ package struct PacketConfiguration: Sendable {
         }
     }
 
+    /// A pair of regions that reach each other over a third.
+    package struct Transit: Sendable {
+        package var from: Int
+        package var to: Int
+        package var via: Int
+    }
+
     package var regions: [String]
+    package var transits: [Transit] = []
     package var paths: [Path]
     package var seed: UInt64
     /// Congestion control of the namespaces; nil leaves the kernel's.
@@ -34,7 +42,15 @@ package struct PacketConfiguration: Sendable {
     /// Regions at both ends of every link of a topology.
     package init(topology: Topology, seed: UInt64) {
         regions = topology.regions.map(\.name)
-        paths = topology.links.flatMap { link in
+        transits = topology.links.flatMap { link in
+            (link.via.map { [$0] } ?? []).flatMap { via in
+                [
+                    Transit(from: link.a.index, to: link.b.index, via: via.index),
+                    Transit(from: link.b.index, to: link.a.index, via: via.index),
+                ]
+            }
+        }
+        paths = topology.links.filter { $0.via == nil }.flatMap { link in
             [(link.a, link.b), (link.b, link.a)].map { from, to in
                 Path(
                     from: from.index, to: to.index, link: link.parameters(from: from),
@@ -63,6 +79,13 @@ enum PacketLimits {
     static let mask: UInt32 = 0xffff_0000
 
     static func address(ofRegion index: Int) -> UInt32 { network | UInt32(index + 1) << 8 | 1 }
+
+    /// The region an address belongs to; nil for one of another network.
+    static func region(of address: UInt32) -> Int? {
+        guard address & mask == network else { return nil }
+        let index = Int(address >> 8 & 0xff) - 1
+        return index >= 0 ? index : nil
+    }
 
     /// What can be in flight and queued at once, in the widest phase, and some for wrapping.
     static func bytes(_ link: LinkParameters, _ schedule: LinkSchedule?) -> Int {

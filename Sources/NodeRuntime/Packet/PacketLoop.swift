@@ -26,7 +26,7 @@ final class PacketPath {
     /// Takes a packet at the near end: dropped when the queue is full, as by a router, lost by the
     /// model's word after it took its time on the link, delivered otherwise. Packets never overtake
     /// one another, whatever the jitter.
-    func take(_ packet: PacketBuffer, now: Int64) {
+    func take(_ packet: PacketBuffer, destination: Int, now: Int64) {
         let bytes = packet.count
         guard let delivery = clock.offer(bytes: bytes, now: now, after: lastDelivery) else {
             report.packetsDropped = (report.packetsDropped ?? 0) + 1
@@ -39,7 +39,7 @@ final class PacketPath {
             report.packetsLost = (report.packetsLost ?? 0) + 1
             return
         }
-        guard ring.append(packet, deliver: delivery.deliver) else {
+        guard ring.append(packet, destination: destination, deliver: delivery.deliver) else {
             report.packetsDropped = (report.packetsDropped ?? 0) + 1
             return
         }
@@ -81,6 +81,10 @@ final class PacketLoop {
             made.append(
                 PacketPath(
                     path, names: configuration.regions, seed: generator.next(), origin: start))
+        }
+        // The first link on the way; at its far end the packet is routed again.
+        for transit in configuration.transits {
+            route[transit.from][transit.to] = route[transit.from][transit.via]
         }
         paths = made
         self.route = route
@@ -138,12 +142,10 @@ final class PacketLoop {
     }
 
     private func forward(from region: Int, now: Int64) {
-        guard let destination = packet.destination,
-            destination & PacketLimits.mask == PacketLimits.network
+        guard let to = packet.destination.flatMap({ PacketLimits.region(of: $0) }),
+            devices.indices.contains(to), route[region][to] >= 0
         else { return }
-        let to = Int(destination >> 8 & 0xff) - 1
-        guard devices.indices.contains(to), route[region][to] >= 0 else { return }
-        paths[route[region][to]].take(packet, now: now)
+        paths[route[region][to]].take(packet, destination: to, now: now)
     }
 
     private func deliverDue() {
@@ -155,6 +157,15 @@ final class PacketLoop {
                     path.report.worstLatenessNanoseconds = lateness
                 }
                 let bytes = path.ring.firstLength
+                if let destination = path.ring.firstDestination, destination != path.to {
+                    path.ring.moveFirst(to: packet)
+                    path.report.bytesDelivered += UInt64(bytes)
+                    if route[path.to][destination] >= 0 {
+                        paths[route[path.to][destination]].take(
+                            packet, destination: destination, now: now)
+                    }
+                    continue
+                }
                 if path.ring.deliverFirst(to: devices[path.to].descriptor) {
                     path.report.bytesDelivered += UInt64(bytes)
                 }

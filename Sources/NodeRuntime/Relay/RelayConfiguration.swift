@@ -12,6 +12,10 @@ package struct RelayConfiguration: Codable, Equatable, Sendable {
     package var bToASchedule: LinkSchedule?
     /// Resets of connections; other changes are not looked at here.
     package var resets: [LinkChange]?
+    /// Ports of further relays that flows dialled from A (from B) cross after this one, in order: a
+    /// path over a transit region. Set-up costs a round trip of each link so far for every hop.
+    package var chainFromA: [UInt16]?
+    package var chainFromB: [UInt16]?
     /// Seeds the jitter of both directions, and which connection a reset hits.
     package var seed: UInt64
     /// Ports on 127.0.0.1; 0 lets the kernel choose.

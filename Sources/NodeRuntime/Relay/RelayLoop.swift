@@ -28,6 +28,8 @@ final class RelayLoop {
     private let listeners: [2 of Int32]
     private let flowLimit: Int
     let concealsRefusals: Bool
+    /// Ports of the further links that flows dialled from a side cross after this one.
+    let chains: [2 of [UInt16]]
     private let startedAt = MonotonicClock.now()
     private let reportFile: RelayReportFile?
     private var nextReport: Int64
@@ -41,6 +43,7 @@ final class RelayLoop {
     init(_ configuration: RelayConfiguration) throws(RelayError) {
         events = try EventQueue()
         concealsRefusals = configuration.concealsRefusals
+        chains = [configuration.chainFromA ?? [], configuration.chainFromB ?? []]
         let a = try LoopbackSocket.listen(
             port: configuration.aPort, bufferBytes: RelayLimits.socketBufferBytes)
         let b = try LoopbackSocket.listen(
@@ -148,7 +151,8 @@ final class RelayLoop {
         switch flow.phase {
         case .handshake where side == flow.dialler: advanceHandshake(flow)
         case .dialling where side != flow.dialler && event.writable: connected(flow)
-        case .handshake, .crossing, .dialling, .refusing: break
+        case .chaining where side != flow.dialler: advanceChain(flow)
+        case .handshake, .crossing, .dialling, .chaining, .refusing: break
         case .answering, .open:
             queue(flow, side)
             if event.writable { flush(flow, from: side.other) }

@@ -51,6 +51,8 @@ internal import Glibc
         var deliver: Int64
         var length: Int
         var offset: Int
+        /// Region it goes to, which may lie beyond this link.
+        var destination: Int
     }
 
     private let memory: UnsafeMutableRawBufferPointer
@@ -71,14 +73,17 @@ internal import Glibc
 
     /// The oldest packet's length.
     var firstLength: Int { entries.first?.length ?? 0 }
+    var firstDestination: Int? { entries.first?.destination }
 
     /// Copies a packet to the end; false when there is no room.
-    func append(_ packet: PacketBuffer, deliver: Int64) -> Bool {
+    func append(_ packet: PacketBuffer, destination: Int, deliver: Int64) -> Bool {
         guard let offset = room(packet.count) else { return false }
         // SAFETY: `room` found that many free bytes at the offset.
         unsafe memory.baseAddress.unsafelyUnwrapped.advanced(by: offset).copyMemory(
             from: packet.memory.baseAddress.unsafelyUnwrapped, byteCount: packet.count)
-        entries.append(Entry(deliver: deliver, length: packet.count, offset: offset))
+        entries.append(
+            Entry(
+                deliver: deliver, length: packet.count, offset: offset, destination: destination))
         tail = offset + packet.count
         return true
     }

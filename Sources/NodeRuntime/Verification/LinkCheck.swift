@@ -72,6 +72,7 @@ package enum LinkPart: String, Codable, CaseIterable, Sendable {
     case load
     case duplex
     case schedule
+    case transit
     /// Back-pressure of the relay, losses of packet mode.
     case limits
 }

@@ -42,6 +42,7 @@ package final class LinkVerifier {
         case .load: try load()
         case .duplex: try duplex()
         case .schedule: try schedule()
+        case .transit: try transit()
         case .limits: if mode == .relay { try backPressure() } else { try losses() }
         }
     }
@@ -280,6 +281,18 @@ package final class LinkVerifier {
             LinkCheck(
                 "  its longest effect", .seconds, expected: mode == .relay ? 1 : 2.2,
                 measured: log.longestGap, rule: .atMost, tolerance: 0.1))
+    }
+
+    private func transit() throws {
+        var link = TestLink(Self.parameters(megabits: 100, oneWayMilliseconds: 10))
+        link.second = Self.parameters(megabits: 40, oneWayMilliseconds: 5)
+        let samples = try with(link) { try LinkMeasures.roundTrips($0, count: 15) }.value
+        add(
+            .roundTrip(
+                "round trip over a transit region, 10 + 5 ms one way", expected: 0.030,
+                measured: Self.median(samples)))
+        let rates = try with(link) { try throughput($0, flows: 1, warm: 2, seconds: 3) }.value
+        add(.rate("  goodput, 100 and 40 Mbit/s", expected: payload(40), measured: rates[0]))
     }
 
     private func backPressure() throws {

@@ -20,8 +20,7 @@ enum TrainerOutput: Sendable {
     case stateRead(to: WorkerID, StateChunk, PayloadBytes)
     /// Bytes that do not decode although their frame's checksum was right.
     case failed(String)
-    case modelWritten(path: String, digest: UInt64)
-    case note(String)
+    case report(RunEvent)
 }
 
 /// Carries out orders on the trainer thread, in order, with one trainer.
@@ -34,6 +33,7 @@ final class TrainerExecutor {
     private let decoder = ChunkDecoder()
     private var stream: SeatStream
     private var gathered: [Float] = []
+    private var classes: TensorClassTally
     /// By slice, of the epoch below.
     private var feedback: [Int: ErrorFeedback] = [:]
     private var feedbackEpoch = Epoch.none
@@ -50,6 +50,7 @@ final class TrainerExecutor {
         self.setup = setup
         self.account = account
         self.emit = emit
+        classes = TensorClassTally(tensors: trainer.tensors)
         step = restored?.step ?? 0
         round = restored?.round ?? 0
         stream = SeatStream(
@@ -96,7 +97,7 @@ final class TrainerExecutor {
     private func nameKernels() {
         guard !hasNamedKernels else { return }
         hasNamedKernels = true
-        emit(.note("kernels: \(encoder.instructionSet)"))
+        emit(.report(.note(source: setup.name, text: "kernels: \(encoder.instructionSet)")))
     }
 
     private func encode(_ encoding: TrainerOrder.Encoding) {
@@ -116,6 +117,7 @@ final class TrainerExecutor {
                     : try gather(kind, parts).withSpan { values in
                         try encode(values, chunk, of: encoding, into: &bytes)
                     }
+                if encoding.key.scope == .pool { classes.add(parts, bytes: bytes.count) }
                 emit(
                     .encoded(
                         key: encoding.key, epoch: encoding.epoch, slice: chunk.slice,
@@ -168,7 +170,12 @@ final class TrainerExecutor {
         feedback = [:]
         feedbackEpoch = epoch
         guard lost > 0 else { return }
-        emit(.note("slices changed hands: a residue of norm \(lost.squareRoot()) was dropped"))
+        emit(
+            .report(
+                .note(
+                    source: setup.name,
+                    text: "slices changed hands: a residue of norm \(lost.squareRoot()) was dropped"
+                )))
     }
 
     private func gather(_ kind: ContributionKind, _ parts: [Range<Int>]) -> GatheredValues {
@@ -258,6 +265,7 @@ final class TrainerExecutor {
 
     private func checkpoint(_ step: UInt32, _ round: UInt32) {
         account.enter(.recover)
+        reportCodecUse()
         do {
             let bytes = try writeState()
             emit(.event(.checkpointed(path: setup.statePath, step: step, bytes: bytes)))
@@ -268,11 +276,12 @@ final class TrainerExecutor {
 
     private func save(model: Bool) {
         account.enter(.recover)
+        reportCodecUse()
         do {
             _ = try writeState()
             if model {
                 try setup.writeModel(trainer)
-                emit(.modelWritten(path: setup.modelPath, digest: stateDigest()))
+                report(model: setup.modelPath)
             }
             emit(.event(.saved))
         } catch {
@@ -282,16 +291,27 @@ final class TrainerExecutor {
 
     /// The end of a run whose states nobody resumes from.
     func finish(model: Bool, writes: Bool) {
+        reportCodecUse()
         do {
             if model, writes { try setup.writeModel(trainer) }
             if model {
                 let path = writes ? setup.modelPath : "(not written)"
-                emit(.modelWritten(path: path, digest: stateDigest()))
+                report(model: path)
             }
             emit(.event(.saved))
         } catch {
             emit(.event(.saveFailed(reason: "\(error)")))
         }
+    }
+
+    private func report(model path: String) {
+        emit(
+            .report(.modelWritten(worker: setup.worker, path: path, digest: stateDigest())))
+    }
+
+    private func reportCodecUse() {
+        guard !classes.uses.isEmpty else { return }
+        emit(.report(.codecUse(worker: setup.worker, classes.uses)))
     }
 
     private func writeState() throws -> UInt64 {

@@ -14,7 +14,8 @@ package final class UnpacedTrainers {
     private let corpus: Corpus
     private let setups: [TrainerSetup]
     private let queue: TrainerQueue
-    private let reducer = ReductionRunner()
+    /// By seat: what the stages of earlier chunks cost is known per worker.
+    private let reducers: [ReductionRunner]
     private let writesModel: Bool
 
     /// - Parameter directory: where the first rank writes the model; nil: it does not.
@@ -27,6 +28,7 @@ package final class UnpacedTrainers {
                 configuration: configuration, topology: topology, worker: seat.id,
                 name: seat.worker.name, directory: directory ?? "", isTimed: false)
         }
+        reducers = setups.map { _ in ReductionRunner() }
         guard let first = setups.first else { preconditionFailure("a topology has workers") }
         corpus = try first.loadCorpus()
         queue = TrainerQueue()
@@ -46,7 +48,7 @@ package final class UnpacedTrainers {
         _ sources: [(bytes: PayloadBytes, weight: UInt64)], elements: Int, transform: TransformID,
         scope: CollectiveKey.Scope, owner: WorkerID
     ) throws -> PayloadBytes {
-        try reducer.reduce(
+        try reducers[Int(owner.rawValue)].reduce(
             sources, elements: elements, transform: transform, scope: scope,
             setup: setups[Int(owner.rawValue)])
     }
@@ -61,9 +63,8 @@ package final class UnpacedTrainer {
             key: CollectiveKey, epoch: Epoch, slice: Int, position: Int, elements: UInt32,
             PayloadBytes)
         case stateRead(to: WorkerID, StateChunk, PayloadBytes)
-        case modelWritten(path: String, digest: UInt64)
+        case report(RunEvent)
         case failed(String)
-        case note(String)
     }
 
     private let work: TrainerWork
@@ -144,8 +145,7 @@ extension UnpacedTrainer.Output {
                 key: key, epoch: epoch, slice: slice, position: position, elements: elements, bytes)
         case .stateRead(let peer, let chunk, let bytes): self = .stateRead(to: peer, chunk, bytes)
         case .failed(let what): self = .failed(what)
-        case .modelWritten(let path, let digest): self = .modelWritten(path: path, digest: digest)
-        case .note(let text): self = .note(text)
+        case .report(let event): self = .report(event)
         }
     }
 }

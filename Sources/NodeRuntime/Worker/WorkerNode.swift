@@ -303,10 +303,7 @@ package final class WorkerNode {
             case .failed(let what):
                 try report(.violation(culprit: options.name, what: what))
                 try step(.leave(code: .data, reason: what))
-            case .modelWritten(let path, let digest):
-                guard let worker = machine?.worker else { continue }
-                try report(.modelWritten(worker: worker, path: path, digest: digest))
-            case .note(let text): try report(.note(source: options.name, text: text))
+            case .report(let event): try report(event)
             }
         }
     }

@@ -23,6 +23,7 @@ extension RunEvent {
         case .linkUse: "linkUse"
         case .peakMemory: "peakMemory"
         case .modelWritten: "modelWritten"
+        case .codecUse: "codecUse"
         case .note: "note"
         case .runEnded: "runEnded"
         }
@@ -37,7 +38,7 @@ extension RunEvent {
             .modelWritten, .runEnded:
             true
         case .stepped, .evaluated, .roundCommitted, .waiting, .budget, .traffic, .linkUse,
-            .peakMemory, .note:
+            .peakMemory, .codecUse, .note:
             false
         }
     }

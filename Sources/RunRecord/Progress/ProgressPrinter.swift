@@ -117,7 +117,8 @@ package struct ProgressPrinter {
             return ("\(source): \(text)", .plain)
         case .runEnded(let code, let reason):
             return ("run ended, code \(code): \(reason)", code == 0 ? .good : .bad)
-        case .stepped, .evaluated, .roundCommitted, .budget, .traffic, .linkUse, .peakMemory:
+        case .stepped, .evaluated, .roundCommitted, .budget, .traffic, .linkUse, .peakMemory,
+            .codecUse:
             return nil
         }
     }

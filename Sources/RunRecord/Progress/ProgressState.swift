@@ -54,7 +54,7 @@ struct ProgressState {
             evaluate(step: step, loss: loss, samples: samples)
         case .epochStarted, .waiting, .violation, .coordinatorLost,
             .coordinatorReturned, .checkpointWritten, .checkpointFailed, .peakMemory,
-            .modelWritten, .note, .runEnded:
+            .modelWritten, .codecUse, .note, .runEnded:
             break
         }
     }

@@ -73,10 +73,14 @@ enum ReportHeader {
         let paced = summary.workers.filter { $0.nominalStepSeconds > 0 }.count
         var parts: [String] = []
         if summary.identity.emulated, summary.regions.count > 1 {
+            let isPacket = summary.identity.emulation == "packet"
             parts.append(
-                "The distance is emulated: bytes between regions passed a relay with the given "
-                    + "rate and delay. The relay ends TCP, so slow start and loss on the long path "
-                    + "do not show.")
+                isPacket
+                    ? "The distance is emulated: packets between regions crossed a forwarder with "
+                        + "the given rate and delay; headers count."
+                    : "The distance is emulated: bytes between regions passed a relay with the given "
+                        + "rate and delay. The relay ends TCP, so slow start and loss on the long path "
+                        + "do not show.")
         }
         if paced > 0 {
             parts.append(
@@ -119,12 +123,13 @@ enum ReportHeader {
         ]
         if summary.regions.count > 1 {
             let bytes = pool.bytesBetweenRegionsRelay ?? pool.bytesBetweenRegionsLanes
+            let counter = summary.identity.simulated == nil ? "relay" : "modelled links"
             tiles.append(
                 Tile(
                     name: "Between regions", value: Figures.bytes(Double(bytes)),
                     why: pool.bytesBetweenRegionsRelay == nil
                         ? "Counted by the workers' lanes, before encryption."
-                        : "All directions, counted by the \(summary.identity.simulated == nil ? "relay" : "modelled links"); the lanes counted "
+                        : "All directions, counted by the \(counter); the lanes counted "
                             + "\(Figures.bytes(Double(pool.bytesBetweenRegionsLanes))).")
             )
             tiles.append(

@@ -47,6 +47,7 @@ enum ReportLinks {
             the emulated link, with framing, encryption and control traffic. Lane bytes are the \
             frames workers handed over, before encryption. Use is the mean over the training time \
             of the relay's count, or of the lanes' where there is no relay.</p>
+            \(classes(summary))
             <h3>What this link stands for</h3>
             \(similarity(summary))
             """)
@@ -134,6 +135,24 @@ enum ReportLinks {
                     link.peakQueueBytes.map { Figures.bytes(Double($0)) } ?? Figures.absent,
                 ]
             })
+    }
+
+    private static func classes(_ summary: RunSummary) -> Markup {
+        guard !summary.tensorClasses.isEmpty else { return "" }
+        let table = HTMLReport.table(
+            ["tensors", "values", "bits per value"],
+            summary.tensorClasses.map {
+                [
+                    $0.name, Figures.grouped(Double($0.values)),
+                    Figures.significant($0.bitsPerValue),
+                ]
+            })
+        return """
+            <h3>What contributions took</h3>
+            \(table)
+            <p class="note">Workers' contributions to rounds between regions, all rounds. A chunk that \
+            covers tensors of several classes counts for each by its share.</p>
+            """
     }
 
     private static func similarity(_ summary: RunSummary) -> Markup {

@@ -89,14 +89,22 @@ package enum SummaryText {
                 ]
             })
         let kind = linkKind(summary.identity)
+        let classes = summary.tensorClasses.map {
+            "\($0.name) \(Figures.significant($0.bitsPerValue))"
+        }
+        let perClass =
+            classes.isEmpty
+            ? "" : "\nbits/value of contributions: " + classes.joined(separator: ", ")
         return indented(
             table + "\nlinks: \(kind); "
-                + "curve encryption \(summary.identity.curve ? "on" : "off")")
+                + "curve encryption \(summary.identity.curve ? "on" : "off")" + perClass)
     }
 
     private static func linkKind(_ identity: RunSummary.Identity) -> String {
         if identity.simulated != nil { return "modelled by the simulator" }
-        return identity.emulated ? "emulated by a relay" : "real network, not emulated"
+        return identity.emulated
+            ? "emulated by a \(identity.emulation == "packet" ? "packet forwarder" : "relay")"
+            : "real network, not emulated"
     }
 
     private static func workers(_ summary: RunSummary) -> String {

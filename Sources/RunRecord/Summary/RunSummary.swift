@@ -15,6 +15,8 @@ package struct RunSummary: Codable, Equatable, Sendable {
     package var workers: [Worker]
     /// Directed, between regions; then inside regions (from = to), where only lanes count.
     package var links: [Link]
+    /// What contributions between regions took, by class of tensors.
+    package var tensorClasses: [TensorClass]
     package var loss: Loss
     package var rounds: Rounds
     package var counts: Counts
@@ -48,6 +50,8 @@ extension RunSummary {
         package var kernels: [String]
         package var curve: Bool
         package var emulated: Bool
+        /// `relay` or `packet`; nil in records that do not say.
+        package var emulation: String?
         /// What is real and what is modelled in a simulated run; nil for one of real processes.
         package var simulated: String?
         /// Lives of the coordinator: more than one when it was restarted.
@@ -195,6 +199,13 @@ extension RunSummary {
             package var seconds: Double
             package var bytes: UInt64
         }
+    }
+
+    package struct TensorClass: Codable, Equatable, Sendable {
+        /// embedding, matrix, bias or norm.
+        package var name: String
+        package var values: UInt64
+        package var bitsPerValue: Double
     }
 
     package struct ProcessMemory: Codable, Equatable, Sendable {

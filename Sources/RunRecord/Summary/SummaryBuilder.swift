@@ -23,6 +23,7 @@ package struct SummaryBuilder {
     var coordinatorStarts = 0
     var workers: [WorkerID: WorkerTally] = [:]
     var links = LinkTally()
+    var classes = TensorClassTotals()
     var rounds = RoundTally()
     var log = IncidentTally()
     var memory: [String: UInt64] = [:]
@@ -95,6 +96,7 @@ package struct SummaryBuilder {
                 links.add(traffic, by: id, in: region, at: now)
             }
         case .linkUse(let use): links.add(use, at: now)
+        case .codecUse(let id, let uses): classes.add(uses, by: id)
         case .checkpointWritten, .checkpointFailed, .peakMemory, .modelWritten, .note, .runEnded:
             takeRest(event, source: source, now: now)
         }
@@ -130,7 +132,7 @@ package struct SummaryBuilder {
             log.add(.ended, at: now, "run ended, code \(code): \(reason)")
         case .runStarted, .workerJoined, .epochStarted, .stepped, .evaluated, .roundCommitted,
             .waiting, .workerEvicted, .workerLeft, .violation, .coordinatorLost,
-            .coordinatorReturned, .budget, .traffic, .linkUse:
+            .coordinatorReturned, .budget, .traffic, .linkUse, .codecUse:
             break
         }
     }

@@ -25,7 +25,8 @@ extension SummaryBuilder {
             pool: pool(window, tallies: tallies, links: outer),
             regions: regions(start.topology, tallies, training: training, loss: loss),
             workers: ordered.map { workerFigures($0.key, $0.value, seats) },
-            links: linkFigures, loss: loss, rounds: roundFigures, counts: log.counts,
+            links: linkFigures, tensorClasses: classes.figures, loss: loss, rounds: roundFigures,
+            counts: log.counts,
             incidents: log.incidents.sorted { $0.seconds < $1.seconds },
             peakMemory: memory.sorted { $0.key < $1.key }
                 .map { .init(process: $0.key, peakBytes: $0.value) },
@@ -40,7 +41,8 @@ extension SummaryBuilder {
             run: hexadecimal(start.run.rawValue), name: start.configuration.name,
             version: start.version, command: start.command, seed: start.configuration.seed,
             machine: start.machine, kernels: kernels, curve: start.curve,
-            emulated: start.emulated, simulated: start.simulated,
+            emulated: start.emulated, emulation: start.emulation,
+            simulated: start.simulated,
             coordinatorStarts: coordinatorStarts)
     }
 

@@ -52,10 +52,7 @@ extension Simulator {
                 payload: store(bytes, elements, seat))
         case .stateRead(let peer, let chunk, let bytes):
             return .stateRead(to: peer, chunk: chunk, payload: store(bytes, chunk.count, seat))
-        case .modelWritten(let path, let digest):
-            say(.modelWritten(worker: WorkerID(seat), path: path, digest: digest), seat)
-        case .note(let text):
-            say(.note(source: workers[seat].name, text: text), seat)
+        case .report(let event): say(event, seat)
         case .failed(let reason):
             say(.violation(culprit: workers[seat].name, what: reason), seat)
             tell(seat, .leave(code: .data, reason: reason))

@@ -20,8 +20,7 @@ package enum HostedAnswer: Sendable {
     case encoded(
         key: CollectiveKey, epoch: Epoch, slice: Int, position: Int, elements: UInt32, EncodedBytes)
     case stateRead(to: WorkerID, StateChunk, EncodedBytes)
-    case modelWritten(path: String, digest: UInt64)
-    case note(String)
+    case report(RunEvent)
     /// The worker leaves with this reason.
     case failed(String)
 }

@@ -15,6 +15,16 @@ package struct TensorSpec: Codable, Sendable, Equatable {
     package let layer: Int?
     package let kind: TensorKind
 
+    package init(
+        name: String, shape: [Int], range: Range<Int>, layer: Int?, kind: TensorKind
+    ) {
+        self.name = name
+        self.shape = shape
+        self.range = range
+        self.layer = layer
+        self.kind = kind
+    }
+
     /// Weight decay applies to embeddings and matrices, not to biases and norms.
     package var decays: Bool {
         switch kind {

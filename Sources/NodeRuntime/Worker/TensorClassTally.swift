@@ -1,0 +1,56 @@
+package import ClusterModel
+package import Training
+
+/// What chunks of each class of tensors took on the wire between regions. A chunk that covers several
+/// classes counts for each by its share of the elements.
+package struct TensorClassTally {
+    private let tensors: [TensorSpec]
+    /// In order of first appearance.
+    package private(set) var uses: [RunEvent.TensorClassUse] = []
+
+    package init(tensors: [TensorSpec]) { self.tensors = tensors }
+
+    /// - Parameters:
+    ///   - parts: ranges of the parameter vector that the chunk covers.
+    ///   - bytes: its encoded size.
+    package mutating func add(_ parts: [Range<Int>], bytes: Int) {
+        let elements = parts.reduce(0) { $0 + $1.count }
+        guard elements > 0 else { return }
+        let bits = Double(bytes * 8) / Double(elements)
+        for part in parts {
+            var index = firstTensor(at: part.lowerBound)
+            while index < tensors.count, tensors[index].range.lowerBound < part.upperBound {
+                let count = tensors[index].range.clamped(to: part).count
+                add(tensors[index].kind, count, bits)
+                index += 1
+            }
+        }
+    }
+
+    private mutating func add(_ kind: TensorKind, _ count: Int, _ bitsPerValue: Double) {
+        guard count > 0 else { return }
+        let bits = UInt64((Double(count) * bitsPerValue).rounded())
+        if let place = uses.firstIndex(where: { $0.name == kind.rawValue }) {
+            uses[place].values += UInt64(count)
+            uses[place].bits += bits
+        } else {
+            uses.append(
+                RunEvent.TensorClassUse(name: kind.rawValue, values: UInt64(count), bits: bits))
+        }
+    }
+
+    /// The tensor that holds an element: tensors lie one after the other.
+    private func firstTensor(at element: Int) -> Int {
+        var low = 0
+        var high = tensors.count
+        while low < high {
+            let middle = (low + high) / 2
+            if tensors[middle].range.upperBound <= element {
+                low = middle + 1
+            } else {
+                high = middle
+            }
+        }
+        return low
+    }
+}
