@@ -23,6 +23,13 @@ internal import Glibc
         unsafe _ = setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
     }
 
+    /// Fixes both buffers instead of leaving them to autotuning; the kernel takes twice the value.
+    func fixBuffers(_ bytes: Int32) {
+        var value = bytes
+        unsafe _ = setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &value, 4)
+        unsafe _ = setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &value, 4)
+    }
+
     /// Connects from the namespace this thread is in.
     static func connect(_ host: UInt32, _ port: UInt16) throws(RelayError) -> TestStream {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)

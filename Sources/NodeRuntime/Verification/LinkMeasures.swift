@@ -72,6 +72,8 @@ final class ArrivalLog: Sendable {
 
 enum LinkMeasures {
     private static let blockBytes = 64 * 1024
+    /// SO_SNDBUF and SO_RCVBUF of the ends in `accepted`.
+    static let acceptedBuffers: Int32 = 64 * 1024
 
     /// Seconds of each of `count` round trips of 64 bytes, dialled from `side`.
     static func roundTrips(
@@ -165,6 +167,7 @@ enum LinkMeasures {
     static func accepted(_ link: any LinkUnderTest) throws -> Int {
         let flow = try TestFlow(link, from: .a)
         defer { flow.end() }
+        for end in [flow.near, flow.far] { end.fixBuffers(acceptedBuffers) }
         flow.near.wait(atMost: 1)
         let block = [UInt8](repeating: 0x5a, count: blockBytes)
         var total = 0
