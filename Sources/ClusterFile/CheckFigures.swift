@@ -50,17 +50,24 @@ extension CheckReport {
             for to in topology.regions.indices where to != from {
                 let link = topology.link(between: RegionID(from), and: RegionID(to))
                 let bytes = traffic.bytesPerRound(from: from, to: to)
-                let rate = link.flatMap { $0.rate > 0 ? $0.rate : nil }
+                let own = link?.parameters(from: RegionID(from))
+                let back = link?.parameters(from: RegionID(to))
+                let rate = own.flatMap { $0.bitsPerSecond > 0 ? $0.bitsPerSecond : nil }
+                let oneWay = own.map { Double($0.oneWayNanoseconds) / 1e9 }
                 links.append(
                     Link(
                         from: topology.regions[from].name, to: topology.regions[to].name,
                         distanceKilometres: link.flatMap {
                             $0.distanceKilometres > 0 ? $0.distanceKilometres : nil
                         },
-                        oneWaySeconds: link?.oneWayDelay.seconds,
-                        roundTripSeconds: link.map { 2 * $0.oneWayDelay.seconds },
-                        rateBitsPerSecond: rate, jitterSeconds: link?.jitter.seconds,
-                        queueBytes: link?.queueBytes, bytesPerRound: bytes, bytes: bytes * rounds,
+                        oneWaySeconds: oneWay,
+                        roundTripSeconds: back.flatMap { back in
+                            oneWay.map { $0 + Double(back.oneWayNanoseconds) / 1e9 }
+                        },
+                        rateBitsPerSecond: rate,
+                        jitterSeconds: own.map { Double($0.jitterNanoseconds) / 1e9 },
+                        queueBytes: own?.queueLimitBytes, bytesPerRound: bytes,
+                        bytes: bytes * rounds,
                         transferSeconds: rate.map { Double(bytes) * 8 / Double($0) }))
             }
         }
@@ -111,9 +118,18 @@ extension CheckReport {
             notes.append(
                 file.topology.links.isEmpty
                     ? "Nothing is emulated: regions reach each other over the real network."
-                    : "Links are emulated: bytes between regions pass a relay with this rate and "
-                        + "delay."
+                    : file.emulation == .packet
+                        ? "Links are emulated: packets between regions cross a forwarder with this "
+                            + "rate and delay; TCP's headers count."
+                        : "Links are emulated: bytes between regions pass a relay with this rate "
+                            + "and delay."
             )
+            let changing = file.topology.links.filter { !($0.changes ?? []).isEmpty }.count
+            if changing > 0 {
+                notes.append(
+                    "\(changing) of \(file.topology.links.count) links change while they run; the "
+                        + "figures are those of their own parameters.")
+            }
         }
         let paced = seats.filter { $0.worker.nominalStep > .zero }.map(\.worker)
         if !paced.isEmpty {

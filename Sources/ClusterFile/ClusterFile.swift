@@ -8,6 +8,8 @@ package struct ClusterFile: Equatable, Sendable {
     package var configuration: RunConfiguration
     /// Whether the file names the seed. If not, `configuration.seed` was drawn when it was read.
     package var seedIsGiven: Bool
+    /// How links are emulated on one machine.
+    package var emulation = Emulation.relay
 
     package init(topology: Topology, configuration: RunConfiguration, seedIsGiven: Bool) {
         self.topology = topology

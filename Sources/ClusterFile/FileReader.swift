@@ -9,7 +9,7 @@ struct FileReader {
 
     static let topKeys = [
         "name", "steps", "seed", "coordinator", "regions", "links", "schedule", "wire", "model",
-        "training", "deadlines", "data",
+        "training", "deadlines", "data", "emulate",
     ]
 
     /// `nil` when something was wrong; the issues say what.
@@ -24,7 +24,8 @@ struct FileReader {
             .count("steps", 1...Limits.steps, of: "inner steps of the run", example: 300))
         let seed = top.value(
             .integer("seed", of: "a whole number of 0 or more, below 2^64", example: "7"))
-        let topology = readTopology(top)
+        let emulation = readEmulation(top)
+        let topology = readTopology(top, emulation: emulation)
         let model = readModel(top)
         let schedule = readSchedule(top, topology: topology, steps: steps)
         let wire = readWire(top, topology: topology)
@@ -34,12 +35,14 @@ struct FileReader {
         guard let name, let steps, let topology, let model, let schedule, let wire, let training,
             let deadlines, let data
         else { return nil }
-        return ClusterFile(
+        var file = ClusterFile(
             topology: topology,
             configuration: RunConfiguration(
                 name: name, seed: seed ?? UInt64.random(in: 0..<(1 << 32)), steps: UInt32(steps),
                 model: model, training: training, schedule: schedule, wire: wire,
                 deadlines: deadlines, data: data),
             seedIsGiven: top.line(of: "seed") != nil)
+        file.emulation = emulation
+        return file
     }
 }

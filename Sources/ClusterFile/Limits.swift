@@ -26,4 +26,6 @@ enum Limits {
     /// One read of a socket must fit.
     static let queueBytesLeast = 65_536.0
     static let queueBytesMost = Double(1 << 30)
+    /// Written by hand; longer histories are traces.
+    static let linkChanges = 1_000
 }

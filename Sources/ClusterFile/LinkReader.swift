@@ -3,7 +3,10 @@ internal import Yams
 
 /// Links between regions: all pairs are described, or none (then nothing is emulated).
 extension FileReader {
-    static let linkKeys = ["between", "distance", "one_way", "rtt", "rate", "jitter", "queue"]
+    static let linkKeys = [
+        "between", "distance", "one_way", "rtt", "rate", "jitter", "queue", "loss", "loss_burst",
+        "from", "schedule", "via",
+    ]
     static let linkExample =
         "- {between: [shanghai, jinan], distance: 1500 km, rate: 200 Mbit/s}"
 
@@ -12,20 +15,30 @@ extension FileReader {
     /// Nothing in fibre is faster than this.
     private static let leastNanosecondsPerKilometre = 4_900.0
 
-    func readLinks(_ top: Section, regions: [Topology.Region]) -> [Topology.Link]? {
+    func readLinks(
+        _ top: Section, regions: [Topology.Region], emulation: Emulation
+    ) -> [Topology.Link]? {
         guard top.line(of: "links") != nil else { return [] }
         guard let items = top.items("links", of: "links", example: Self.linkExample) else {
             return nil
         }
         var links: [Topology.Link] = []
         var complete = true
+        var paths: [Section] = []
         for item in items {
             guard
                 let section = Section(
                     item.node, path: item.path, line: item.line, keys: Self.linkKeys,
-                    issues: issues),
-                let link = readLink(section, regions: regions)
+                    issues: issues)
             else {
+                complete = false
+                continue
+            }
+            if section.line(of: "via") != nil {
+                paths.append(section)
+                continue
+            }
+            guard var link = readLink(section, regions: regions) else {
                 complete = false
                 continue
             }
@@ -35,7 +48,15 @@ extension FileReader {
                     expected: "one link for each pair", example: Self.linkExample)
                 complete = false
             }
+            readDetails(section, of: &link, regions: regions, emulation: emulation)
             links.append(link)
+        }
+        for section in paths {
+            guard let path = readPath(section, over: links, regions: regions) else {
+                complete = false
+                continue
+            }
+            links.append(path)
         }
         guard complete, checkPairs(top, links: links, regions: regions) else { return nil }
         return links
@@ -89,7 +110,7 @@ extension FileReader {
             queueBytes: queue ?? Self.defaultQueue(rate: rate, delay: delay))
     }
 
-    private static var queueField: Field<Int> {
+    static var queueField: Field<Int> {
         Field(
             key: "queue",
             expected: "bytes that may wait in each direction with their unit (KiB, MiB, kB, MB), "
@@ -110,7 +131,7 @@ extension FileReader {
         return Int(min(max(product, Limits.queueBytesLeast), Limits.queueBytesMost).rounded())
     }
 
-    private func readEnds(
+    func readEnds(
         _ section: Section, regions: [Topology.Region]
     ) -> (a: RegionID, b: RegionID)? {
         let names = regions.map(\.name).joined(separator: ", ")

@@ -6,7 +6,7 @@ extension FileReader {
     static let regionsExample = "regions: {shanghai: {workers: [{name: sh-1, batch: 4}]}}"
     static let workerExample = "- {name: shanghai-1, batch: 4, step: 200 ms}"
 
-    func readTopology(_ top: Section) -> Topology? {
+    func readTopology(_ top: Section, emulation: Emulation) -> Topology? {
         guard let group = top.section("regions", keys: nil) else {
             if top.line(of: "regions") == nil {
                 top.refuse(
@@ -28,7 +28,8 @@ extension FileReader {
         checkCounts(group, workers: seen.count)
         guard complete, !regions.isEmpty else { return nil }
         let coordinator = readCoordinator(top, regions: regions)
-        guard let links = readLinks(top, regions: regions), let coordinator else { return nil }
+        let links = readLinks(top, regions: regions, emulation: emulation)
+        guard let links, let coordinator else { return nil }
         return Topology(regions: regions, links: links, coordinatorRegion: coordinator)
     }
 

@@ -8,15 +8,18 @@ package struct LinkParameters: Codable, Equatable, Sendable {
     package var jitterNanoseconds: Int64
     /// Bytes which may wait for serialisation; a full queue pushes back on the senders.
     package var queueLimitBytes: Int
+    /// Packets lost on the way, in packet mode only; nil: none.
+    package var loss: LossParameters?
 
     package init(
         bitsPerSecond: UInt64, oneWayNanoseconds: Int64, jitterNanoseconds: Int64 = 0,
-        queueLimitBytes: Int
+        queueLimitBytes: Int, loss: LossParameters? = nil
     ) {
         self.bitsPerSecond = bitsPerSecond
         self.oneWayNanoseconds = oneWayNanoseconds
         self.jitterNanoseconds = jitterNanoseconds
         self.queueLimitBytes = queueLimitBytes
+        self.loss = loss
     }
 
     /// Whether a `LinkClock` can be made of them: times of at most an hour, a rate of 0 or
@@ -26,6 +29,7 @@ package struct LinkParameters: Codable, Equatable, Sendable {
             && (0...LinkClock.longestDelay).contains(jitterNanoseconds)
             && (1...LinkClock.largestTransfer).contains(queueLimitBytes)
             && (bitsPerSecond == 0 || LinkClock.rates.contains(bitsPerSecond))
+            && loss?.isValid ?? true
     }
 }
 
@@ -39,6 +43,10 @@ package struct LinkParameters: Codable, Equatable, Sendable {
 /// busy link runs at exactly its rate for any mix of sizes. The queue is what has been offered and
 /// has not departed; it needs no list, because its size follows from the time until the last
 /// departure.
+///
+/// With a schedule the rate and the delay change with time: a transfer is serialised at the rate of
+/// each phase it falls into, and has the delay of the instant at which it departs. What is queued
+/// during an outage departs after it.
 package struct LinkClock: Equatable, Sendable {
     /// When a transfer has left the sender's side and when it reaches the other.
     package struct Delivery: Equatable, Sendable {
@@ -60,11 +68,21 @@ package struct LinkClock: Equatable, Sendable {
     /// Numerator over the rate of the fraction of a nanosecond not yet counted.
     private var carry: UInt64 = 0
     private var generator: UInt64
+    let schedule: LinkSchedule?
+    let origin: Int64
 
+    /// - Parameters:
+    ///   - schedule: changes of rate and delay over those of `parameters`.
+    ///   - origin: the instant at which the schedule starts.
     /// - Precondition: `parameters.isValid`.
-    package init(_ parameters: LinkParameters, seed: UInt64) {
+    package init(
+        _ parameters: LinkParameters, seed: UInt64, schedule: LinkSchedule? = nil,
+        origin: Int64 = 0
+    ) {
         precondition(parameters.isValid, "link parameters out of range: \(parameters)")
         self.parameters = parameters
+        self.schedule = schedule
+        self.origin = origin
         generator = seed
     }
 
@@ -90,7 +108,11 @@ package struct LinkClock: Equatable, Sendable {
             carry = 0
         }
         let rate = parameters.bitsPerSecond
-        if rate > 0 {
+        var oneWay = parameters.oneWayNanoseconds
+        if let schedule {
+            (lastDepart, carry, oneWay) = schedule.serialise(
+                bytes, from: lastDepart, carry: carry, origin: origin)
+        } else if rate > 0 {
             var product = UInt64(bytes).multipliedFullWidth(by: Self.bitNanosecondsPerByte)
             let (low, overflow) = product.low.addingReportingOverflow(carry)
             product = (product.high + (overflow ? 1 : 0), low)
@@ -98,7 +120,7 @@ package struct LinkClock: Equatable, Sendable {
             lastDepart += Int64(duration)
             carry = rest
         }
-        let arrival = lastDepart + parameters.oneWayNanoseconds + nextJitter()
+        let arrival = lastDepart + oneWay + nextJitter()
         return Delivery(depart: lastDepart, deliver: max(arrival, after))
     }
 
@@ -113,6 +135,9 @@ package struct LinkClock: Equatable, Sendable {
     /// offered.
     package func acceptTime(bytes: Int) -> Int64 {
         let room = parameters.queueLimitBytes - bytes
+        if let schedule, room > 0, lastDepart > .min {
+            return schedule.instant(room, before: lastDepart, origin: origin)
+        }
         guard parameters.bitsPerSecond > 0, room > 0, lastDepart > .min else { return lastDepart }
         let product = UInt64(room).multipliedFullWidth(by: Self.bitNanosecondsPerByte)
         return lastDepart - Int64(parameters.bitsPerSecond.dividingFullWidth(product).quotient)
@@ -120,6 +145,9 @@ package struct LinkClock: Equatable, Sendable {
 
     /// Bytes which have been taken and have not departed, rounded up.
     package func queuedBytes(at now: Int64) -> Int {
+        if let schedule, lastDepart > now {
+            return schedule.bytes(from: now, to: lastDepart, origin: origin)
+        }
         guard lastDepart > now, parameters.bitsPerSecond > 0 else { return 0 }
         let product = UInt64(lastDepart - now).multipliedFullWidth(by: parameters.bitsPerSecond)
         guard product.high < Self.bitNanosecondsPerByte else { return .max }

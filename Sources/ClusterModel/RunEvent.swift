@@ -41,6 +41,8 @@ package enum RunEvent: Codable, Equatable, Sendable {
         package var configuration: RunConfiguration
         package var topology: Topology
         package var emulated: Bool
+        /// How links are emulated, `relay` or `packet`; nil where nobody said.
+        package var emulation: String?
         package var curve: Bool
         package var parameterCount: UInt64
         /// Operating system, processor, cores: what a reader of the report needs to compare.

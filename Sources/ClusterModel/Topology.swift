@@ -34,7 +34,8 @@ package struct Topology: Codable, Equatable, Sendable {
         }
     }
 
-    /// A wide-area connection between two regions, the same in both directions.
+    /// A wide-area connection between two regions. What stands in it directly is the direction from
+    /// `a` to `b`, and the other one too where `reverse` is nil.
     package struct Link: Codable, Equatable, Sendable {
         package var a: RegionID
         package var b: RegionID
@@ -46,6 +47,15 @@ package struct Topology: Codable, Equatable, Sendable {
         package var jitter: Interval
         /// Bytes that may wait in each direction before the sender is held back.
         package var queueBytes: Int
+        /// Packets lost on the way; packet mode only.
+        package var loss: LossParameters?
+        /// The direction from `b` to `a`, where it differs.
+        package var reverse: LinkParameters?
+        /// No link of its own but a path over this region's two links; the parameters are those of
+        /// the path.
+        package var via: RegionID?
+        /// What happens on the link while it runs.
+        package var changes: [LinkChange]?
 
         package init(
             a: RegionID, b: RegionID, distanceKilometres: Double, oneWayDelay: Interval,
@@ -78,5 +88,46 @@ package struct Topology: Codable, Equatable, Sendable {
 
     package func link(between a: RegionID, and b: RegionID) -> Link? {
         links.first { ($0.a == a && $0.b == b) || ($0.a == b && $0.b == a) }
+    }
+}
+
+extension Topology.Link {
+    /// What bytes experience which leave `region`, one of the two ends.
+    package func parameters(from region: RegionID) -> LinkParameters {
+        if region == b, let reverse { return reverse }
+        return LinkParameters(
+            bitsPerSecond: rate, oneWayNanoseconds: oneWayDelay.nanoseconds,
+            jitterNanoseconds: jitter.nanoseconds, queueLimitBytes: max(1, queueBytes), loss: loss)
+    }
+
+    /// What changes for them with time; nil when nothing does.
+    package func schedule(from region: RegionID) -> LinkSchedule? {
+        let changes = (changes ?? []).filter { $0.from == nil || $0.from == region }
+        return LinkSchedule(changes, over: parameters(from: region))
+    }
+
+    /// Resets of its connections.
+    package var resets: [LinkChange] { (changes ?? []).filter { $0.reset != nil } }
+
+    /// The path between `a` and `b` over two links that meet in `via`; their resources stay shared
+    /// with all other traffic of those links.
+    package init(_ a: RegionID, _ first: Self, via: RegionID, _ second: Self, _ b: RegionID) {
+        func join(_ x: LinkParameters, _ y: LinkParameters) -> LinkParameters {
+            let rates = [x.bitsPerSecond, y.bitsPerSecond].filter { $0 > 0 }
+            return LinkParameters(
+                bitsPerSecond: rates.min() ?? 0,
+                oneWayNanoseconds: x.oneWayNanoseconds + y.oneWayNanoseconds,
+                jitterNanoseconds: x.jitterNanoseconds + y.jitterNanoseconds,
+                queueLimitBytes: x.queueLimitBytes + y.queueLimitBytes)
+        }
+        let forth = join(first.parameters(from: a), second.parameters(from: via))
+        let back = join(second.parameters(from: b), first.parameters(from: via))
+        self.init(
+            a: a, b: b, distanceKilometres: first.distanceKilometres + second.distanceKilometres,
+            oneWayDelay: Interval(nanoseconds: forth.oneWayNanoseconds),
+            rate: forth.bitsPerSecond, jitter: Interval(nanoseconds: forth.jitterNanoseconds),
+            queueBytes: forth.queueLimitBytes)
+        reverse = back == forth ? nil : back
+        self.via = via
     }
 }

@@ -109,13 +109,13 @@ struct AllreduceBench {
                 Console.error("longhaul: \(culprit): \(what)")
             }
         }
-        let relays = try startRelays(directory)
-        defer { for relay in relays { relay.process.terminate() } }
+        let links = try startLinks(directory)
+        defer { links?.terminate() }
         var children: [ChildProcess] = []
         defer { for child in children where child.isRunning { child.forceEnd() } }
         for seat in topology.seats {
             children.append(
-                try start(seat.worker, seat.region, coordinator.endpoint, keys, directory, relays))
+                try start(seat.worker, seat.region, coordinator.endpoint, keys, directory, links))
         }
         let outcome = try coordinator.run(
             .note(source: "bench", text: "allreduce"), tick: { _ in })
@@ -125,17 +125,21 @@ struct AllreduceBench {
         return try summary(try children.map { try result(of: $0) })
     }
 
-    private func startRelays(_ directory: String) throws -> [LocalRelay] {
-        guard let cluster else { return [] }
-        let launcher = ClusterLauncher(
-            cluster: cluster, directory: directory, binaries: try UpCommand.binaries(),
-            arguments: [], isResumed: false)
-        return try topology.links.map { try launcher.startRelay($0) }
+    /// The relays of a cluster file; the coordinator is in this process, outside any namespace.
+    private func startLinks(_ directory: String) throws -> LocalLinks? {
+        guard let cluster else { return nil }
+        guard cluster.emulation == .relay else {
+            throw Failure(
+                .configuration, "bench allreduce crosses relays only, not `emulate: packet`",
+                hint: "use longhaul up with this file, or leave `emulate` out")
+        }
+        return try LocalLinks(
+            cluster, directory: directory, binaries: UpCommand.binaries(), started: { _ in })
     }
 
     private func start(
         _ worker: Topology.Worker, _ region: RegionID, _ endpoint: String, _ keys: CurveKeyPair,
-        _ directory: String, _ relays: [LocalRelay]
+        _ directory: String, _ links: LocalLinks?
     ) throws -> ChildProcess {
         var flags = [
             "bench", "allreduce-worker", "--coordinator", endpoint,
@@ -144,7 +148,7 @@ struct AllreduceBench {
             "--elements", String(elements),
         ]
         if isPlain { flags.append("--plain") }
-        flags += ClusterLauncher.proxyFlags(region, topology, relays)
+        flags += links?.proxyFlags(region) ?? []
         return try ChildProcess(
             name: worker.name, executable: "\(try UpCommand.binaries())/longhaul",
             arguments: flags)

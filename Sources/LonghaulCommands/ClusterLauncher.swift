@@ -5,8 +5,8 @@ import NodeRuntime
 import RunRecord
 import ZeroMQ
 
-/// Starts relays, coordinator and workers of one cluster file on this machine, waits for them, and adds
-/// the relays' counts to the record.
+/// Starts links, coordinator and workers of one cluster file on this machine, waits for them, and adds
+/// the links' counts to the record.
 struct ClusterLauncher {
     let cluster: ClusterFile
     let directory: String
@@ -27,31 +27,29 @@ struct ClusterLauncher {
         let interrupt = try Interrupt()
         let children = ChildList()
         interrupt.install(atSecond: { children.forceEnd() })
-        var relays: [LocalRelay] = []
-        defer { for relay in relays { relay.process.terminate() } }
-        for link in topology.links {
-            relays.append(try startRelay(link))
-            children.add(relays[relays.count - 1].process)
+        let links = try LocalLinks(cluster, directory: directory, binaries: binaries) {
+            children.add($0)
         }
+        defer { links.terminate() }
         let keys = try makeKeys()
-        let (coordinator, endpoint) = try startCoordinator(keys)
+        let (coordinator, endpoint) = try startCoordinator(keys, links)
         children.add(coordinator)
         var workers: [ChildProcess] = []
         for seat in topology.seats {
-            workers.append(try startWorker(seat, endpoint, keys, relays))
+            workers.append(try startWorker(seat, endpoint, keys, links))
             children.add(workers[workers.count - 1])
         }
         say(
             "coordinator pid \(coordinator.pid), "
                 + zip(topology.seats, workers).map { "\($0.worker.name) pid \($1.pid)" }
                 .joined(separator: ", "))
-        var readings = LinkReadings(relays)
+        var readings = LinkReadings(links.counted)
         let watch = ClusterWatch(
             coordinator: coordinator, workers: workers, logPath: "\(directory)/run.sqlite",
             interrupt: interrupt, say: say)
         let failure = watch.run { readings.readIfDue() }
-        for relay in relays { relay.process.terminate() }
-        waitForEnd(relays.map(\.process), seconds: 5)
+        links.terminate()
+        waitForEnd(links.processes, seconds: 5)
         readings.read()
         try record(readings)
         if let failure { throw failure }
@@ -59,29 +57,6 @@ struct ClusterLauncher {
     }
 
     // MARK: Starting
-
-    func startRelay(_ link: Topology.Link) throws -> LocalRelay {
-        let a = topology.regions[link.a.index].name
-        let b = topology.regions[link.b.index].name
-        let parameters = LinkParameters(
-            bitsPerSecond: link.rate, oneWayNanoseconds: link.oneWayDelay.nanoseconds,
-            jitterNanoseconds: link.jitter.nanoseconds, queueLimitBytes: link.queueBytes)
-        var configuration = RelayConfiguration(
-            regionA: a, regionB: b, aToB: parameters, bToA: parameters,
-            seed: cluster.configuration.seed)
-        let report = "\(directory)/link-\(a)-\(b).json"
-        configuration.reportPath = report
-        configuration.concealsRefusals = true
-        configuration.exitWithParent = true
-        let file = "\(directory)/relay-\(a)-\(b).json"
-        try JSONEncoder().encode(configuration).write(to: URL(filePath: file))
-        let process = try ChildProcess(
-            name: "link \(a)-\(b)", executable: "\(binaries)/longhaul", arguments: ["relay", file])
-        guard let line = process.readLine(),
-            let ports = try? JSONDecoder().decode(RelayPorts.self, from: Data(line.utf8))
-        else { throw process.failureAtStart("the relay of link \(a)-\(b)") }
-        return LocalRelay(link: link, process: process, ports: ports, report: report)
-    }
 
     /// A key pair for every seat: files of mode 0600 in the run directory, made once.
     private func makeKeys() throws -> [String: CurvePublicKey] {
@@ -104,11 +79,12 @@ struct ClusterLauncher {
     private func keyPath(_ name: String) -> String { "\(directory)/worker-\(name).key" }
 
     private func startCoordinator(
-        _ keys: [String: CurvePublicKey]
+        _ keys: [String: CurvePublicKey], _ links: LocalLinks
     ) throws -> (ChildProcess, String) {
-        let process = try ChildProcess(
+        let process = try links.start(
             name: "coordinator", executable: "\(binaries)/longhaul-coordinator",
-            arguments: arguments + [
+            in: topology.coordinatorRegion,
+            arguments: arguments + links.listenFlags(topology.coordinatorRegion) + [
                 "--json", "--dir", directory, "--allow", "\(directory)/allowed.json",
                 "--machine-readable",
                 "--exit-with-parent", "--reported-command",
@@ -123,7 +99,7 @@ struct ClusterLauncher {
 
     private func startWorker(
         _ seat: (id: WorkerID, region: RegionID, worker: Topology.Worker), _ endpoint: String,
-        _ keys: [String: CurvePublicKey], _ relays: [LocalRelay]
+        _ keys: [String: CurvePublicKey], _ links: LocalLinks
     ) throws -> ChildProcess {
         let name = seat.worker.name
         let server = try CurveKeyFile.readSecret("\(directory)/coordinator.key").publicKey
@@ -135,27 +111,11 @@ struct ClusterLauncher {
                 topology.regions[seat.region.index].name, "--key", keyPath(name), "--dir",
                 directory,
                 "--exit-with-parent", "--json",
-            ] + recordFlags
+            ] + recordFlags + links.listenFlags(seat.region) + links.proxyFlags(seat.region)
         if isResumed { flags.append("--resume") }
-        flags += Self.proxyFlags(seat.region, topology, relays)
-        return try ChildProcess(
-            name: name, executable: "\(binaries)/longhaul-worker", arguments: flags)
-    }
-
-    /// Where a worker of `region` finds the relays it dials through.
-    static func proxyFlags(
-        _ region: RegionID, _ topology: Topology, _ relays: [LocalRelay]
-    ) -> [String] {
-        var flags: [String] = []
-        for relay in relays where relay.link.a == region || relay.link.b == region {
-            let isA = relay.link.a == region
-            let other = isA ? relay.link.b : relay.link.a
-            let proxy = "127.0.0.1:\(isA ? relay.ports.aPort : relay.ports.bPort)"
-            flags += ["--via", "\(topology.regions[other.index].name)=\(proxy)"]
-            // Control of other regions crosses the link to the coordinator's region too.
-            if other == topology.coordinatorRegion { flags += ["--via-coordinator", proxy] }
-        }
-        return flags
+        return try links.start(
+            name: name, executable: "\(binaries)/longhaul-worker", in: seat.region,
+            arguments: flags)
     }
 
     private var recordFlags: [String] { recordPath.map { ["--record", $0] } ?? [] }

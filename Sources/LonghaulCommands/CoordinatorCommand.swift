@@ -119,12 +119,14 @@ package struct CoordinatorCommand: ParsableCommand {
     private func started(
         _ cluster: ClusterFile, _ options: CoordinatorOptions
     ) -> RunEvent.RunStarted {
-        RunEvent.RunStarted(
+        var started = RunEvent.RunStarted(
             run: options.run, version: Longhaul.version,
             command: reportedCommand.map { [$0] } ?? CommandLine.arguments,
             configuration: cluster.configuration, topology: cluster.topology, emulated: emulated,
             curve: true, parameterCount: options.parameterCount,
             machine: MachineDescription.text)
+        if emulated { started.emulation = cluster.emulation.rawValue }
+        return started
     }
 
     /// The coordinator's key pair stays with the directory, so that workers know it after a restart.

@@ -1,27 +1,26 @@
 import ClusterModel
-import Foundation
 import NodeRuntime
 import ZeroMQ
 
-/// An emulated link of this machine: its process, where to dial it, where it counts.
-struct LocalRelay {
+/// An emulated link of this machine, and what it has counted.
+struct CountedLink {
     let link: Topology.Link
-    let process: ChildProcess
-    let ports: RelayPorts
-    let report: String
+    let name: String
+    /// Nil while there is nothing to read.
+    let read: () -> RelayReport?
 }
 
-/// What the relays of a run have counted, read once a second, for the charts of the report.
+/// What the links of a run have counted, read once a second, for the charts of the report.
 struct LinkReadings {
     private static let interval: Int64 = 1_000_000_000
 
-    private let relays: [LocalRelay]
+    private let links: [CountedLink]
     private let began = MonotonicClock.now()
     private var due: Int64
     private(set) var events: [StampedEvent] = []
 
-    init(_ relays: [LocalRelay]) {
-        self.relays = relays
+    init(_ links: [CountedLink]) {
+        self.links = links
         due = began
     }
 
@@ -31,22 +30,20 @@ struct LinkReadings {
         read()
     }
 
-    /// A report that cannot be read (the relay has not written one yet) is left out.
+    /// A report that cannot be read (a relay has not written one yet) is left out.
     mutating func read() {
         let time = Instant(nanoseconds: MonotonicClock.now() - began)
-        for relay in relays {
-            guard let data = FileManager.default.contents(atPath: relay.report),
-                let report = try? JSONDecoder().decode(RelayReport.self, from: data)
-            else { continue }
+        for counted in links {
+            guard let report = counted.read() else { continue }
             for (direction, from, to) in [
-                (report.aToB, relay.link.a, relay.link.b),
-                (report.bToA, relay.link.b, relay.link.a),
+                (report.aToB, counted.link.a, counted.link.b),
+                (report.bToA, counted.link.b, counted.link.a),
             ] {
                 let use = RunEvent.LinkUse(
                     from: from, to: to, bytes: direction.bytesDelivered,
                     flows: direction.flowsOpened, peakQueueBytes: UInt64(direction.peakQueueBytes))
                 events.append(
-                    StampedEvent(time: time, source: relay.process.name, event: .linkUse(use)))
+                    StampedEvent(time: time, source: counted.name, event: .linkUse(use)))
             }
         }
     }

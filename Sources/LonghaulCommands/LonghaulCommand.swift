@@ -18,7 +18,7 @@ package struct LonghaulCommand: ParsableCommand {
             UpCommand.self, CheckCommand.self, ReportCommand.self, MeasureCommand.self,
             BenchCommand.self,
             SimulateCommand.self, PredictCommand.self, ReplayCommand.self,
-            BandwidthCommand.self, PlaceCommand.self, RelayCommand.self,
+            BandwidthCommand.self, PlaceCommand.self, RelayCommand.self, LinkCommand.self,
         ])
 
     package init() {}

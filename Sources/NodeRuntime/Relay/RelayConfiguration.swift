@@ -7,7 +7,16 @@ package struct RelayConfiguration: Codable, Equatable, Sendable {
     /// What bytes from region A's side experience.
     package var aToB: LinkParameters
     package var bToA: LinkParameters
-    /// Seeds the jitter of both directions.
+    /// Changes of rate and delay while the link runs; nil: none.
+    package var aToBSchedule: LinkSchedule?
+    package var bToASchedule: LinkSchedule?
+    /// Resets of connections; other changes are not looked at here.
+    package var resets: [LinkChange]?
+    /// Ports of further relays that flows dialled from A (from B) cross after this one, in order: a
+    /// path over a transit region. Set-up costs a round trip of each link so far for every hop.
+    package var chainFromA: [UInt16]?
+    package var chainFromB: [UInt16]?
+    /// Seeds the jitter of both directions, and which connection a reset hits.
     package var seed: UInt64
     /// Ports on 127.0.0.1; 0 lets the kernel choose.
     package var aPort: UInt16 = 0
@@ -70,11 +79,15 @@ enum RelayLimits {
     /// BYE before it leaves.
     static let drainNanoseconds: Int64 = 20_000_000_000
 
-    /// Bytes one flow may hold in one direction: what can be on the link at once.
-    static func flowBytes(_ link: LinkParameters) -> Int {
-        guard link.bitsPerSecond > 0 else { return unlimitedFlowBytes }
-        let delay = Double(link.oneWayNanoseconds + link.jitterNanoseconds) / 1e9
-        let product = Double(link.bitsPerSecond) / 8 * delay
+    /// Bytes one flow may hold in one direction: what can be on the link at once, in the widest phase
+    /// of its schedule.
+    static func flowBytes(_ link: LinkParameters, _ schedule: LinkSchedule? = nil) -> Int {
+        let phases = schedule?.phases.filter { !$0.isDown }
+        let rates = phases?.map(\.bitsPerSecond) ?? [link.bitsPerSecond]
+        let delays = phases?.map(\.oneWayNanoseconds) ?? [link.oneWayNanoseconds]
+        guard !rates.contains(0), let rate = rates.max() else { return unlimitedFlowBytes }
+        let delay = Double((delays.max() ?? 0) + link.jitterNanoseconds) / 1e9
+        let product = Double(rate) / 8 * delay
         return min(Int(product) + link.queueLimitBytes + flowSlackBytes, directionBytes)
     }
 }

@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// Why the relay could not start: what was being done, to whom, why, what to do.
+/// Why an emulated link could not start: what was being done, to whom, why, what to do.
 package struct RelayError: Error, Equatable, Sendable, CustomStringConvertible {
     package let operation: String
     package let subject: String
@@ -24,7 +24,7 @@ package struct RelayError: Error, Equatable, Sendable, CustomStringConvertible {
     }
 
     package var description: String {
-        var text = "relay: \(operation) \(subject): \(reason)"
+        var text = "link: \(operation) \(subject): \(reason)"
         if code != 0 { text += " (errno \(code))" }
         if !hint.isEmpty { text += "; \(hint)" }
         return text

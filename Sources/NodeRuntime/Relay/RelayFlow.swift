@@ -10,6 +10,8 @@ final class RelayFlow {
         case crossing
         /// The far side is being connected.
         case dialling
+        /// Connected to the first of further links, which are asked one after another.
+        case chaining(SocksChain)
         /// The answer is on the link; the acceptor may send already.
         case answering
         /// A refusal is on the link.
@@ -54,6 +56,8 @@ final class RelayFlow {
     let dialler: RelaySide
     let startedAt: Int64
     var phase = Phase.handshake(SocksHandshake())
+    /// What the proxies of further links are asked for.
+    var targets: [SocksDestination] = []
     private var legs: [2 of Leg] = [Leg(), Leg()]
     private let channels: [2 of Channel]
 
@@ -74,7 +78,7 @@ final class RelayFlow {
 
     var isSettingUp: Bool {
         switch phase {
-        case .handshake, .crossing, .dialling, .refusing: true
+        case .handshake, .crossing, .dialling, .chaining, .refusing: true
         case .answering, .open: false
         }
     }
@@ -85,7 +89,7 @@ final class RelayFlow {
         switch phase {
         case .open: return true
         case .answering: return side != dialler
-        case .handshake, .crossing, .dialling, .refusing: return false
+        case .handshake, .crossing, .dialling, .chaining, .refusing: return false
         }
     }
 }

@@ -42,9 +42,13 @@ extension RelayLoop {
 
     private func dial(_ destination: SocksDestination, for flow: RelayFlow) {
         let side = flow.dialler.other
+        let hops = chains[flow.dialler.rawValue].map {
+            SocksDestination(isIPv6: false, ipv4: 0x7f00_0001, port: $0)
+        }
+        if !hops.isEmpty { flow.targets = hops.dropFirst() + [destination] }
         do {
             flow[leg: side].descriptor = try LoopbackSocket.connect(
-                to: destination, bufferBytes: RelayLimits.socketBufferBytes)
+                to: hops.first ?? destination, bufferBytes: RelayLimits.socketBufferBytes)
             flow.phase = .dialling
             watch(flow, side)
         } catch {
@@ -53,6 +57,55 @@ extension RelayLoop {
     }
 
     func connected(_ flow: RelayFlow) {
+        guard flow.targets.isEmpty else {
+            flow.phase = .chaining(SocksChain(flow.targets))
+            advanceChain(flow)
+            return
+        }
+        established(flow)
+    }
+
+    /// Lets the proxies of further links connect one after another.
+    func advanceChain(_ flow: RelayFlow) {
+        guard case .chaining(var chain) = flow.phase else { return }
+        let descriptor = flow[leg: flow.dialler.other].descriptor
+        while true {
+            switch chain.step() {
+            case .send(let bytes):
+                guard LoopbackSocket.write(descriptor, bytes) else {
+                    chainFailed(flow, .hostUnreachable)
+                    return
+                }
+            case .need(let count):
+                let (transfer, bytes) = LoopbackSocket.read(descriptor, count: count)
+                switch transfer {
+                case .moved: chain.receive(bytes)
+                case .wouldBlock:
+                    flow.phase = .chaining(chain)
+                    return
+                case .ended, .failed:
+                    chainFailed(flow, .hostUnreachable)
+                    return
+                }
+            case .failed(let reply):
+                chainFailed(flow, reply)
+                return
+            case .connected:
+                // What came meanwhile was announced by an edge which will not come again.
+                flow[leg: flow.dialler.other].readable = true
+                established(flow)
+                return
+            }
+        }
+    }
+
+    private func chainFailed(_ flow: RelayFlow, _ reply: SocksHandshake.Reply) {
+        LoopbackSocket.close(flow[leg: flow.dialler.other].descriptor)
+        flow[leg: flow.dialler.other].descriptor = -1
+        answer(flow, reply)
+    }
+
+    private func established(_ flow: RelayFlow) {
         flow.phase = .answering
         report[flow.dialler].flowsOpened += 1
         send(

@@ -28,6 +28,8 @@ final class RelayLoop {
     private let listeners: [2 of Int32]
     private let flowLimit: Int
     let concealsRefusals: Bool
+    /// Ports of the further links that flows dialled from a side cross after this one.
+    let chains: [2 of [UInt16]]
     private let startedAt = MonotonicClock.now()
     private let reportFile: RelayReportFile?
     private var nextReport: Int64
@@ -36,10 +38,12 @@ final class RelayLoop {
     /// Set when the parent has gone: flows may end in order until then.
     private var drainUntil: Int64?
     private var hasWarned = false
+    private var resets: RelayResets
 
     init(_ configuration: RelayConfiguration) throws(RelayError) {
         events = try EventQueue()
         concealsRefusals = configuration.concealsRefusals
+        chains = [configuration.chainFromA ?? [], configuration.chainFromB ?? []]
         let a = try LoopbackSocket.listen(
             port: configuration.aPort, bufferBytes: RelayLimits.socketBufferBytes)
         let b = try LoopbackSocket.listen(
@@ -47,12 +51,19 @@ final class RelayLoop {
         listeners = [a.0, b.0]
         ports = RelayPorts(aPort: a.1, bPort: b.1)
         clocks = [
-            LinkClock(configuration.aToB, seed: configuration.seed),
-            LinkClock(configuration.bToA, seed: ~configuration.seed),
+            LinkClock(
+                configuration.aToB, seed: configuration.seed,
+                schedule: configuration.aToBSchedule, origin: startedAt),
+            LinkClock(
+                configuration.bToA, seed: ~configuration.seed,
+                schedule: configuration.bToASchedule, origin: startedAt),
         ]
         limits = [
-            RelayLimits.flowBytes(configuration.aToB), RelayLimits.flowBytes(configuration.bToA),
+            RelayLimits.flowBytes(configuration.aToB, configuration.aToBSchedule),
+            RelayLimits.flowBytes(configuration.bToA, configuration.bToASchedule),
         ]
+        resets = RelayResets(
+            configuration.resets ?? [], seed: configuration.seed, origin: startedAt)
         // Two descriptors per flow, some for the relay itself: accept never runs out of them.
         flowLimit = min(RelayLimits.flows, (DescriptorLimit.raise() - 32) / 2)
         report = RelayReport(configuration)
@@ -93,6 +104,7 @@ final class RelayLoop {
             let isBusy = giveTurns()
             let now = MonotonicClock.now()
             if now >= nextReport { tick(now) }
+            if now >= resets.next { reset(now) }
             events.wait(until: isBusy ? now : nextDeadline(now), now: now) { handle($0) }
         }
         try writeReport()
@@ -139,7 +151,8 @@ final class RelayLoop {
         switch flow.phase {
         case .handshake where side == flow.dialler: advanceHandshake(flow)
         case .dialling where side != flow.dialler && event.writable: connected(flow)
-        case .handshake, .crossing, .dialling, .refusing: break
+        case .chaining where side != flow.dialler: advanceChain(flow)
+        case .handshake, .crossing, .dialling, .chaining, .refusing: break
         case .answering, .open:
             queue(flow, side)
             if event.writable { flush(flow, from: side.other) }
@@ -252,13 +265,22 @@ final class RelayLoop {
     // MARK: - Time
 
     private func nextDeadline(_ now: Int64) -> Int64 {
-        var deadline = min(deliveries.earliest, nextReport)
+        var deadline = min(deliveries.earliest, nextReport, resets.next)
         for side in RelaySide.allCases where !rings[side.rawValue].isEmpty {
             let room = clocks[side.rawValue].acceptTime(bytes: turnBytes(side))
             // Past: not the queue but `directionBytes` holds the ring up, until something is taken.
             if room > now { deadline = min(deadline, room) }
         }
         return deadline
+    }
+
+    /// Resets what the schedule asks for: both ends learn of it at once, as from a middle box.
+    private func reset(_ now: Int64) {
+        for flow in resets.take(dueBy: now, from: flows.filter { !$1.isSettingUp }.keys.sorted()) {
+            guard let flow = flows[flow] else { continue }
+            report[flow.dialler].flowsReset += 1
+            remove(flow)
+        }
     }
 
     private func tick(_ now: Int64) {

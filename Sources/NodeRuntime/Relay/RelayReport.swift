@@ -23,6 +23,9 @@ package struct RelayReport: Codable, Equatable, Sendable {
         /// How late the relay itself delivered at worst; above a millisecond the machine was too
         /// busy and the emulation errs by as much.
         package var worstLatenessNanoseconds: Int64 = 0
+        /// Packet mode only: lost by the model, and dropped because the queue was full.
+        package var packetsLost: UInt64?
+        package var packetsDropped: UInt64?
 
         init(from: String, to: String, link: LinkParameters) {
             self.from = from
@@ -36,6 +39,13 @@ package struct RelayReport: Codable, Equatable, Sendable {
     package var openFlows = 0
     package var aToB: Direction
     package var bToA: Direction
+
+    init(seed: UInt64, seconds: Double, aToB: Direction, bToA: Direction) {
+        self.seed = seed
+        self.seconds = seconds
+        self.aToB = aToB
+        self.bToA = bToA
+    }
 
     init(_ configuration: RelayConfiguration) {
         seed = configuration.seed

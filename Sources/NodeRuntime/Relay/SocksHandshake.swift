@@ -5,10 +5,11 @@ struct SocksDestination: Equatable, CustomStringConvertible {
     let ipv4: UInt32
     let port: UInt16
 
-    var description: String {
-        if isIPv6 { return "[::1]:\(port)" }
-        let parts = [24, 16, 8, 0].map { String(ipv4 >> UInt32($0) & 0xff) }
-        return "\(parts.joined(separator: ".")):\(port)"
+    var description: String { "\(host):\(port)" }
+
+    var host: String {
+        if isIPv6 { return "[::1]" }
+        return [24, 16, 8, 0].map { String(ipv4 >> UInt32($0) & 0xff) }.joined(separator: ".")
     }
 }
 

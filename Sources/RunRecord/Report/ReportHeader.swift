@@ -73,10 +73,14 @@ enum ReportHeader {
         let paced = summary.workers.filter { $0.nominalStepSeconds > 0 }.count
         var parts: [String] = []
         if summary.identity.emulated, summary.regions.count > 1 {
+            let isPacket = summary.identity.emulation == "packet"
             parts.append(
-                "The distance is emulated: bytes between regions passed a relay with the given "
-                    + "rate and delay. The relay ends TCP, so slow start and loss on the long path "
-                    + "do not show.")
+                isPacket
+                    ? "The distance is emulated: packets between regions crossed a forwarder with "
+                        + "the given rate and delay; headers count."
+                    : "The distance is emulated: bytes between regions passed a relay with the given "
+                        + "rate and delay. The relay ends TCP, so slow start and loss on the long path "
+                        + "do not show.")
         }
         if paced > 0 {
             parts.append(

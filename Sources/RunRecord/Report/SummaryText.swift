@@ -102,7 +102,9 @@ package enum SummaryText {
 
     private static func linkKind(_ identity: RunSummary.Identity) -> String {
         if identity.simulated != nil { return "modelled by the simulator" }
-        return identity.emulated ? "emulated by a relay" : "real network, not emulated"
+        return identity.emulated
+            ? "emulated by a \(identity.emulation == "packet" ? "packet forwarder" : "relay")"
+            : "real network, not emulated"
     }
 
     private static func workers(_ summary: RunSummary) -> String {

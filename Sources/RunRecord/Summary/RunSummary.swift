@@ -50,6 +50,8 @@ extension RunSummary {
         package var kernels: [String]
         package var curve: Bool
         package var emulated: Bool
+        /// `relay` or `packet`; nil in records that do not say.
+        package var emulation: String?
         /// What is real and what is modelled in a simulated run; nil for one of real processes.
         package var simulated: String?
         /// Lives of the coordinator: more than one when it was restarted.

@@ -41,7 +41,8 @@ extension SummaryBuilder {
             run: hexadecimal(start.run.rawValue), name: start.configuration.name,
             version: start.version, command: start.command, seed: start.configuration.seed,
             machine: start.machine, kernels: kernels, curve: start.curve,
-            emulated: start.emulated, simulated: start.simulated,
+            emulated: start.emulated, emulation: start.emulation,
+            simulated: start.simulated,
             coordinatorStarts: coordinatorStarts)
     }
 

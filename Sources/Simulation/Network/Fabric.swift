@@ -28,12 +28,15 @@ struct Fabric {
         for from in 0..<regions {
             for to in 0..<regions {
                 let link = topology.link(between: RegionID(from), and: RegionID(to))
-                let parameters = LinkParameters(
-                    bitsPerSecond: link?.rate ?? 0,
-                    oneWayNanoseconds: link?.oneWayDelay.nanoseconds ?? Self.localDelay,
-                    jitterNanoseconds: link?.jitter.nanoseconds ?? 0,
-                    queueLimitBytes: max(1, link?.queueBytes ?? Self.queueLimit))
-                clocks.append(LinkClock(parameters, seed: generator.next()))
+                let parameters =
+                    link?.parameters(from: RegionID(from))
+                    ?? LinkParameters(
+                        bitsPerSecond: 0, oneWayNanoseconds: Self.localDelay,
+                        queueLimitBytes: Self.queueLimit)
+                clocks.append(
+                    LinkClock(
+                        parameters, seed: generator.next(),
+                        schedule: link?.schedule(from: RegionID(from))))
             }
         }
         links = clocks
