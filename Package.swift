@@ -100,9 +100,6 @@ let package = Package(
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
             ], swiftSettings: house),
-        .executableTarget(
-            name: "simulation-bench", dependencies: ["ClusterModel", "Simulation"],
-            swiftSettings: house),
         .target(name: "TrainingKernels", swiftSettings: kernels()),
         .target(
             name: "Training",

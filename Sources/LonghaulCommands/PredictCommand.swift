@@ -79,12 +79,9 @@ extension PredictCommand {
             let place = cluster.topology.regions.firstIndex(where: { $0.workers.count > 1 })
         else { return nil }
         Console.error("longhaul: runs each region by itself for \(Self.calibrationSteps) steps")
-        let folder =
-            FileManager.default.temporaryDirectory.path
-            + "/longhaul-predict-\(ProcessInfo.processInfo.processIdentifier)"
-        try FileManager.default.createDirectory(
-            atPath: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+        // Kept when a run fails: its log says why.
+        let scratch = try ScratchFolder("longhaul-predict")
+        let folder = scratch.path
         var short = input
         short.steps = UInt32(Self.calibrationSteps)
         let whole = try short.load()
@@ -95,7 +92,9 @@ extension PredictCommand {
             whole.configuration.seed)
         short.onlyRegion = whole.topology.regions[place].name
         let log = ReportFiles(directory: "\(folder)/\(whole.topology.regions[place].name)").log
-        return (try short.load(), try RunLogReader(path: log).events())
+        let events = try RunLogReader(path: log).events()
+        scratch.remove()
+        return (try short.load(), events)
     }
 }
 

@@ -29,6 +29,9 @@ struct VariantRunner {
             try process.run()
             processes.append((process, log))
         }
+        Console.error(
+            "longhaul: waits for \(variants.map(\.directory).joined(separator: ", ")); each has its "
+                + "progress in a .log beside it")
         for (process, _) in processes { process.waitUntilExit() }
         for (process, log) in processes where process.terminationStatus != 0 {
             let text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""

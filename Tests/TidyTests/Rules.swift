@@ -45,7 +45,6 @@ enum Rules {
                 "Reduction", "Training", "DequeModule", "HeapModule",
             ]
         ),
-        ("simulation-bench", ["ClusterModel", "Simulation"]),
         ("RunRecord", ["ClusterModel", "GRDB", "FlyingFox", "Foundation"]),
         (
             "LonghaulCommands",
