@@ -24,7 +24,8 @@ extension CheckReport {
             tokens: tokensPerStep * UInt64(configuration.steps),
             dataPath: configuration.data.path,
             coordinatorRegion: topology.regions[topology.coordinatorRegion.index].name,
-            regions: regions, innerSchedule: schedule.inner.rawValue,
+            regions: regions, devices: Self.devices(topology),
+            innerSchedule: schedule.inner.rawValue,
             outerSchedule: schedule.outer.rawValue,
             replicas: schedule.inner == .everyStep ? regions.count : topology.seats.count,
             syncEverySteps: schedule.syncEvery, outerLearningRate: schedule.outerLearningRate,
@@ -40,6 +41,18 @@ extension CheckReport {
             similarity: Self.similarity(links, step: step, syncEvery: schedule.syncEvery),
             fullScaleSimilarity: SimilarityRatios.FullScale.ratios,
             notes: Self.notes(file, regions: regions))
+    }
+
+    private static func devices(_ topology: Topology) -> [DeviceUse] {
+        var uses: [DeviceUse] = []
+        for device in topology.seats.compactMap(\.worker.device) {
+            if let index = uses.firstIndex(where: { $0.device == device }) {
+                uses[index].workers += 1
+            } else {
+                uses.append(DeviceUse(device: device, workers: 1))
+            }
+        }
+        return uses
     }
 
     private static func links(

@@ -18,6 +18,8 @@ package struct CheckReport: Codable, Equatable, Sendable {
     package var dataPath: String
     package var coordinatorRegion: String
     package var regions: [Region]
+    /// Profiles that workers stand for, in the order of the workers.
+    package var devices: [DeviceUse]
     package var innerSchedule: String
     package var outerSchedule: String
     /// Sets of workers that hold equal parameters between two outer rounds.
@@ -51,6 +53,11 @@ package struct CheckReport: Codable, Equatable, Sendable {
         package var tokensPerStep: UInt64
         /// Of the slowest worker, which the others wait for; absent where a worker is not paced.
         package var stepSeconds: Double?
+    }
+
+    package struct DeviceUse: Codable, Equatable, Sendable {
+        package var device: Device
+        package var workers: Int
     }
 
     package struct Link: Codable, Equatable, Sendable {

@@ -4,7 +4,8 @@ extension CheckReport {
     /// For people: aligned, definitions beside the numbers, no colour.
     package var text: String {
         let sections = [
-            heading, table(plan), regionTable, linkTable, predictionText, similarityText, noteText,
+            heading, table(plan), regionTable, deviceTable, linkTable, predictionText,
+            similarityText, noteText,
         ]
         return sections.filter { !$0.isEmpty }.joined(separator: "\n\n") + "\n"
     }
@@ -66,6 +67,26 @@ extension CheckReport {
                     region.name, "\(region.workers)", "\(region.samplesPerStep)",
                     Figures.grouped(region.tokensPerStep),
                     region.stepSeconds.map(Figures.duration) ?? "not paced",
+                ]
+            })
+    }
+
+    private var deviceTable: String {
+        guard !devices.isEmpty else { return "" }
+        func power(_ watts: Double?) -> String {
+            watts.map { Figures.significant($0) + " W" } ?? Figures.absent
+        }
+        return TextTable.render(
+            ["device", "workers", "speed", "memory", "at rest", "at work", "price", "of"],
+            devices.map { use in
+                let device = use.device
+                return [
+                    device.name, "\(use.workers)",
+                    device.speed.map(Figures.significant) ?? Figures.absent,
+                    device.memoryBytes.map { Figures.bytes(Double($0)) } ?? Figures.absent,
+                    power(device.idleWatts), power(device.busyWatts),
+                    device.price.map { "\(Figures.significant($0.perHour)) \($0.currency)/h" }
+                        ?? Figures.absent, device.organisation ?? Figures.absent,
                 ]
             })
     }

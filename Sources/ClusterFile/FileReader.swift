@@ -9,7 +9,7 @@ struct FileReader {
 
     static let topKeys = [
         "name", "steps", "seed", "coordinator", "regions", "links", "schedule", "wire", "model",
-        "training", "deadlines", "data", "emulate",
+        "training", "deadlines", "data", "emulate", "devices", "reference",
     ]
 
     /// `nil` when something was wrong; the issues say what.
@@ -25,9 +25,11 @@ struct FileReader {
         let seed = top.value(
             .integer("seed", of: "a whole number of 0 or more, below 2^64", example: "7"))
         let emulation = readEmulation(top)
-        let topology = readTopology(top, emulation: emulation)
+        let devices = readDevices(top)
+        let topology = readTopology(top, emulation: emulation, devices: devices)
         let model = readModel(top)
         let schedule = readSchedule(top, topology: topology, steps: steps)
+        checkMemory(top, topology: topology, model: model, schedule: schedule)
         let wire = readWire(top, topology: topology)
         let training = readTraining(top, steps: steps, schedule: schedule)
         let deadlines = readDeadlines(top, workers: topology?.seats.count)

@@ -6,7 +6,9 @@ extension FileReader {
     static let regionsExample = "regions: {shanghai: {workers: [{name: sh-1, batch: 4}]}}"
     static let workerExample = "- {name: shanghai-1, batch: 4, step: 200 ms}"
 
-    func readTopology(_ top: Section, emulation: Emulation) -> Topology? {
+    func readTopology(
+        _ top: Section, emulation: Emulation, devices: DeviceProfiles
+    ) -> Topology? {
         guard let group = top.section("regions", keys: nil) else {
             if top.line(of: "regions") == nil {
                 top.refuse(
@@ -19,13 +21,14 @@ extension FileReader {
         var complete = true
         var regions: [Topology.Region] = []
         for entry in group.entries {
-            if let region = readRegion(entry, in: group, workersSeen: &seen) {
+            if let region = readRegion(entry, in: group, workersSeen: &seen, devices: devices) {
                 regions.append(region)
             } else {
                 complete = false
             }
         }
         checkCounts(group, workers: seen.count)
+        checkUse(top, of: devices, regions: regions, complete: complete)
         guard complete, !regions.isEmpty else { return nil }
         let coordinator = readCoordinator(top, regions: regions)
         let links = readLinks(top, regions: regions, emulation: emulation)
@@ -48,7 +51,8 @@ extension FileReader {
     }
 
     private func readRegion(
-        _ entry: Section.Entry, in group: Section, workersSeen seen: inout [String: Int]
+        _ entry: Section.Entry, in group: Section, workersSeen seen: inout [String: Int],
+        devices: DeviceProfiles
     ) -> Topology.Region? {
         let path = group.joined(entry.key)
         if !Field<String>.isName(entry.key) {
@@ -75,18 +79,22 @@ extension FileReader {
                 example: Self.workerExample)
             return nil
         }
-        let workers = items.map { readWorker($0.node, path: $0.path, line: $0.line, &seen) }
+        let workers = items.map {
+            readWorker($0.node, path: $0.path, line: $0.line, &seen, devices: devices)
+        }
         let complete = workers.compactMap(\.self)
         return complete.count == workers.count
             ? Topology.Region(name: entry.key, workers: complete) : nil
     }
 
     private func readWorker(
-        _ node: Node, path: String, line: Int, _ seen: inout [String: Int]
+        _ node: Node, path: String, line: Int, _ seen: inout [String: Int],
+        devices: DeviceProfiles
     ) -> Topology.Worker? {
         guard
             let section = Section(
-                node, path: path, line: line, keys: ["name", "batch", "step"], issues: issues)
+                node, path: path, line: line, keys: ["name", "batch", "step", "device"],
+                issues: issues)
         else { return nil }
         let name = section.required(
             .name("name", of: "the worker's name", example: "shanghai-1"))
@@ -105,7 +113,10 @@ extension FileReader {
             return nil
         }
         guard let name, let batch, step != nil || !hasStep else { return nil }
-        return Topology.Worker(name: name, microBatch: batch, nominalStep: step ?? .zero)
+        let worker = Topology.Worker(
+            name: name, microBatch: batch, nominalStep: step ?? .zero)
+        guard section.line(of: "device") != nil else { return worker }
+        return give(devices, to: worker, section)
     }
 
     private func readCoordinator(_ top: Section, regions: [Topology.Region]) -> RegionID? {

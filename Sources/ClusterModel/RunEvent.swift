@@ -49,6 +49,8 @@ package enum RunEvent: Codable, Equatable, Sendable {
         package var machine: String
         /// What is real and what is modelled; nil for a run of real processes.
         package var simulated: String?
+        /// Cores that all workers share; nil where they run on machines of their own.
+        package var sharedCores: Int?
         package init(
             run: RunID, version: String, command: [String], configuration: RunConfiguration,
             topology: Topology, emulated: Bool, curve: Bool, parameterCount: UInt64,

@@ -27,10 +27,22 @@ package struct Topology: Codable, Equatable, Sendable {
         package var microBatch: Int
         /// Emulated speed: an inner step ends at max(real, this). Zero = as fast as it goes.
         package var nominalStep: Interval
-        package init(name: String, microBatch: Int, nominalStep: Interval) {
+        /// What kind of machine it stands for.
+        package var device: Device?
+        package init(
+            name: String, microBatch: Int, nominalStep: Interval, device: Device? = nil
+        ) {
             self.name = name
             self.microBatch = microBatch
             self.nominalStep = nominalStep
+            self.device = device
+        }
+
+        /// Emulated time of a step with `samples` sequences: in proportion to them.
+        package func nominalStep(samples: Int) -> Interval {
+            guard samples != microBatch, microBatch > 0 else { return nominalStep }
+            return Interval(
+                seconds: nominalStep.seconds * Double(samples) / Double(microBatch))
         }
     }
 

@@ -86,7 +86,7 @@ struct ClusterLauncher {
             in: topology.coordinatorRegion,
             arguments: arguments + links.listenFlags(topology.coordinatorRegion) + [
                 "--json", "--dir", directory, "--allow", "\(directory)/allowed.json",
-                "--machine-readable",
+                "--machine-readable", "--shared-machine",
                 "--exit-with-parent", "--reported-command",
                 CommandLine.arguments.joined(separator: " "),
             ] + (topology.links.isEmpty ? [] : ["--emulated"]) + recordFlags)

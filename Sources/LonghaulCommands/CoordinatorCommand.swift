@@ -47,6 +47,9 @@ package struct CoordinatorCommand: ParsableCommand {
     @Flag(help: "Relays between the regions emulate the links.")
     var emulated = false
 
+    @Flag(help: "All workers run on this machine: the report says what they take of its cores.")
+    var sharedMachine = false
+
     @Option(help: "Command line to be shown in the report.")
     var reportedCommand: String?
 
@@ -126,6 +129,7 @@ package struct CoordinatorCommand: ParsableCommand {
             curve: true, parameterCount: options.parameterCount,
             machine: MachineDescription.text)
         if emulated { started.emulation = cluster.emulation.rawValue }
+        if sharedMachine { started.sharedCores = ProcessInfo.processInfo.activeProcessorCount }
         return started
     }
 

@@ -162,12 +162,7 @@ struct Measurement {
         report.lossRatio = MeanInterval(lossRatios)
         report.waiting = share { $0.waitSeconds + $0.transferSeconds }
         report.compression = share { $0.encodeSeconds + $0.decodeSeconds }
-        let load = pools.map { pool in
-            pool.workers.compactMap(\.budget).reduce(0) {
-                $0 + ($1.computeSeconds - $1.pacedSeconds) / max($1.wallSeconds, 1e-9)
-            } / Double(max(1, ProcessInfo.processInfo.activeProcessorCount))
-        }
-        report.isContended = load.contains { $0 > 0.75 }
+        report.isContended = pools.contains { $0.pool.isContended }
         return report
     }
 

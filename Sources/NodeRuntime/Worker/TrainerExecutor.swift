@@ -84,7 +84,7 @@ final class TrainerExecutor {
         account.enter(.compute)
         let began = MonotonicClock.now()
         let result = trainer.computeGradient(samples: stream.next(samples))
-        let nominal = setup.nominalStep.nanoseconds
+        let nominal = setup.nominalStep(samples: samples).nanoseconds
         let left = began + nominal - MonotonicClock.now()
         if nominal > 0, left > 0 {
             Pause.nanoseconds(left)

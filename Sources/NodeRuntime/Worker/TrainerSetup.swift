@@ -11,7 +11,8 @@ package struct TrainerSetup: Sendable {
     package let worker: WorkerID
     package let name: String
     package let seats: Int
-    package let nominalStep: Interval
+    /// The seat, whose pace holds for its own micro-batch.
+    private let seat: Topology.Worker
     /// Whether wall time counts: steps are paced, and compressors measured.
     package let isTimed: Bool
     /// Of the slowest link of this worker's region, in bytes per second; what compressing must beat.
@@ -35,13 +36,18 @@ package struct TrainerSetup: Sendable {
         self.seats = seats.count
         let seat = seats[Int(worker.rawValue)]
         self.isTimed = isTimed
-        nominalStep = isTimed ? seat.worker.nominalStep : .zero
+        self.seat = seat.worker
         let rates = topology.links.filter { $0.a == seat.region || $0.b == seat.region }.map(\.rate)
         // A link without a limit is taken for 10 Gbit/s.
         let slowest = rates.filter { $0 > 0 }.min() ?? 10_000_000_000
         linkBytesPerSecond = Double(slowest) / 8
         statePath = "\(directory)/worker-\(name).safetensors"
         modelPath = "\(directory)/model.safetensors"
+    }
+
+    /// Emulated time of a step with so many sequences; zero: as fast as it goes.
+    package func nominalStep(samples: Int) -> Interval {
+        isTimed ? seat.nominalStep(samples: samples) : .zero
     }
 
     var outerOptimiser: OuterNesterov {

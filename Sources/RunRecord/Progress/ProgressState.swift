@@ -13,6 +13,7 @@ struct ProgressState {
     }
 
     private var seats: [WorkerID: Seat] = [:]
+    private var topology: Topology?
     private var regionNames: [String] = []
     private var links = LinkTally()
     private var hasRelay = false
@@ -63,6 +64,7 @@ struct ProgressState {
         steps = started.configuration.steps
         syncEvery = max(1, started.configuration.schedule.syncEvery)
         regionNames = started.topology.regions.map(\.name)
+        topology = started.topology
         for seat in started.topology.seats where seats[seat.id] == nil {
             seats[seat.id] = Seat(name: seat.worker.name, region: seat.region)
         }
@@ -126,7 +128,17 @@ struct ProgressState {
         }
         if let round { parts.append(round) }
         if let eta = remaining(at: now) { parts.append("ETA \(Figures.duration(eta))") }
+        if let energy { parts.append(energy) }
         return parts + linkParts
+    }
+
+    /// By the device profiles, so far.
+    private var energy: String? {
+        topology.flatMap { topology in
+            RunSummary.Metering(topology) {
+                seats[$0]?.budget.total ?? RunEvent.TimeBudget()
+            }
+        }.map { "\($0.text($0.total)) by profile" }
     }
 
     private var round: String? {

@@ -10,6 +10,7 @@ package enum HTMLReport {
             ReportEfficiency.section(summary, efficiency),
             section("Where the time went", id: "time", BudgetBars(workers: summary.workers).markup),
             ReportLinks.section(summary), ReportWorkers.section(summary),
+            ReportMetering.section(summary),
             section("What happened", id: "events", Timeline(summary: summary).markup),
             ReportFacts.section(summary), ReportFacts.definitions(efficiency),
         ]

@@ -60,6 +60,12 @@ enum ReportHeader {
                 "The coordinator started \(summary.identity.coordinatorStarts) times; the time it "
                     + "was away between two starts is not counted.")
         }
+        if summary.pool.isContended {
+            add(
+                "attention", "Contended.",
+                "The trainer threads took \(HTMLReport.percent(summary.pool.coreShare)) of this "
+                    + "machine's cores, more than 75 %: CU says less about the links.")
+        }
         if let text = summary.identity.simulated {
             add("attention", "Simulated.", text)
         } else if let text = emulation(summary) {
@@ -138,6 +144,15 @@ enum ReportHeader {
                     why: summary.rounds.latest.last.map {
                         "One digest on every member; the last is \($0.digest)."
                     } ?? "None was committed."))
+        }
+        if let metering = summary.metering, let energy = metering.total.wattHours {
+            tiles.append(
+                Tile(
+                    name: "Energy", value: Figures.significant(energy), unit: "Wh",
+                    why: "From the device profiles, not measured"
+                        + (metering.total.cost.map {
+                            "; cost \(Figures.significant($0)) \(metering.currency ?? "")."
+                        } ?? ".")))
         }
         if let efficiency {
             for (index, value) in [efficiency.e1, efficiency.e2, efficiency.e3].enumerated() {

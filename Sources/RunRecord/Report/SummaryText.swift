@@ -8,7 +8,7 @@ package enum SummaryText {
     ) -> String {
         let sections = [
             heading(summary), headline(summary), regions(summary), links(summary),
-            workers(summary), incidents(summary), paths(files),
+            workers(summary), metering(summary), incidents(summary), paths(files),
         ]
         return sections.filter { !$0.isEmpty }.joined(separator: "\n\n") + "\n"
     }
@@ -50,6 +50,17 @@ package enum SummaryText {
                 ? "one digest each, the last \(last.digest)"
                 : "DIGESTS DIFFER: \(summary.rounds.conflicts.joined(separator: "; "))"
             rows.append(("rounds", "\(summary.rounds.committed)", verdict))
+        }
+        if let metering = summary.metering {
+            rows.append(
+                ("energy, cost", metering.text(metering.total), "from the profile, not measured"))
+        }
+        if pool.isContended {
+            rows.append(
+                (
+                    "contended", percent(pool.coreShare),
+                    "of this machine's cores taken, more than 75 %: CU and E1 mean less"
+                ))
         }
         let label = rows.map(\.0.count).max() ?? 0
         let value = rows.map(\.1.count).max() ?? 0
@@ -124,6 +135,21 @@ package enum SummaryText {
             return row
         }
         return indented(TextTable.render(header, rows) + "\nshares of trainer time in per cent")
+    }
+
+    /// By organisation and region; workers are in the report.
+    private static func metering(_ summary: RunSummary) -> String {
+        guard let metering = summary.metering else { return "" }
+        let rows = metering.organisations + metering.regions
+        return indented(
+            TextTable.render(
+                ["from the profile", "at work", "at rest", "energy, cost"],
+                rows.map { row in
+                    [
+                        row.name, Figures.duration(row.busySeconds),
+                        Figures.duration(row.idleSeconds), metering.text(row),
+                    ]
+                }))
     }
 
     private static func share(_ seconds: Double, _ budget: RunSummary.Budget) -> String {

@@ -13,6 +13,8 @@ package struct RunSummary: Codable, Equatable, Sendable {
     package var pool: Pool
     package var regions: [Region]
     package var workers: [Worker]
+    /// Energy and cost by the device profiles; nil where no device has any.
+    package var metering: Metering?
     /// Directed, between regions; then inside regions (from = to), where only lanes count.
     package var links: [Link]
     /// What contributions between regions took, by class of tensors.
@@ -106,6 +108,14 @@ extension RunSummary {
         package var computeUtilisation: Double?
         package var bytesBetweenRegionsRelay: UInt64?
         package var bytesBetweenRegionsLanes: UInt64
+        /// Part of the machine's cores that the trainer threads together took; nil where workers
+        /// have machines of their own.
+        package var coreShare: Double?
+
+        /// Above this share steps wait for cores, not for peers.
+        package static let contendedShare = 0.75
+        /// CU and E1 then say more about this machine than about the link.
+        package var isContended: Bool { (coreShare ?? 0) > Self.contendedShare }
     }
 
     package struct Region: Codable, Equatable, Sendable {

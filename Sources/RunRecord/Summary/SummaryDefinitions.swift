@@ -29,6 +29,17 @@ extension RunSummary.Definition {
             text: "Wall time of the trainer thread: compute, encode, wait, transfer (only while it "
                 + "blocks), decode, apply, recover. Work of other threads is not in it."),
         .init(
+            term: "energy, cost",
+            text:
+                "From the device profiles of the cluster file, not measured. Energy = time at work "
+                + "(compute with pacing, encode, decode, apply) x busy power + the rest of the "
+                + "trainer's wall time x idle power. Cost = wall time x price per hour."),
+        .init(
+            term: "contended",
+            text:
+                "The trainer threads together took more than 75 % of this machine's cores: steps "
+                + "waited for cores, and CU and E1 say less about the links."),
+        .init(
             term: "relay bytes",
             text:
                 "Bytes that crossed an emulated link, with framing, encryption and control traffic."

@@ -25,6 +25,7 @@ extension SummaryBuilder {
             pool: pool(window, tallies: tallies, links: outer),
             regions: regions(start.topology, tallies, training: training, loss: loss),
             workers: ordered.map { workerFigures($0.key, $0.value, seats) },
+            metering: metering(start.topology),
             links: linkFigures, tensorClasses: classes.figures, loss: loss, rounds: roundFigures,
             counts: log.counts,
             incidents: log.incidents.sorted { $0.seconds < $1.seconds },
@@ -81,7 +82,16 @@ extension SummaryBuilder {
             tokensPerSecond: ratio(Double(tokens), window.end - window.start),
             computeUtilisation: utilisation(tallies),
             bytesBetweenRegionsRelay: relay.isEmpty ? nil : relay.reduce(0, saturatingSum),
-            bytesBetweenRegionsLanes: outer.reduce(0) { saturatingSum($0, $1.laneBytes) })
+            bytesBetweenRegionsLanes: outer.reduce(0) { saturatingSum($0, $1.laneBytes) },
+            coreShare: coreShare(tallies))
+    }
+
+    private func coreShare(_ tallies: [WorkerTally]) -> Double? {
+        guard let cores = start?.sharedCores, cores > 0 else { return nil }
+        let shares = tallies.compactMap { $0.budget?.total }.map { budget in
+            ratio(budget.coreSeconds, budget.wall.seconds) ?? 0
+        }
+        return shares.isEmpty ? nil : shares.reduce(0, +) / Double(cores)
     }
 
     /// Sum of compute / sum of wall over the trainer threads.

@@ -30,7 +30,9 @@ struct WorkerProcess {
     let seat: Int
     let name: String
     let region: RegionID
-    let nominalStep: Interval
+    /// Its seat in the topology.
+    let profile: Topology.Worker
+    var nominalStep: Interval { profile.nominalStep }
     var state: State = .notStarted
     /// Incarnation; 0 before the first start.
     var life: UInt64 = 0

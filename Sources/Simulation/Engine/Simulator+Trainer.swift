@@ -40,9 +40,10 @@ extension Simulator {
         let cost = options.cost
         let whole = 4 * Int(options.payloads.elements)
         switch order {
-        case .compute:
+        case .compute(_, let samples):
             return cost.step(
-                nominal: workers[seat].nominalStep, factor: workers[seat].slowings.max() ?? 1,
+                nominal: workers[seat].profile.nominalStep(samples: samples),
+                factor: workers[seat].slowings.max() ?? 1,
                 &workers[seat].generator)
         case .encode(let encoding):
             let next = workers[seat].encodedChunks

@@ -84,7 +84,7 @@ package final class Simulator {
             workers.append(
                 WorkerProcess(
                     seat: workers.count, name: seat.worker.name, region: seat.region,
-                    nominalStep: seat.worker.nominalStep))
+                    profile: seat.worker))
         }
         for (seat, state) in saved.enumerated() {
             guard let state = state?.state else { continue }
