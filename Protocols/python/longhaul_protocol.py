@@ -311,7 +311,7 @@ POSITION = Integer("Q", (0, (1 << 62) - 1))
 
 MEMBER = Record(rank=RANK, workerID=U32, region=U16, name=Name(), endpoint=ENDPOINT,
                 dataKey=Key32(), incarnation=U64, microBatch=U32, state=Enum("B", (0, 1)),
-                stateSource=RANK)
+                stateSource=RANK, ownerWeight=U32)
 FRAGMENT = Record(id=U16, round=U32, ranges=List(Record(start=POSITION, count=POSITION), RANGES))
 
 

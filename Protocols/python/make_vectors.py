@@ -40,9 +40,11 @@ HELLO = dict(
     samples=1_680, sentAt=1_234_567_890_123)
 MEMBERS = [
     dict(rank=0, workerID=0, region=0, name="lingang-0", endpoint="tcp://10.1.0.7:40123",
-         dataKey=key32(1), incarnation=WORKER, microBatch=8, state=0, stateSource=lh.NO_RANK),
+         dataKey=key32(1), incarnation=WORKER, microBatch=8, state=0, stateSource=lh.NO_RANK,
+         ownerWeight=1),
     dict(rank=1, workerID=2, region=1, name="jinan_0.b", endpoint="ipc:///tmp/lane-1",
-         dataKey=key32(200), incarnation=WORKER + 1, microBatch=4, state=1, stateSource=0),
+         dataKey=key32(200), incarnation=WORKER + 1, microBatch=4, state=1, stateSource=0,
+         ownerWeight=12_582_912),
 ]
 CHUNK = dict(
     key=outer(1, 7), kind=0, transform=0, stage=0, slice=1, group=1, position=0, elements=3,
@@ -199,7 +201,7 @@ def rejected():
     bye, report = control["BYE"], control["REPORT"]
     chunk, state = data["CHUNK"], data["STATE-CHUNK"]
     fragments = 64 + 8 + 2 + sum(
-        59 + len(m["name"]) + len(m["endpoint"]) for m in MEMBERS)
+        63 + len(m["name"]) + len(m["endpoint"]) for m in MEMBERS)
     names = []
 
     def flipped(frame, at):
@@ -276,7 +278,7 @@ def rejected():
     add("invalidEnum", "suspect reason 4", "control", patched(control["SUSPECT"], 74, "H", 4))
     add("invalidEnum", "region transform 7", "control", patched(plan, len(plan) - 2, "B", 7))
     add("invalidEnum", "pool transform 7", "control", patched(plan, len(plan) - 1, "B", 7))
-    add("invalidEnum", "member state 2", "control", patched(plan, fragments - 3, "B", 2))
+    add("invalidEnum", "member state 2", "control", patched(plan, fragments - 7, "B", 2))
     add("invalidEnum", "scope 2", "control", patched(report, 64, "B", 2))
     add("invalidEnum", "scope 2 in a chunk", "data", patched(chunk, 64, "B", 2))
     add("outOfRange", "pool scope with a region", "control", patched(report, 66, "H", 0))

@@ -27,12 +27,19 @@ package struct CollectiveGeometry: Equatable, Sendable {
     package let elements: UInt64
     /// Elements of one slice that travel together here; in a real run the wire's number.
     package let chunkElements: Int
+    /// Sum of the weights of the slices before each, and of all; empty: equal slices.
+    private let weightsBefore: [UInt64]
 
+    /// - Parameter weights: of the slices, by participant; empty or all 0: equal.
     package init(
         epoch: Epoch, participants: [Rank], groups: [[Rank]], elements: UInt64,
-        chunkElements: Int = CollectiveGeometry.chunkElements
+        weights: [UInt32] = [], chunkElements: Int = CollectiveGeometry.chunkElements
     ) {
         precondition(!participants.isEmpty && !groups.isEmpty && chunkElements > 0)
+        precondition(weights.isEmpty || weights.count == participants.count)
+        let isEven = weights.allSatisfy { $0 == weights[0] }
+        weightsBefore =
+            isEven ? [] : weights.reduce(into: [0]) { $0.append($0[$0.count - 1] + UInt64($1)) }
         self.chunkElements = chunkElements
         self.epoch = epoch
         self.participants = participants
@@ -46,15 +53,17 @@ package struct CollectiveGeometry: Equatable, Sendable {
 
     package func slice(ownedBy rank: Rank) -> Int? { participants.firstIndex(of: rank) }
 
-    /// Elements [floor(i N / n), floor((i + 1) N / n)) of the collective.
+    /// Elements [floor(W_i N / W_n), floor(W_(i+1) N / W_n)) of the collective, W_i being the sum of the
+    /// weights before slice i (i where all are equal).
     package func range(ofSlice slice: Int) -> Range<UInt64> {
-        let n = UInt64(sliceCount)
-        return boundary(UInt64(slice), n)..<boundary(UInt64(slice) + 1, n)
+        boundary(slice)..<boundary(slice + 1)
     }
 
-    private func boundary(_ i: UInt64, _ n: UInt64) -> UInt64 {
-        // i * N may pass 2^64 for absurd sizes only; the full-width product keeps it exact anyway.
-        n.dividingFullWidth(i.multipliedFullWidth(by: elements)).quotient
+    private func boundary(_ slice: Int) -> UInt64 {
+        let before = weightsBefore.isEmpty ? UInt64(slice) : weightsBefore[slice]
+        let all = weightsBefore.last ?? UInt64(sliceCount)
+        // The product passes 2^64 for large sizes; the full-width one is exact.
+        return all.dividingFullWidth(before.multipliedFullWidth(by: elements)).quotient
     }
 
     /// Chunks of a slice; the last may be short, an empty slice has none.
@@ -185,7 +194,7 @@ package struct ActivePlan: Equatable, Sendable {
             return CollectiveGeometry(
                 epoch: epoch, participants: plan.members.map(\.rank), groups: replicas,
                 elements: plan.fragments.first { $0.id == key.fragment }?.elements ?? 0,
-                chunkElements: chunkElements)
+                weights: plan.members.map(\.ownerWeight), chunkElements: chunkElements)
         }
     }
 

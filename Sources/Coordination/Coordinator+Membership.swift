@@ -135,6 +135,7 @@ extension Coordinator {
 
     private func makePlan(activateAtRound: UInt32, isStart: Bool) -> Plan {
         let sources = stateSources(isStart: isStart)
+        let weights = ownerWeights()
         var planned: [PlanMember] = []
         for (index, member) in members.enumerated() {
             let seat = seats[Int(member.seat.rawValue)]
@@ -145,7 +146,8 @@ extension Coordinator {
                     dataKey: member.hello.dataKey, incarnation: member.incarnation,
                     microBatch: UInt32(seat.worker.microBatch),
                     state: sources[index] == nil ? .ready : .needsState,
-                    stateSource: sources[index] ?? .none))
+                    stateSource: sources[index] ?? .none,
+                    ownerWeight: weights[member.region.index]))
         }
         let fragment = PlanFragment(
             id: FragmentID(0), round: (committed[FragmentID(0)] ?? 0) + 1,
@@ -154,6 +156,14 @@ extension Coordinator {
             planVersion: planVersion, activateAtRound: activateAtRound, members: planned,
             fragments: [fragment], regionTransform: configuration.wire.insideRegion,
             poolTransform: configuration.wire.betweenRegions)
+    }
+
+    /// By region: regions behind slow links own less (``OwnerShares``).
+    private func ownerWeights() -> [UInt32] {
+        var counts = [Int](repeating: 0, count: topology.regions.count)
+        for member in members { counts[member.region.index] += 1 }
+        return topology.ownerWeights(
+            members: counts, areOneReplica: configuration.schedule.inner == .everyStep)
     }
 
     /// For each member the rank it takes its state from, or nil if it has what the others have. Later

@@ -65,9 +65,10 @@ struct CheckReportTests {
     @Test func workersThatAreReplicasSendTheirOwnContributions() throws {
         let report = try report(
             Sample.twoRegions(replacing: "inner: every-step", with: "inner: none"))
-        // Two replicas in the east send N/2 each to owners in the west, and the east's means N/2.
+        // Two replicas in the east send N/2 each to owners in the west, and the means of what the east owns,
+        // N/2, go to each of the two replicas there.
         #expect(report.replicas == 4)
-        #expect(report.links[0].bytesPerRound == UInt64(478_976 * 1.5 * (1 + 4.0 / 256)))
+        #expect(report.links[0].bytesPerRound == UInt64(478_976 * 2 * (1 + 4.0 / 256)))
     }
 
     @Test func predictionIsComputeOverComputePlusTransferAndRoundTrip() throws {

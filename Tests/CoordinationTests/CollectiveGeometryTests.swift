@@ -50,4 +50,25 @@ import Testing
             #expect(crossings == 1)
         }
     }
+
+    @Test func weightsMoveTheBordersAndNothingIsLost() {
+        let geometry = CollectiveGeometry(
+            epoch: Epoch(rawValue: 1), participants: (0..<4).map { Rank($0) },
+            groups: [[Rank(0), Rank(1)], [Rank(2)], [Rank(3)]], elements: 1_000_003,
+            weights: [3, 3, 2, 0])
+        let ranges = (0..<4).map { geometry.range(ofSlice: $0) }
+        #expect(ranges.map(\.lowerBound) == [0, 375_001, 750_002, 1_000_003])
+        #expect(ranges[3].isEmpty && geometry.positionCount(ofSlice: 3) == 0)
+        #expect(ranges[2].upperBound == 1_000_003)
+    }
+
+    @Test func equalWeightsAreNoWeights() {
+        let plain = twoRegionsOfTwo(elements: 1_000_003)
+        for weight: UInt32 in [0, 1, 7, .max] {
+            let weighted = CollectiveGeometry(
+                epoch: plain.epoch, participants: plain.participants, groups: plain.groups,
+                elements: plain.elements, weights: [UInt32](repeating: weight, count: 4))
+            #expect(weighted == plain)
+        }
+    }
 }

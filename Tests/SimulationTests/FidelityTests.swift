@@ -52,7 +52,8 @@ import Testing
     }
 
     private func expectAgreement(
-        _ a: SimulationResult, _ b: SimulationResult, within tolerance: Double, _ what: Comment
+        _ a: SimulationResult, _ b: SimulationResult, within tolerance: Double,
+        _ what: Comment
     ) {
         #expect(a.code == .ok && b.code == .ok, what)
         #expect(a.committedRounds == b.committedRounds, what)
@@ -65,7 +66,7 @@ import Testing
         #expect(before.map(\.name) == after.map(\.name), what)
         for (one, other) in zip(before, after) {
             #expect(
-                abs(Double(other.bytes) / Double(one.bytes) - 1) < 0.01,
+                abs(Double(other.bytes) / Double(one.bytes) - 1) < 0.015,
                 "\(what): \(one.name) \(one.bytes) bytes, \(other.bytes) bytes")
         }
     }
@@ -82,9 +83,10 @@ import Testing
                 chunk, run(.round, topology, configuration), within: 0.05,
                 "round \(name) \(inner) \(outer)")
             // The first member of a region gets the last mean a frame before the last one, and that
-            // frame is longer here: where every worker is a replica it starts earlier.
+            // frame is longer here: where every worker is a replica it starts earlier. Slices of unlike
+            // size (the triangle's) pipeline less, and have fewer headers.
             expectAgreement(
-                chunk, run(.slice, topology, configuration), within: 0.08,
+                chunk, run(.slice, topology, configuration), within: 0.12,
                 "slice \(name) \(inner) \(outer)")
         }
     }

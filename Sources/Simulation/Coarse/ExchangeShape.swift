@@ -31,13 +31,14 @@ struct ExchangeShape {
     let forwards: Bool
 
     init(
-        members: [(seat: Int, region: RegionID)], schedule: RunConfiguration.Schedule,
+        members: [(seat: Int, region: RegionID, weight: UInt32)],
+        schedule: RunConfiguration.Schedule,
         elements: UInt64, transform: TransformID, chunkElements: Int, encrypts: Bool
     ) {
         let ranks = members.indices.map { Rank($0) }
         let geometry = CollectiveGeometry(
             epoch: .none, participants: ranks, groups: [ranks], elements: elements,
-            chunkElements: chunkElements)
+            weights: members.map(\.weight), chunkElements: chunkElements)
         var regions: [Region] = []
         for (slice, member) in members.enumerated() {
             if regions.last?.id != member.region { regions.append(Region(id: member.region)) }

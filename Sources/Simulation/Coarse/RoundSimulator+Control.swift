@@ -64,7 +64,7 @@ extension RoundSimulator {
     private func adopt(_ plan: Plan) {
         adoptedVersion = plan.planVersion
         let members = plan.members.map {
-            (seat: Int($0.workerID.rawValue), region: $0.region)
+            (seat: Int($0.workerID.rawValue), region: $0.region, weight: $0.ownerWeight)
         }
         let shape = ExchangeShape(
             members: members, schedule: configuration.schedule, elements: parameters,

@@ -64,11 +64,13 @@ package struct PlanMember: Hashable, Codable, Sendable {
     package var state: MemberState
     /// Whom to fetch state from; ``Rank/none`` if nobody.
     package var stateSource: Rank
+    /// Weight of the slice this member owns in collectives of the pool.
+    package var ownerWeight: UInt32
 
     package init(
         rank: Rank, workerID: WorkerID, region: RegionID, name: String, endpoint: String,
         dataKey: PublicKey, incarnation: Incarnation, microBatch: UInt32, state: MemberState,
-        stateSource: Rank
+        stateSource: Rank, ownerWeight: UInt32 = 1
     ) {
         self.rank = rank
         self.workerID = workerID
@@ -80,11 +82,12 @@ package struct PlanMember: Hashable, Codable, Sendable {
         self.microBatch = microBatch
         self.state = state
         self.stateSource = stateSource
+        self.ownerWeight = ownerWeight
     }
 }
 
 extension PlanMember: ListItem {
-    static let minimumBytes = 59
+    static let minimumBytes = 63
 
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
@@ -98,7 +101,8 @@ extension PlanMember: ListItem {
             incarnation: Incarnation(rawValue: try reader.integer("PLAN.members.incarnation")),
             microBatch: try reader.integer("PLAN.members.microBatch"),
             state: try reader.value("PLAN.members.state"),
-            stateSource: try reader.rank("PLAN.members.stateSource"))
+            stateSource: try reader.rank("PLAN.members.stateSource"),
+            ownerWeight: try reader.integer("PLAN.members.ownerWeight"))
     }
 
     func write(to writer: inout ByteWriter) throws(FrameError) {
@@ -112,6 +116,7 @@ extension PlanMember: ListItem {
         writer.integer(microBatch)
         writer.value(state)
         writer.rank(stateSource)
+        writer.integer(ownerWeight)
     }
 }
 
