@@ -24,6 +24,7 @@ DATA_PAYLOAD_BYTES = 256 * 1024
 DATA_FRAME_BYTES = DATA_PAYLOAD_BYTES + 1024
 FRAME_BYTES = {"control": CONTROL_FRAME_BYTES, "data": DATA_FRAME_BYTES}
 CHUNK_ELEMENTS = 65_536
+LANES = 16
 EVENT_BYTES = 32 * 1024
 CONFIGURATION_BYTES = 48 * 1024
 TEXT_BYTES = 1024
@@ -371,7 +372,8 @@ MESSAGES = {
     "ENROL": _shape(19, 164, worker=Name(), region=REGION, controlKey=Key32()),
     "ENROLLED": _shape(20, workerID=U32),
     "LANE-HELLO": _shape(
-        32, peerIncarnation=U64, workerID=U32, resumeFrom=U64, grantedTo=U64),
+        32, peerIncarnation=U64, workerID=U32, lanes=Integer("H", (0, LANES)), resumeFrom=U64,
+        grantedTo=U64),
     "LANE-WELCOME": _shape(33, resumeFrom=U64, grantedTo=U64),
     "CHUNK": _shape(
         34, payload=(1, DATA_PAYLOAD_BYTES), header_flags=1, key=KEY, kind=Enum("B", (0, 1)),

@@ -130,8 +130,11 @@ CONTROL = [
 ]
 DATA = [
     ("a new lane", "LANE-HELLO",
-     dict(peerIncarnation=WORKER, workerID=2, resumeFrom=0, grantedTo=8_388_608), b"",
+     dict(peerIncarnation=WORKER, workerID=2, lanes=6, resumeFrom=0, grantedTo=8_388_608), b"",
      dict(sequence=0)),
+    ("the first lane, before their number is decided", "LANE-HELLO",
+     dict(peerIncarnation=WORKER, workerID=2, lanes=0, resumeFrom=0, grantedTo=1_048_576), b"",
+     dict(sequence=0, lane=0)),
     ("a lane taken up again", "LANE-WELCOME", dict(resumeFrom=17, grantedTo=12_582_912), b"",
      dict(sequence=0)),
     ("a contribution of three fp32", "CHUNK", CHUNK, struct.pack("<3f", 1.0, -2.5, 0.125), {}),
@@ -294,6 +297,7 @@ def rejected():
     add("outOfRange", "65,537 elements in a chunk", "data", patched(chunk, 88, "I", 65_537))
     add("undefinedFlags", "an undefined flag in a chunk's fields", "data",
         patched(chunk, 102, "H", 2))
+    add("outOfRange", "17 lanes in a greeting", "data", patched(data["LANE-HELLO"], 76, "H", 17))
     add("invalidEnum", "pull kind 2", "data", patched(data["PULL"], 76, "B", 2))
     add("reservedNotZero", "reserved byte 13 of a pull", "data", patched(data["PULL"], 77, "B", 1))
     add("invalidEnum", "state item 6 in a request", "data",

@@ -26,6 +26,8 @@ enum Limits {
     /// One read of a socket must fit.
     static let queueBytesLeast = 65_536.0
     static let queueBytesMost = Double(1 << 30)
+    /// The wire protocol's number of lanes.
+    static let lanesMost = 16
     /// Written by hand; longer histories are traces.
     static let linkChanges = 1_000
 }

@@ -5,7 +5,7 @@ internal import Yams
 extension FileReader {
     static let linkKeys = [
         "between", "distance", "one_way", "rtt", "rate", "jitter", "queue", "loss", "loss_burst",
-        "from", "schedule", "via",
+        "from", "schedule", "via", "lanes",
     ]
     static let linkExample =
         "- {between: [shanghai, jinan], distance: 1500 km, rate: 200 Mbit/s}"
@@ -103,11 +103,17 @@ extension FileReader {
                 "the jitter is longer than the delay of \(Figures.duration(delay.seconds))",
                 expected: "a jitter of at most the one-way delay", example: "jitter: 1 ms")
         }
+        let lanes = section.value(
+            .count(
+                "lanes", 1...Limits.lanesMost,
+                of: "connections from each worker to each on the other side", example: 4))
         guard let ends, let delay, let rate else { return nil }
-        return Topology.Link(
+        var link = Topology.Link(
             a: ends.a, b: ends.b, distanceKilometres: distance ?? 0, oneWayDelay: delay,
             rate: rate, jitter: jitter ?? .zero,
             queueBytes: queue ?? Self.defaultQueue(rate: rate, delay: delay))
+        link.lanes = lanes.map { UInt16($0) }
+        return link
     }
 
     static var queueField: Field<Int> {

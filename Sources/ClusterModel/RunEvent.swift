@@ -31,6 +31,9 @@ package enum RunEvent: Codable, Equatable, Sendable {
     case modelWritten(worker: WorkerID, path: String, digest: UInt64)
     /// What a worker's contributions to pool rounds took, by class of tensors. Cumulative.
     case codecUse(worker: WorkerID, [TensorClassUse])
+    /// How many connections lead from a worker to a peer of another region, and why; said once for each
+    /// such region and number.
+    case lanesDecided(LaneCount)
     case note(source: String, text: String)
     case runEnded(code: Int32, reason: String)
 
@@ -119,6 +122,28 @@ package enum RunEvent: Codable, Equatable, Sendable {
             self.name = name
             self.values = values
             self.bits = bits
+        }
+    }
+
+    package struct LaneCount: Codable, Equatable, Sendable {
+        package var from: RegionID
+        package var to: RegionID
+        /// Names of the two workers.
+        package var worker: String
+        package var peer: String
+        package var lanes: UInt16
+        /// Without a full stop.
+        package var because: String
+        package init(
+            from: RegionID, to: RegionID, worker: String, peer: String, lanes: UInt16,
+            because: String
+        ) {
+            self.from = from
+            self.to = to
+            self.worker = worker
+            self.peer = peer
+            self.lanes = lanes
+            self.because = because
         }
     }
 

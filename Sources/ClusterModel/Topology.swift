@@ -66,6 +66,8 @@ package struct Topology: Codable, Equatable, Sendable {
         /// No link of its own but a path over this region's two links; the parameters are those of
         /// the path.
         package var via: RegionID?
+        /// Connections from each worker to each on the other side; nil: as the lanes' machine finds.
+        package var lanes: UInt16?
         /// What happens on the link while it runs.
         package var changes: [LinkChange]?
 

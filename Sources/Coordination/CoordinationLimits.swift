@@ -1,9 +1,10 @@
 package import ClusterModel
+import WireProtocol
 
 /// Every limit of the machines, with its reason. Frame limits are in `ProtocolLimits`.
 package enum CoordinationLimits {
-    /// Payload bytes a peer may have under way to us on one lane where the link is not known: 32 full
-    /// chunks. Memory is bounded by peers x this.
+    /// Payload bytes a peer may have under way to us, on all its lanes together, where the link is not
+    /// known: 32 full chunks. Memory is bounded by peers x this.
     package static let laneWindowBytes: UInt64 = 8 << 20
     /// Where rate and delay are known the window is twice what the link holds in a round trip, but not
     /// less than four full chunks, so that one is on its way while others are reduced ...
@@ -12,17 +13,33 @@ package enum CoordinationLimits {
     package static let laneWindowMaximum: UInt64 = 64 << 20
 
     /// Twice the bandwidth-delay product of a link, within the bounds above. What waits in front of a
-    /// heartbeat on that link is at most (lanes across it) x window / rate.
+    /// heartbeat on that link is at most (pairs of workers across it) x window / rate.
     package static func laneWindow(over link: Topology.Link?) -> UInt64 {
         guard let link, link.rate > 0 else { return laneWindowBytes }
         let roundTrip = Double(2 * link.oneWayDelay.nanoseconds) / 1e9
         let held = 2 * Double(link.rate) / 8 * roundTrip
         return min(max(UInt64(held), laneWindowMinimum), laneWindowMaximum)
     }
+    /// One lane's share of a window: whole chunks, one at least, so that every lane can be used. The
+    /// shares together exceed the window by less than one chunk for each lane. Before the number is
+    /// decided (0) the first lane has it all, and keeps what it was granted until that is used up.
+    package static func laneShare(of window: UInt64, lanes: UInt16) -> UInt64 {
+        let count = UInt64(lanes)
+        guard count > 1 else { return window }
+        let chunk = UInt64(ProtocolLimits.dataPayloadBytes)
+        return (window + count * chunk - 1) / (count * chunk) * chunk
+    }
+    /// Lanes to a far peer where nothing asks for more: each starts slowly by itself, and a lost packet
+    /// halves one quarter of the traffic.
+    package static let defaultLanes: UInt16 = 4
+    /// The most where no packets are lost.
+    package static let losslessLanes: UInt16 = 8
+    /// A round trip this short is no distance: one connection fills it.
+    package static let nearRoundTrip = Interval.milliseconds(2)
     /// The same where a simulator sends whole slices: no slice is larger, so nothing waits for credit.
     package static let wholeSliceWindowBytes: UInt64 = 1 << 44
-    /// Messages one lane may hold. A round of 10^9 parameters over two owners is 7,630 chunks per peer;
-    /// more than this is a machine that keeps enqueuing without looking.
+    /// Messages the lanes to one peer may hold. A round of 10^9 parameters over two owners is 7,630
+    /// chunks per peer; more than this is a machine that keeps enqueuing without looking.
     package static let laneQueueMessages = 65_536
     /// Heartbeats are small: two a patience would already do, one a second shows progress.
     package static let heartbeatInterval = Interval.seconds(1)

@@ -4,7 +4,8 @@ package import WireProtocol
 
 /// One direction-pair of a lane between two workers: numbers what it sends, holds it until it is
 /// acknowledged, sends it again after a reconnection, and never has more bytes under way than the peer
-/// has granted (rules 2 and 10 of libzmq's list in docs/footguns.md).
+/// has granted (rules 2 and 10 of libzmq's list in docs/footguns.md). What waits for credit waits in the
+/// ``LaneBundle``, where every lane can take it.
 ///
 /// The dialling side opens with LANE-HELLO, the accepting side answers LANE-WELCOME; both say up to
 /// which sequence they hold everything, so that a broken connection costs what was not acknowledged.
@@ -17,15 +18,17 @@ package struct LaneSession: Sendable {
         case connected
         /// The transport broke. What is not acknowledged stays queued.
         case disconnected
-        /// Something to send. Legal in every phase; leaves when there is credit.
-        case enqueue(Outgoing)
+        /// Something to send, of a lane that ``takes(_:)`` it.
+        case send(Outgoing)
         /// A frame from the peer. `payloadBytes` counts against the credit this side granted.
         case received(
             sequence: UInt64, message: Message, payload: PayloadHandle?, payloadBytes: Int)
         /// The receiver has let go of payload bytes that came in on this lane.
         case consumed(bytes: Int)
-        /// A reconfiguration: what has not left yet is of no use to anybody.
-        case dropUnsent
+        /// This side grants another number of bytes from now on; what is granted stays granted.
+        case resize(window: UInt64)
+        /// How many lanes there are, for the next greeting.
+        case decided(lanes: UInt16)
     }
 
     package enum Effect: Codable, Equatable, Sendable {
@@ -67,17 +70,18 @@ package struct LaneSession: Sendable {
     package let role: Role
     package private(set) var phase: Phase = .down
     /// What the dialler says in LANE-HELLO; `resumeFrom` and `grantedTo` are filled in here.
-    private let hello: LaneHello
-    private let window: UInt64
+    private var hello: LaneHello
+    private var window: UInt64
 
     // Sending side.
-    private var unsent: Deque<Outgoing> = []
     private var inFlight: Deque<Outgoing> = []
     /// Sequence of the first element of `inFlight` (or of the next to be sent).
     private var firstInFlight: UInt64 = 1
     /// Payload bytes of everything ever moved to `inFlight`, against `grantedByPeer`.
     private var bytesSent: UInt64 = 0
     private var grantedByPeer: UInt64 = 0
+    /// Payload bytes in `inFlight`.
+    package private(set) var bytesInFlight: UInt64 = 0
 
     // Receiving side.
     private var received: UInt64 = 0
@@ -96,18 +100,29 @@ package struct LaneSession: Sendable {
 
     /// Payload bytes this side may still send before the peer grants more.
     package var credit: UInt64 { grantedByPeer - bytesSent }
-    package var queued: Int { unsent.count + inFlight.count }
+    /// Messages sent and not acknowledged.
+    package var unacknowledged: Int { inFlight.count }
+
+    /// Whether it can leave now.
+    package func takes(_ outgoing: Outgoing) -> Bool {
+        phase == .open && UInt64(outgoing.payloadBytes) <= credit
+    }
 
     package mutating func handle(_ event: Event) -> [Effect] {
         let effects: [Effect]
         switch event {
         case .connected: effects = connect()
         case .disconnected: effects = disconnect()
-        case .enqueue(let outgoing): effects = enqueue(outgoing)
+        case .send(let outgoing): effects = send(outgoing)
         case .received(let sequence, let message, let payload, let bytes):
             effects = receive(sequence, message, payload, bytes)
         case .consumed(let bytes): effects = consume(bytes)
-        case .dropUnsent: effects = dropUnsent()
+        case .resize(let window):
+            self.window = window
+            effects = []
+        case .decided(let lanes):
+            hello.lanes = lanes
+            effects = []
         }
         checkInvariants()
         return effects
@@ -115,13 +130,13 @@ package struct LaneSession: Sendable {
 
     /// Everything this lane still refers to; used when the peer is gone for good.
     package func heldPayloads() -> [PayloadHandle] {
-        inFlight.compactMap(\.payload) + unsent.compactMap(\.payload)
+        inFlight.compactMap(\.payload)
     }
 
     private func checkInvariants() {
         precondition(bytesSent <= grantedByPeer, "sent more than was granted")
         precondition(bytesConsumed <= bytesReceived, "consumed more than was received")
-        precondition(queued <= CoordinationLimits.laneQueueMessages, "lane queue over its limit")
+        precondition(bytesReceived <= grantAnnounced, "received more than was granted")
     }
 }
 
@@ -129,7 +144,7 @@ package struct LaneSession: Sendable {
 
 extension LaneSession {
     private mutating func connect() -> [Effect] {
-        grantAnnounced = bytesConsumed + window
+        announceGrant()
         switch role {
         case .dialler:
             phase = .greeting
@@ -159,37 +174,25 @@ extension LaneSession {
                     sequence: firstInFlight + UInt64(offset), epoch: outgoing.epoch,
                     message: outgoing.message, payload: outgoing.payload))
         }
-        return effects + flush()
+        return effects
     }
 }
 
 // MARK: - Sending
 
 extension LaneSession {
-    private mutating func enqueue(_ outgoing: Outgoing) -> [Effect] {
-        unsent.append(outgoing)
-        return flush()
-    }
-
-    private mutating func flush() -> [Effect] {
-        guard phase == .open else { return [] }
-        var effects: [Effect] = []
-        while let next = unsent.first, UInt64(next.payloadBytes) <= credit {
-            unsent.removeFirst()
-            bytesSent += UInt64(next.payloadBytes)
-            let sequence = firstInFlight + UInt64(inFlight.count)
-            inFlight.append(next)
-            effects.append(
-                .transmit(
-                    sequence: sequence, epoch: next.epoch, message: next.message,
-                    payload: next.payload))
-        }
-        return effects
-    }
-
-    private mutating func dropUnsent() -> [Effect] {
-        defer { unsent = [] }
-        return unsent.compactMap { $0.payload.map(Effect.acknowledged) }
+    private mutating func send(_ outgoing: Outgoing) -> [Effect] {
+        precondition(takes(outgoing), "the lane is not open, or its credit is used up")
+        let bytes = UInt64(outgoing.payloadBytes)
+        bytesSent += bytes
+        bytesInFlight += bytes
+        let sequence = firstInFlight + UInt64(inFlight.count)
+        inFlight.append(outgoing)
+        return [
+            .transmit(
+                sequence: sequence, epoch: outgoing.epoch, message: outgoing.message,
+                payload: outgoing.payload)
+        ]
     }
 
     private mutating func acknowledge(upTo sequence: UInt64, grantedTo: UInt64) -> [Effect] {
@@ -199,6 +202,7 @@ extension LaneSession {
         }
         while firstInFlight <= sequence, let done = inFlight.popFirst() {
             firstInFlight += 1
+            bytesInFlight -= UInt64(done.payloadBytes)
             if let payload = done.payload { effects.append(.acknowledged(payload)) }
         }
         // Grants are cumulative and only grow; an older one arriving late changes nothing.
@@ -222,9 +226,10 @@ extension LaneSession {
                 return [.violation("LANE-WELCOME without LANE-HELLO")]
             }
             phase = .open
-            return [.opened] + resume(from: welcome.resumeFrom, grantedTo: welcome.grantedTo)
+            // What is sent again goes first: whoever hears of `opened` may send more.
+            return resume(from: welcome.resumeFrom, grantedTo: welcome.grantedTo) + [.opened]
         case .acknowledge(let ack):
-            return acknowledge(upTo: ack.received, grantedTo: ack.grantedTo) + flush()
+            return acknowledge(upTo: ack.received, grantedTo: ack.grantedTo)
         case .chunk, .pull, .stateRequest, .stateChunk:
             return receiveSequenced(sequence, message, payload, payloadBytes)
         case .laneBye:
@@ -248,7 +253,7 @@ extension LaneSession {
                 .violation("sequence \(sequence) after \(received): frames were lost or reordered")
             ]
         }
-        guard bytesReceived + UInt64(payloadBytes) <= bytesConsumed + window else {
+        guard bytesReceived + UInt64(payloadBytes) <= grantAnnounced else {
             return discard + [.violation("sent past the credit of \(window) bytes")]
         }
         received = sequence
@@ -259,17 +264,22 @@ extension LaneSession {
     private mutating func consume(_ bytes: Int) -> [Effect] {
         bytesConsumed += UInt64(bytes)
         // Telling the peer of every release would cost a frame per chunk for nothing: half a window
-        // keeps it from stalling.
-        guard phase == .open, bytesConsumed + window - grantAnnounced >= window / 2 else {
-            return []
-        }
+        // keeps it from stalling, and so does what it still has if that is enough for any message.
+        let isLow = grantAnnounced - bytesReceived < UInt64(ProtocolLimits.dataPayloadBytes)
+        let gain = max(bytesConsumed + window, grantAnnounced) - grantAnnounced
+        guard phase == .open, gain >= window / 2 || (isLow && gain > 0) else { return [] }
         return [acknowledgement()]
     }
 
     private mutating func acknowledgement() -> Effect {
-        grantAnnounced = bytesConsumed + window
+        announceGrant()
         return transmission(
             .acknowledge(Acknowledge(received: received, grantedTo: grantAnnounced)))
+    }
+
+    /// A grant only grows: a smaller window takes hold as the peer uses up the larger one.
+    private mutating func announceGrant() {
+        grantAnnounced = max(grantAnnounced, bytesConsumed + window)
     }
 
     /// A message outside the sequence: its meaning does not depend on an epoch.

@@ -129,16 +129,14 @@ extension Worker {
         }
         effects.append(.allow(plan.members.filter { $0.workerID != worker }))
         replaceLanes(plan)
-        for lane in lanes.keys.sorted() {
-            apply(lanes[lane]?.handle(.dropUnsent) ?? [], of: lane)
-        }
+        dropUnsent()
         replayPostponed(now)
         transfer = nil
         sayReadyIfLinked()
         fetchStateIfNeeded()
     }
 
-    /// READY goes out once per plan, when every dialled lane is open.
+    /// READY goes out once per plan, when a lane to every other member is open.
     mutating func sayReadyIfLinked() {
         guard let plan = round.plan, readyVersion < plan.plan.planVersion,
             unlinkedPeers.isEmpty, !needsState
@@ -155,12 +153,12 @@ extension Worker {
                         planVersion: version, step: UInt64(round.step), holdings: round.holdings))))
     }
 
-    /// Members whose lane is not open yet, in rank order.
+    /// Members to whom no lane is open yet, in rank order.
     var unlinkedPeers: [PlanMember] {
         guard let plan = round.plan else { return [] }
         return plan.plan.members.filter {
             $0.workerID != worker
-                && lanes[LaneID(peer: $0.workerID, role: .dialler)]?.phase != .open
+                && !(bundles[$0.workerID]?.isLinked ?? false)
         }
     }
 
@@ -207,9 +205,7 @@ extension Worker {
     }
 
     mutating func finish(_ code: ExitCode, _ reason: String) {
-        for lane in lanes.keys.sorted() where !parkedLanes.contains(lane) {
-            effects.append(.hangUp(lane))
-        }
+        hangUpAll()
         phase = .left
         effects.append(.finished(code, reason: reason))
     }

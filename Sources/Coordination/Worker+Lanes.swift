@@ -4,64 +4,94 @@ import WireProtocol
 // MARK: - Lanes
 
 extension Worker {
-    /// One dialled lane to every other member; lanes of earlier lives are dropped. A peer that a plan
+    /// Dialled lanes to every other member; lanes of earlier lives are dropped. A peer that a plan
     /// leaves out can come back in the same life (a joiner that must wait for the next boundary), and it
     /// goes on numbering where it was: its lanes are parked, not dropped.
     mutating func replaceLanes(_ plan: Plan) {
-        for lane in lanes.keys.sorted() {
-            let member = plan.members.first { $0.workerID == lane.peer }
+        for peer in bundles.keys.sorted() {
+            let member = plan.members.first { $0.workerID == peer }
             if member == nil {
-                park(lane)
-            } else if member?.incarnation != laneIncarnations[lane] {
-                drop(lane)
+                park(peer)
+            } else if member?.incarnation != bundles[peer]?.member.incarnation {
+                drop(peer)
             }
         }
-        for member in plan.members where member.workerID != worker {
-            let lane = LaneID(peer: member.workerID, role: .dialler)
-            if parkedLanes.remove(lane) != nil {
-                effects.append(.dial(member))
-                continue
+        for lane in accepted.keys.sorted() {
+            let member = plan.members.first { $0.workerID == lane.peer }
+            guard let member, member.incarnation != acceptedIncarnations[lane] else { continue }
+            // Dropped for a later life, whose connection may be here already: no hanging up.
+            let session = accepted.removeValue(forKey: lane)
+            acceptedIncarnations[lane] = nil
+            for handle in session?.heldPayloads() ?? [] { release(handle) }
+        }
+        for member in plan.members where member.workerID != worker { dial(member) }
+        for lane in earlyHellos.keys.sorted() {
+            guard plan.members.contains(where: { $0.workerID == lane.peer }),
+                let frame = earlyHellos.removeValue(forKey: lane)
+            else { continue }
+            accept(lane, frame)
+        }
+    }
+
+    private mutating func dial(_ member: PlanMember) {
+        let peer = member.workerID
+        if parkedPeers.remove(peer) != nil {
+            for lane in 0..<(bundles[peer]?.laneCount ?? 0) {
+                effects.append(.dial(member, lane: lane))
             }
-            guard lanes[lane] == nil else { continue }
-            lanes[lane] = LaneSession(
-                role: .dialler,
-                hello: LaneHello(
-                    peerIncarnation: member.incarnation, workerID: worker, resumeFrom: 0,
-                    grantedTo: 0), window: laneWindow(member))
-            laneIncarnations[lane] = member.incarnation
-            effects.append(.dial(member))
+            return
         }
-        for member in plan.members {
-            let lane = LaneID(peer: member.workerID, role: .acceptor)
-            if let frame = earlyHellos.removeValue(forKey: lane) { accept(lane, frame) }
+        guard bundles[peer] == nil else { return }
+        bundles[peer] = LaneBundle(
+            to: member, over: LaneRoute(over: topology, from: round.region, to: member.region),
+            hello: LaneHello(peerIncarnation: member.incarnation, workerID: worker),
+            window: laneWindow(member), conditions: laneConditions)
+        effects.append(.dial(member, lane: 0))
+    }
+
+    private func lanes(to peer: WorkerID) -> [LaneID] {
+        (0..<(bundles[peer]?.laneCount ?? 0)).map {
+            LaneID(peer: peer, role: .dialler, index: $0)
         }
     }
 
-    private mutating func park(_ lane: LaneID) {
-        guard lane.role == .dialler, parkedLanes.insert(lane).inserted else { return }
-        apply(lanes[lane]?.handle(.disconnected) ?? [], of: lane)
-        effects.append(.hangUp(lane))
+    private mutating func park(_ peer: WorkerID) {
+        guard parkedPeers.insert(peer).inserted else { return }
+        for lane in lanes(to: peer) {
+            tell(peer, .disconnected(lane: lane.index))
+            effects.append(.hangUp(lane))
+        }
     }
 
-    private mutating func drop(_ lane: LaneID) {
-        guard let session = lanes.removeValue(forKey: lane) else { return }
-        let isParked = parkedLanes.remove(lane) != nil
-        laneIncarnations[lane] = nil
-        for handle in session.heldPayloads() { release(handle) }
-        // An accepted lane is dropped for a later life, whose connection may be here already.
-        if lane.role == .dialler, !isParked { effects.append(.hangUp(lane)) }
+    private mutating func drop(_ peer: WorkerID) {
+        if parkedPeers.remove(peer) == nil { hangUp(peer) }
+        guard let bundle = bundles.removeValue(forKey: peer) else { return }
+        for handle in bundle.heldPayloads() { release(handle) }
     }
 
-    mutating func connectLane(_ peer: WorkerID) {
-        let lane = LaneID(peer: peer, role: .dialler)
-        apply(lanes[lane]?.handle(.connected) ?? [], of: lane)
+    private mutating func hangUp(_ peer: WorkerID) {
+        for lane in lanes(to: peer) { effects.append(.hangUp(lane)) }
     }
 
+    /// The end: nothing is dialled or accepted any more.
+    mutating func hangUpAll() {
+        for peer in bundles.keys.sorted() where !parkedPeers.contains(peer) { hangUp(peer) }
+        for lane in accepted.keys.sorted() { effects.append(.hangUp(lane)) }
+    }
+
+    mutating func connectLane(_ lane: LaneID) {
+        guard lane.role == .dialler else { return }
+        tell(lane.peer, .connected(lane: lane.index))
+    }
+
+    /// A peer that has lost its last open lane may be dead; one that keeps another is alive.
     mutating func disconnectLane(_ lane: LaneID) {
-        guard let session = lanes[lane] else { return }
-        let wasOpen = session.phase == .open
-        apply(lanes[lane]?.handle(.disconnected) ?? [], of: lane)
-        guard wasOpen, let incarnation = laneIncarnations[lane],
+        let wasLinked = isLinked(lane.peer, lane.role)
+        switch lane.role {
+        case .dialler: tell(lane.peer, .disconnected(lane: lane.index))
+        case .acceptor: apply(accepted[lane]?.handle(.disconnected) ?? [], of: lane)
+        }
+        guard wasLinked, !isLinked(lane.peer, lane.role), let incarnation = incarnation(of: lane),
             let member = round.plan?.member(lane.peer)
         else { return }
         effects.append(
@@ -69,6 +99,24 @@ extension Worker {
                 .suspect(
                     Suspect(
                         rank: member.rank, incarnation: incarnation, reason: .connectionReset))))
+    }
+
+    private func isLinked(_ peer: WorkerID, _ role: LaneSession.Role) -> Bool {
+        switch role {
+        case .dialler: return bundles[peer]?.isLinked ?? false
+        case .acceptor:
+            return (0..<ProtocolLimits.lanes).contains {
+                accepted[LaneID(peer: peer, role: .acceptor, index: $0)]?.phase == .open
+            }
+        }
+    }
+
+    /// Of the peer whose lane it is; nil for a lane this worker does not have.
+    func incarnation(of lane: LaneID) -> Incarnation? {
+        switch lane.role {
+        case .dialler: bundles[lane.peer]?.member.incarnation
+        case .acceptor: acceptedIncarnations[lane]
+        }
     }
 
     mutating func receive(_ lane: LaneID, _ frame: LaneFrame, _ now: Instant) {
@@ -82,17 +130,27 @@ extension Worker {
             greet(lane, frame)
             return
         }
-        guard lanes[lane] != nil, laneIncarnations[lane] == frame.incarnation else {
+        guard incarnation(of: lane) == frame.incarnation else {
             // A frame of a connection that was replaced; what matters in it is sent again.
             frame.payload.map { forget($0) }
             return
         }
-        let answers =
-            lanes[lane]?.handle(
-                .received(
-                    sequence: frame.sequence, message: frame.message, payload: frame.payload,
-                    payloadBytes: frame.payloadBytes)) ?? []
-        apply(answers, of: lane, frame: frame, now)
+        switch lane.role {
+        case .dialler:
+            let answers =
+                bundles[lane.peer]?.handle(
+                    .received(
+                        lane: lane.index, sequence: frame.sequence, message: frame.message,
+                        payload: frame.payload, payloadBytes: frame.payloadBytes), at: now) ?? []
+            apply(answers, to: lane.peer, frame: frame)
+        case .acceptor:
+            let answers =
+                accepted[lane]?.handle(
+                    .received(
+                        sequence: frame.sequence, message: frame.message, payload: frame.payload,
+                        payloadBytes: frame.payloadBytes)) ?? []
+            apply(answers, of: lane, frame: frame)
+        }
     }
 
     /// Releases a payload that never counted against a lane's credit.
@@ -102,6 +160,9 @@ extension Worker {
 
     private mutating func greet(_ lane: LaneID, _ frame: LaneFrame) {
         guard lane.role == .acceptor else { return }
+        guard lane.index < ProtocolLimits.lanes else {
+            return blame(lane.peer, "LANE-HELLO for lane \(lane.index)")
+        }
         let member = round.plan?.member(lane.peer)
         if member?.incarnation == frame.incarnation {
             accept(lane, frame)
@@ -123,21 +184,65 @@ extension Worker {
             )
             return
         }
-        if lanes[lane] == nil {
-            lanes[lane] = LaneSession(
-                role: .acceptor, hello: hello,
-                window: laneWindow(round.plan?.member(lane.peer)))
-            laneIncarnations[lane] = frame.incarnation
+        let share = CoordinationLimits.laneShare(
+            of: laneWindow(round.plan?.member(lane.peer)), lanes: hello.lanes)
+        if accepted[lane] == nil {
+            accepted[lane] = LaneSession(role: .acceptor, hello: hello, window: share)
+            acceptedIncarnations[lane] = frame.incarnation
         }
-        apply(lanes[lane]?.handle(.connected) ?? [], of: lane)
+        for index in 0..<ProtocolLimits.lanes {
+            _ = accepted[LaneID(peer: lane.peer, role: .acceptor, index: index)]?.handle(
+                .resize(window: share))
+        }
+        apply(accepted[lane]?.handle(.connected) ?? [], of: lane)
         let resent =
-            lanes[lane]?.handle(
+            accepted[lane]?.handle(
                 .received(sequence: 0, message: frame.message, payload: nil, payloadBytes: 0)) ?? []
         apply(resent, of: lane)
     }
 
-    /// Effects of a session that cannot deliver anything.
-    mutating func apply(_ effects: [LaneSession.Effect], of lane: LaneID) {
+    // MARK: Effects of lanes
+
+    private mutating func tell(_ peer: WorkerID, _ event: LaneBundle.Event) {
+        let now = present
+        apply(bundles[peer]?.handle(event, at: now) ?? [], to: peer)
+    }
+
+    private mutating func apply(
+        _ effects: [LaneBundle.Effect], to peer: WorkerID, frame: LaneFrame? = nil
+    ) {
+        for effect in effects {
+            switch effect {
+            case .lane(let index, let effect):
+                apply(
+                    [effect], of: LaneID(peer: peer, role: .dialler, index: index), frame: frame)
+            case .decided(let decision):
+                say(decision, of: peer)
+            case .dial(let lane):
+                guard let member = bundles[peer]?.member else { continue }
+                self.effects.append(.dial(member, lane: lane))
+            case .dropped(let handle): release(handle)
+            }
+        }
+    }
+
+    /// Pairs of two regions mostly decide alike: said once for each region and number.
+    private mutating func say(_ decision: LaneDecision, of peer: WorkerID) {
+        guard let member = bundles[peer]?.member, member.region != round.region,
+            saidLanes[member.region] != decision.lanes
+        else { return }
+        saidLanes[member.region] = decision.lanes
+        effects.append(
+            .event(
+                .lanesDecided(
+                    RunEvent.LaneCount(
+                        from: round.region, to: member.region, worker: name, peer: member.name,
+                        lanes: decision.lanes, because: decision.because))))
+    }
+
+    private mutating func apply(
+        _ effects: [LaneSession.Effect], of lane: LaneID, frame: LaneFrame? = nil
+    ) {
         for effect in effects {
             switch effect {
             case .transmit(let sequence, let epoch, let message, let payload):
@@ -151,22 +256,28 @@ extension Worker {
                 sayReadyIfLinked()
                 fetchStateIfNeeded()
             case .violation(let what): blame(lane.peer, what)
-            case .deliver: preconditionFailure("delivered without a frame")
+            case .deliver:
+                guard let frame else { preconditionFailure("delivered without a frame") }
+                sort(lane, frame, present)
             }
         }
     }
 
-    private mutating func apply(
-        _ effects: [LaneSession.Effect], of lane: LaneID, frame: LaneFrame, _ now: Instant
-    ) {
-        for effect in effects {
-            if case .deliver = effect {
-                sort(lane, frame, now)
-            } else {
-                apply([effect], of: lane)
-            }
+    mutating func returnCredit(_ origin: PayloadLedger.Origin) {
+        let lane = origin.lane
+        guard incarnation(of: lane) == origin.incarnation else { return }
+        switch lane.role {
+        case .dialler: tell(lane.peer, .consumed(lane: lane.index, bytes: origin.bytes))
+        case .acceptor:
+            apply(accepted[lane]?.handle(.consumed(bytes: origin.bytes)) ?? [], of: lane)
         }
     }
+
+    mutating func dropUnsent() {
+        for peer in bundles.keys.sorted() { tell(peer, .dropUnsent) }
+    }
+
+    // MARK: Messages
 
     /// By epoch: now, later, or never.
     private mutating func sort(_ lane: LaneID, _ frame: LaneFrame, _ now: Instant) {
@@ -219,18 +330,17 @@ extension Worker {
         }
     }
 
-    /// Sends to a peer over the lane this worker dialled.
+    /// Sends to a peer over whichever of the lanes this worker dialled has credit.
     mutating func send(
         to peer: WorkerID, _ message: Message, payload: PayloadHandle?, bytes: Int
     ) {
-        let lane = LaneID(peer: peer, role: .dialler)
-        guard lanes[lane] != nil, let epoch = round.plan?.epoch else {
+        guard bundles[peer] != nil, let epoch = round.plan?.epoch else {
             payload.map { release($0) }
             return
         }
         let outgoing = LaneSession.Outgoing(
             epoch: epoch, message: message, payload: payload, payloadBytes: bytes)
-        apply(lanes[lane]?.handle(.enqueue(outgoing)) ?? [], of: lane)
+        tell(peer, .enqueue(outgoing))
     }
 
     mutating func blame(_ peer: WorkerID, _ what: String) {

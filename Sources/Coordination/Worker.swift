@@ -5,12 +5,15 @@ package import WireProtocol
 package struct LaneID: Hashable, Comparable, Codable, Sendable {
     package var peer: WorkerID
     package var role: LaneSession.Role
-    package init(peer: WorkerID, role: LaneSession.Role) {
+    /// Of the connection among those its dialler has to this acceptor, from 0.
+    package var index: UInt16
+    package init(peer: WorkerID, role: LaneSession.Role, index: UInt16 = 0) {
         self.peer = peer
         self.role = role
+        self.index = index
     }
     package static func < (a: LaneID, b: LaneID) -> Bool {
-        (a.peer, a.role.rawValue) < (b.peer, b.role.rawValue)
+        (a.peer, a.role.rawValue, a.index) < (b.peer, b.role.rawValue, b.index)
     }
 }
 
@@ -29,8 +32,10 @@ package struct Worker: Sendable {
         /// The control connection broke (the transport reconnects by itself).
         case controlDown
         /// A dialled lane's transport is up.
-        case laneConnected(WorkerID)
+        case laneConnected(LaneID)
         case laneDisconnected(LaneID)
+        /// What the number of lanes depends on; counts for lanes dialled from here on.
+        case conditions(LaneConditions)
         /// A frame on a lane. `incarnation` is the sender's, from the header.
         case lane(LaneID, LaneFrame)
         case trainer(TrainerEvent)
@@ -84,7 +89,7 @@ package struct Worker: Sendable {
         case control(Message)
         /// Who may connect to this worker's data port from now on.
         case allow([PlanMember])
-        case dial(PlanMember)
+        case dial(PlanMember, lane: UInt16)
         case hangUp(LaneID)
         case transmit(
             LaneID, sequence: UInt64, epoch: Epoch, message: Message, payload: PayloadHandle?)
@@ -112,17 +117,22 @@ package struct Worker: Sendable {
     package let worker: WorkerID
     let name: String
     let hello: Hello
-    /// Payload bytes each lane grants; nil: by the link it crosses.
+    /// Payload bytes granted to each peer; nil: by the link it crosses.
     private let fixedWindow: UInt64?
 
     package internal(set) var phase: Phase = .joining
     package internal(set) var round: WorkerRound
     var shards = ShardReduction()
-    var lanes: [LaneID: LaneSession] = [:]
-    /// Dialled lanes without transport, of peers that the plan leaves out. Asked, never iterated.
-    var parkedLanes: Set<LaneID> = []
-    /// Incarnation of the peer each lane belongs to.
-    var laneIncarnations: [LaneID: Incarnation] = [:]
+    /// Dialled lanes; all that this worker sends goes over them.
+    var bundles: [WorkerID: LaneBundle] = [:]
+    /// Peers that the plan leaves out, whose lanes have no transport. Asked, never iterated.
+    var parkedPeers: Set<WorkerID> = []
+    var accepted: [LaneID: LaneSession] = [:]
+    /// Incarnation of the peer each accepted lane belongs to.
+    var acceptedIncarnations: [LaneID: Incarnation] = [:]
+    var laneConditions = LaneConditions()
+    /// Numbers of lanes that were said already, by the peer's region.
+    var saidLanes: [RegionID: UInt16] = [:]
     var ledger = PayloadLedger()
 
     /// A plan that comes into force at a later round boundary.
@@ -133,7 +143,7 @@ package struct Worker: Sendable {
     var readyVersion: UInt32 = 0
     /// Frames of an epoch this worker has not reached, in order of arrival; bounded by lane credit.
     var postponed: [(lane: LaneID, frame: LaneFrame)] = []
-    /// LANE-HELLO of peers the plan does not name yet, newest per peer.
+    /// LANE-HELLO of peers the plan does not name yet, newest per lane.
     var earlyHellos: [LaneID: LaneFrame] = [:]
     /// Report nobody has committed yet.
     var pendingReport: (report: Report, sentAt: Instant)?
@@ -159,6 +169,8 @@ package struct Worker: Sendable {
     var waitingSince: (activity: String, ranks: [Rank], at: Instant)?
     var waitingReportedAt: Instant?
     var lastTick: Instant?
+    /// Of the event being handled.
+    private(set) var present = Instant.zero
 
     var effects: [Effect] = []
 
@@ -189,6 +201,7 @@ package struct Worker: Sendable {
 
     package mutating func handle(_ event: Event, at now: Instant) -> [Effect] {
         if case .left = phase { return dropPayloads(of: event) }
+        present = now
         switch event {
         case .started:
             lastHeard = now
@@ -199,8 +212,9 @@ package struct Worker: Sendable {
         case .controlDown:
             loseCoordinator(since: now, now)
             greetAgain(now)
-        case .laneConnected(let peer): connectLane(peer)
+        case .laneConnected(let lane): connectLane(lane)
         case .laneDisconnected(let lane): disconnectLane(lane)
+        case .conditions(let conditions): laneConditions = conditions
         case .lane(let lane, let frame): receive(lane, frame, now)
         case .trainer(let event): trainer(event, now)
         case .reduced(let key, let epoch, let slice, let position, let mean):
@@ -229,8 +243,8 @@ package struct Worker: Sendable {
         case .trainer(.encoded(_, _, _, _, let payload)),
             .trainer(.stateRead(_, _, let payload)), .reduced(_, _, _, _, let payload):
             return [.release(payload.handle)]
-        case .started, .control, .controlDown, .laneConnected, .laneDisconnected, .trainer,
-            .leave, .tick:
+        case .started, .control, .controlDown, .laneConnected, .laneDisconnected,
+            .conditions, .trainer, .leave, .tick:
             return []
         }
     }
@@ -251,7 +265,7 @@ package struct Worker: Sendable {
         return plan.plan.members[rank.index].workerID
     }
 
-    /// Payload bytes granted to `member` on each lane.
+    /// Payload bytes granted to `member` on all its lanes together.
     func laneWindow(_ member: PlanMember?) -> UInt64 {
         if let fixedWindow { return fixedWindow }
         guard let region = member?.region, region != round.region else {
@@ -266,10 +280,5 @@ package struct Worker: Sendable {
         guard freed else { return }
         effects.append(.release(handle))
         if let origin { returnCredit(origin) }
-    }
-
-    mutating func returnCredit(_ origin: PayloadLedger.Origin) {
-        guard laneIncarnations[origin.lane] == origin.incarnation else { return }
-        apply(lanes[origin.lane]?.handle(.consumed(bytes: origin.bytes)) ?? [], of: origin.lane)
     }
 }

@@ -35,7 +35,8 @@ import WireProtocol
         let lane = LaneID(peer: WorkerID(2), role: .acceptor)
         let verdict = Verdict(key: key, verdict: .complete, holder: Rank(1))
         try roundTrip([
-            Worker.Event.started, .controlDown, .tick, .laneConnected(WorkerID(1)),
+            Worker.Event.started, .controlDown, .tick, .laneConnected(lane),
+            .conditions(LaneConditions(windowLimit: 6 << 20)),
             .laneDisconnected(lane), .leave(code: .terminated, reason: "SIGTERM"),
             .control(.go(Go(planVersion: 2, verdicts: [verdict])), epoch: Epoch(rawValue: 2)),
             .lane(
@@ -85,7 +86,8 @@ import WireProtocol
                 mean: PayloadHandle(rawValue: 3)),
         ])
         try roundTrip([
-            LaneSession.Event.connected, .disconnected, .consumed(bytes: 4), .dropUnsent,
+            LaneSession.Event.connected, .disconnected, .consumed(bytes: 4), .resize(window: 9),
+            .decided(lanes: 4),
             .received(
                 sequence: 1, message: .laneBye(LaneBye(lastSequence: 2)), payload: nil,
                 payloadBytes: 0),

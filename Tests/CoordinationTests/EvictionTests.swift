@@ -16,7 +16,11 @@ import WireProtocol
     }
 
     private static func isLane(_ delivery: TestCluster.Delivery, from seat: Int) -> Bool {
-        if case .lane(let from, _, _) = delivery.channel { from == WorkerID(seat) } else { false }
+        if case .lane(let from, _, _, _) = delivery.channel {
+            from == WorkerID(seat)
+        } else {
+            false
+        }
     }
 
     @Test func deathInsideAnInnerCollectiveRestartsItWithTheSurvivors() {
@@ -43,7 +47,7 @@ import WireProtocol
     @Test func memberThatHoldsTheMeanCompletesItForTheOthers() {
         var cluster = TestCluster.started(sizes: [3, 2]) {
             // east-3 has contributed everywhere, but its own slice's mean never reaches east-2.
-            $0.channel == .lane(from: WorkerID(2), to: WorkerID(1), role: .acceptor)
+            $0.channel == .lane(from: WorkerID(2), to: WorkerID(1), role: .acceptor, index: 0)
                 && Self.isChunk($0, .mean)
         }
         #expect(cluster.round(0).step == 1)

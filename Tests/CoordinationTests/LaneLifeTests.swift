@@ -19,7 +19,7 @@ import WireProtocol
                 message: .laneHello(
                     LaneHello(
                         peerIncarnation: Incarnation(rawValue: 1), workerID: WorkerID(1),
-                        resumeFrom: 0, grantedTo: 1 << 20)), payload: nil, payloadBytes: 0))
+                        grantedTo: 1 << 20)), payload: nil, payloadBytes: 0))
     }
 
     /// Seed 284: the connection of the next life is there before its plan; what is dropped with the

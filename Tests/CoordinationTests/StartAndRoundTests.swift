@@ -16,7 +16,7 @@ import WireProtocol
         // The last seat is taken: a plan goes out, and GO only when every lane of it stands.
         cluster.holds = {
             $0.channel
-                == .lane(from: WorkerID(3), to: WorkerID(0), role: .dialler)
+                == .lane(from: WorkerID(3), to: WorkerID(0), role: .dialler, index: 0)
         }
         cluster.launch(3)
         cluster.settle()

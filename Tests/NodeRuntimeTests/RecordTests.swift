@@ -52,6 +52,10 @@ private enum Examples {
             .peakMemory(process: "n-1", bytes: .max),
             .modelWritten(worker: WorkerID(0), path: "/m", digest: .max),
             .codecUse(worker: WorkerID(0), [.init(name: "norm", values: .max, bits: 1)]),
+            .lanesDecided(
+                .init(
+                    from: RegionID(0), to: RegionID(1), worker: "a", peer: "b", lanes: 16,
+                    because: "10 ms")),
             .note(source: "n-1", text: "ü"), .runEnded(code: -1, reason: ""),
         ]
     }
@@ -96,6 +100,7 @@ private enum Examples {
         case .note: 19
         case .runEnded: 20
         case .codecUse: 21
+        case .lanesDecided: 22
         }
     }
 }
@@ -104,7 +109,7 @@ private enum Examples {
     @Test("every kind of event survives, bit for bit")
     func roundTrip() throws {
         let events = Examples.events
-        #expect(Set(events.map(Examples.number)) == Set(0...21))
+        #expect(Set(events.map(Examples.number)) == Set(0...22))
         for event in events {
             #expect(EventCoding.decode(EventCoding.encode(event)) == event)
         }

@@ -8,7 +8,7 @@ import Testing
     @Test func `a recorded worker wants the same again`() throws {
         var scenario = Scenario()
         scenario.options.recordsWorker = 2
-        scenario.fault(1.2, .resetLane(from: 2, to: 0))
+        scenario.fault(1.2, .resetLane(from: 2, to: 0, lane: nil))
         scenario.fault(1.6, .resetControl(worker: 2))
         let simulator = scenario.simulator()
         _ = simulator.run()

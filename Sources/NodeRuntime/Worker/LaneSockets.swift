@@ -3,21 +3,25 @@ import Coordination
 import WireProtocol
 import ZeroMQ
 
-/// A worker's data sockets: one ROUTER that peers dial, one DEALER for each peer it dials.
+/// A worker's data sockets: one ROUTER that peers dial, one DEALER for each lane it dials.
 final class LaneSockets {
     enum Input {
         case frame(LaneID, FrameHeader, WireProtocol.Message, HeldMessage, payload: Range<Int>)
-        case connected(WorkerID)
+        case connected(LaneID)
         case disconnected(LaneID)
         case violation(String)
     }
 
-    /// One dialled peer.
+    /// One dialled lane.
     private final class Dialled {
+        let lane: LaneID
         let member: PlanMember
-        var socket: Socket
-        var monitor: SocketMonitor
-        init(_ member: PlanMember, _ socket: Socket, _ monitor: SocketMonitor) {
+        let socket: Socket
+        let monitor: SocketMonitor
+        init(
+            _ lane: LaneID, _ member: PlanMember, _ socket: Socket, _ monitor: SocketMonitor
+        ) {
+            self.lane = lane
             self.member = member
             self.socket = socket
             self.monitor = monitor
@@ -31,10 +35,12 @@ final class LaneSockets {
     private let options: WorkerOptions
     private let topology: Topology
     private let ownRegion: RegionID
-    private var dialled: [WorkerID: Dialled] = [:]
-    private var accepted: [WorkerID: RoutingID] = [:]
-    private var owners: [RoutingID: WorkerID] = [:]
-    private var redials: [(due: Int64, member: PlanMember)] = []
+    private var dialled: [LaneID: Dialled] = [:]
+    /// The same in the order of their names.
+    private var dialledInOrder: [Dialled] = []
+    private var accepted: [LaneID: RoutingID] = [:]
+    private var owners: [RoutingID: LaneID] = [:]
+    private var redials: [(due: Int64, lane: LaneID, member: PlanMember)] = []
 
     init(
         _ context: Context, _ options: WorkerOptions, topology: Topology, region: RegionID
@@ -80,7 +86,7 @@ final class LaneSockets {
         try authenticator.replaceAllowed(names)
     }
 
-    func dial(_ member: PlanMember) throws {
+    func dial(_ member: PlanMember, lane index: UInt16) throws {
         guard let key = CurvePublicKey(member.dataKey.bytes.span) else { return }
         var settings = Self.settings(
             options.isPlain ? .plaintext : .curveClient(options.keys, server: key))
@@ -90,20 +96,26 @@ final class LaneSockets {
         let socket = try Socket(context, kind: .dealer, options: settings)
         let monitor = try SocketMonitor(socket)
         try socket.connect(member.endpoint)
-        dialled[member.workerID] = Dialled(member, socket, monitor)
+        let lane = LaneID(peer: member.workerID, role: .dialler, index: index)
+        dialled[lane] = Dialled(lane, member, socket, monitor)
+        sortDialled()
+    }
+
+    private func sortDialled() {
+        dialledInOrder = dialled.values.sorted { $0.lane < $1.lane }
         generation += 1
     }
 
     func hangUp(_ lane: LaneID) {
         switch lane.role {
         case .dialler:
-            redials.removeAll { $0.member.workerID == lane.peer }
-            guard let entry = dialled.removeValue(forKey: lane.peer) else { return }
+            redials.removeAll { $0.lane == lane }
+            guard let entry = dialled.removeValue(forKey: lane) else { return }
             entry.monitor.close()
             entry.socket.close()
-            generation += 1
+            sortDialled()
         case .acceptor:
-            if let route = accepted.removeValue(forKey: lane.peer) { owners[route] = nil }
+            if let route = accepted.removeValue(forKey: lane) { owners[route] = nil }
         }
     }
 
@@ -113,8 +125,7 @@ final class LaneSockets {
     func enrol(in poller: inout Poller, from first: UInt64) throws {
         var token = first
         try poller.add(router, token: token, for: .readable)
-        for peer in dialled.keys.sorted() {
-            guard let entry = dialled[peer] else { continue }
+        for entry in dialledInOrder {
             try poller.add(entry.socket, token: token + 1, for: .readable)
             try poller.add(entry.monitor.socket, token: token + 2, for: .readable)
             token += 2
@@ -125,10 +136,10 @@ final class LaneSockets {
     func send(_ lane: LaneID, _ frame: inout ZeroMQ.Message) throws -> Bool {
         switch lane.role {
         case .dialler:
-            guard let entry = dialled[lane.peer] else { return false }
+            guard let entry = dialled[lane] else { return false }
             return try entry.socket.send(&frame) == .sent
         case .acceptor:
-            guard let route = accepted[lane.peer] else { return false }
+            guard let route = accepted[lane] else { return false }
             return try router.send(to: route, &frame) == .sent
         }
     }
@@ -141,13 +152,11 @@ final class LaneSockets {
             let sender = routed.sender
             try accept(sender, routed.holdBody(), deliver)
         }
-        for peer in dialled.keys.sorted() {
-            guard let entry = dialled[peer] else { continue }
-            try watch(peer, entry, now, deliver)
-            for _ in 0..<NodeLimits.burst {
+        for entry in dialledInOrder where entry.socket.isOpen {
+            try watch(entry, now, deliver)
+            for _ in 0..<NodeLimits.burst where entry.socket.isOpen {
                 guard let message = try entry.socket.receive() else { break }
-                try decode(
-                    LaneID(peer: peer, role: .dialler), HeldMessage(message), deliver)
+                try decode(entry.lane, HeldMessage(message), deliver)
             }
         }
     }
@@ -158,24 +167,25 @@ final class LaneSockets {
         let due = redials.filter { $0.due <= now }
         redials.removeAll { $0.due <= now }
         for redial in due {
-            hangUp(LaneID(peer: redial.member.workerID, role: .dialler))
-            try dial(redial.member)
+            hangUp(redial.lane)
+            try dial(redial.member, lane: redial.lane.index)
         }
     }
 
     private func watch(
-        _ peer: WorkerID, _ entry: Dialled, _ now: Int64, _ deliver: (Input) throws -> Void
+        _ entry: Dialled, _ now: Int64, _ deliver: (Input) throws -> Void
     ) throws {
-        while let event = try entry.monitor.next() {
+        while entry.monitor.socket.isOpen, let event = try entry.monitor.next() {
             switch event.kind {
             case .handshakeSucceeded:
-                try deliver(.connected(peer))
+                try deliver(.connected(entry.lane))
             case .disconnected:
-                try deliver(.disconnected(LaneID(peer: peer, role: .dialler)))
+                try deliver(.disconnected(entry.lane))
             case .handshakeFailedAuthentication, .handshakeFailedProtocol,
                 .handshakeFailedWithoutDetail:
                 // libzmq does not try again after a refusal; the peer may simply not have the plan yet.
-                redials.append((now + NodeLimits.redialDelay.nanoseconds, entry.member))
+                redials.append(
+                    (now + NodeLimits.redialDelay.nanoseconds, entry.lane, entry.member))
             case .connected, .connectDelayed, .connectRetried, .listening, .bindFailed, .accepted,
                 .acceptFailed, .closed, .closeFailed, .monitorStopped, .unknown:
                 break
@@ -199,15 +209,22 @@ final class LaneSockets {
                     .violation("'\(said)' says LANE-HELLO for seat \(hello.workerID.rawValue)"))
                 return
             }
-            if let old = accepted[hello.workerID] { owners[old] = nil }
-            accepted[hello.workerID] = route
-            owners[route] = hello.workerID
+            guard frame.header.lane < ProtocolLimits.lanes else {
+                try deliver(
+                    .violation(
+                        "'\(seats[index].worker.name)' says LANE-HELLO for lane "
+                            + "\(frame.header.lane)"))
+                return
+            }
+            let lane = LaneID(
+                peer: hello.workerID, role: .acceptor, index: frame.header.lane)
+            if let old = accepted[lane] { owners[old] = nil }
+            accepted[lane] = route
+            owners[route] = lane
         }
-        guard let peer = owners[route] else { return }
+        guard let lane = owners[route] else { return }
         try deliver(
-            .frame(
-                LaneID(peer: peer, role: .acceptor), frame.header, frame.message, message,
-                payload: frame.payload))
+            .frame(lane, frame.header, frame.message, message, payload: frame.payload))
     }
 
     private func decode(
@@ -232,7 +249,7 @@ final class LaneSockets {
     }
 
     func close() {
-        for peer in dialled.keys.sorted() { hangUp(LaneID(peer: peer, role: .dialler)) }
+        for entry in dialledInOrder { hangUp(entry.lane) }
         router.close()
         authenticator.stop()
     }

@@ -44,7 +44,8 @@ struct WorkerFigures {
             return "waiting for \(names.joined(separator: ", ")): \(activity); else: \(then)"
         case .runStarted, .workerJoined, .epochStarted, .stepped, .evaluated, .roundCommitted,
             .workerEvicted, .workerLeft, .checkpointWritten, .budget, .traffic, .linkUse,
-            .peakMemory, .modelWritten, .codecUse, .note, .runEnded:
+            .peakMemory, .modelWritten, .codecUse, .lanesDecided, .note,
+            .runEnded:
             return nil
         }
     }

@@ -195,6 +195,7 @@ package final class WorkerNode {
         var poller = Poller()
         var generation = -1
         var ready: [Poller.Ready] = []
+        try step(.conditions(TransportLimits.conditions()))
         try step(.started)
         while outcome == nil {
             if generation != lanes.generation {
@@ -258,7 +259,7 @@ package final class WorkerNode {
 
     private func take(_ input: LaneSockets.Input) throws {
         switch input {
-        case .connected(let peer): try step(.laneConnected(peer))
+        case .connected(let lane): try step(.laneConnected(lane))
         case .disconnected(let lane): try step(.laneDisconnected(lane))
         case .violation(let what): try report(.violation(culprit: "a peer", what: what))
         case .frame(let lane, let header, let message, let held, let payload):
@@ -339,9 +340,9 @@ package final class WorkerNode {
             if case .leave = message { try reportFigures() }
             try control.send(message, epoch: plan?.epoch ?? .none, rank: plan?.rank ?? .none)
         case .allow(let members): try lanes.allow(members)
-        case .dial(let member):
+        case .dial(let member, let lane):
             do {
-                try lanes.dial(member)
+                try lanes.dial(member, lane: lane)
             } catch {
                 try report(
                     .violation(
@@ -408,7 +409,7 @@ package final class WorkerNode {
         let header = FrameHeader(
             run: control.run, incarnation: incarnation,
             epoch: epoch == .none ? machine.round.plan?.epoch ?? .none : epoch,
-            rank: machine.round.plan?.rank ?? .none, sequence: sequence)
+            rank: machine.round.plan?.rank ?? .none, lane: lane.index, sequence: sequence)
         var frame = try makeFrame(header, message, payload.map { payloads[$0] })
         let size = frame.count
         if try lanes.send(lane, &frame) {

@@ -24,6 +24,7 @@ extension RunEvent {
         case .peakMemory: "peakMemory"
         case .modelWritten: "modelWritten"
         case .codecUse: "codecUse"
+        case .lanesDecided: "lanesDecided"
         case .note: "note"
         case .runEnded: "runEnded"
         }
@@ -38,7 +39,7 @@ extension RunEvent {
             .modelWritten, .runEnded:
             true
         case .stepped, .evaluated, .roundCommitted, .waiting, .budget, .traffic, .linkUse,
-            .peakMemory, .codecUse, .note:
+            .peakMemory, .codecUse, .lanesDecided, .note:
             false
         }
     }

@@ -16,6 +16,7 @@ package struct ProgressPrinter {
     private var lastNews: Instant?
     private var isLineOpen = false
     private var isOver = false
+    private var lanesSaid: [String] = []
 
     /// - Parameter write: takes text as it is to appear, with its line ends.
     package init(style: OutputStyle, write: @escaping (String) -> Void) {
@@ -28,7 +29,7 @@ package struct ProgressPrinter {
         guard !isOver else { return }
         state.take(event)
         lastNews = max(lastNews ?? event.time, event.time)
-        if let (text, tone) = line(for: event.event) {
+        if isNew(event.event), let (text, tone) = line(for: event.event) {
             say(style.painted("\(WaitText.clock(event.time.seconds))  \(text)", tone))
         }
         if case .runEnded = event.event {
@@ -83,6 +84,15 @@ package struct ProgressPrinter {
         nextLine = nil
     }
 
+    /// Several workers of a region decide alike about their lanes; one of them stands for all.
+    private mutating func isNew(_ event: RunEvent) -> Bool {
+        guard case .lanesDecided(let count) = event else { return true }
+        let fact = "\(count.from.rawValue) \(count.to.rawValue) \(count.lanes)"
+        guard !lanesSaid.contains(fact) else { return false }
+        lanesSaid.append(fact)
+        return true
+    }
+
     /// The line of an incident; `nil` for events that only move the status.
     private func line(for event: RunEvent) -> (String, OutputStyle.Tone)? {
         switch event {
@@ -111,6 +121,11 @@ package struct ProgressPrinter {
         case .checkpointFailed(_, let path, let reason):
             return ("checkpoint failed: \(path): \(reason)", .bad)
         case .modelWritten(_, let path, _): return ("model written: \(path)", .good)
+        case .lanesDecided(let count):
+            return (
+                "\(count.worker) -> \(count.peer): \(count.lanes) "
+                    + "lane\(count.lanes == 1 ? "" : "s"), because \(count.because)", .plain
+            )
         case .note(let source, let text):
             // For the report, not for the eyes of who watches.
             if text.hasPrefix(SummaryBuilder.kernelNotePrefix) { return nil }

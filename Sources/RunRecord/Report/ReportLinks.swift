@@ -120,14 +120,17 @@ enum ReportLinks {
     private static func table(_ links: [RunSummary.Link]) -> Markup {
         HTMLReport.table(
             [
-                "direction", "rate", "RTT", "relay bytes", "lane bytes", "use", "bits per value",
-                "resent frames", "longest queue",
+                "direction", "rate", "RTT", "lanes per pair", "relay bytes", "lane bytes", "use",
+                "bits per value", "resent frames", "longest queue",
             ],
             links.map { link in
                 [
                     "\(link.from) \u{2192} \(link.to)",
                     link.rateBitsPerSecond.map { Figures.bitRate(Double($0)) } ?? "not limited",
                     link.roundTripSeconds.map(Figures.duration) ?? Figures.absent,
+                    link.lanesPerPair.map { lanes in
+                        "\(lanes)" + (link.lanesBecause.map { " (\($0))" } ?? "")
+                    } ?? Figures.absent,
                     link.relayBytes.map { Figures.bytes(Double($0)) } ?? Figures.absent,
                     Figures.bytes(Double(link.laneBytes)), HTMLReport.percent(link.meanUse),
                     link.bitsPerValue.map(Figures.significant) ?? Figures.absent,

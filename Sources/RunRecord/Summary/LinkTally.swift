@@ -20,6 +20,7 @@ struct LinkTally {
     private var laneTotals: [Direction: UInt64] = [:]
     private var relays: [Direction: Cumulative<LinkCount>] = [:]
     private var peakQueues: [Direction: UInt64] = [:]
+    private var laneNumbers: [Direction: RunEvent.LaneCount] = [:]
     private var laneSeries: [Direction: Series] = [:]
     private var relaySeries: [Direction: Series] = [:]
 
@@ -46,6 +47,15 @@ struct LinkTally {
         peakQueues[direction] = max(peakQueues[direction] ?? 0, use.peakQueueBytes)
         relaySeries[direction, default: Series()].append(time, counter.total.bytes)
     }
+
+    mutating func add(_ count: RunEvent.LaneCount) {
+        let direction = Direction(from: count.from, to: count.to)
+        guard count.lanes >= laneNumbers[direction]?.lanes ?? 0 else { return }
+        laneNumbers[direction] = count
+    }
+
+    /// The largest number of lanes from one worker to another.
+    func lanesPerPair(_ direction: Direction) -> RunEvent.LaneCount? { laneNumbers[direction] }
 
     /// Every direction anybody counted.
     var directions: Set<Direction> { Set(laneTotals.keys).union(relays.keys) }

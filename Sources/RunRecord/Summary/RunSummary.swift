@@ -186,6 +186,9 @@ extension RunSummary {
         package var relayBytes: UInt64?
         package var relayFlows: UInt64?
         package var peakQueueBytes: UInt64?
+        /// Connections from one worker to one of the other side, at most, and why so many.
+        package var lanesPerPair: Int?
+        package var lanesBecause: String?
         /// Counted by the workers' lanes: frames before encryption, control traffic not included.
         package var laneBytes: UInt64
         package var laneFrames: UInt64

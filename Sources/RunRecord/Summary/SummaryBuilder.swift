@@ -97,6 +97,7 @@ package struct SummaryBuilder {
             }
         case .linkUse(let use): links.add(use, at: now)
         case .codecUse(let id, let uses): classes.add(uses, by: id)
+        case .lanesDecided(let count): links.add(count)
         case .checkpointWritten, .checkpointFailed, .peakMemory, .modelWritten, .note, .runEnded:
             takeRest(event, source: source, now: now)
         }
@@ -132,7 +133,7 @@ package struct SummaryBuilder {
             log.add(.ended, at: now, "run ended, code \(code): \(reason)")
         case .runStarted, .workerJoined, .epochStarted, .stepped, .evaluated, .roundCommitted,
             .waiting, .workerEvicted, .workerLeft, .violation, .coordinatorLost,
-            .coordinatorReturned, .budget, .traffic, .linkUse, .codecUse:
+            .coordinatorReturned, .budget, .traffic, .linkUse, .codecUse, .lanesDecided:
             break
         }
     }

@@ -33,6 +33,8 @@ extension SummaryBuilder {
             rateBitsPerSecond: rate, oneWaySeconds: link?.oneWayDelay.seconds,
             roundTripSeconds: link.map { 2 * $0.oneWayDelay.seconds }, relayBytes: relay?.bytes,
             relayFlows: relay?.flows, peakQueueBytes: links.peakQueue(direction),
+            lanesPerPair: links.lanesPerPair(direction).map { Int($0.lanes) },
+            lanesBecause: links.lanesPerPair(direction)?.because,
             laneBytes: lanes.bytes, laneFrames: lanes.frames, resentFrames: lanes.resent,
             values: lanes.values, encodedBytes: lanes.encodedBytes,
             bitsPerValue: lanes.values > 0

@@ -91,17 +91,26 @@ extension RoundSimulator {
         openLanes(shape)
     }
 
-    /// Every member dials every other: LANE-HELLO there, LANE-WELCOME back.
+    /// Every member dials every other, with as many lanes as the machine would: the transport's
+    /// handshake, LANE-HELLO there, LANE-WELCOME back.
     private func openLanes(_ shape: ExchangeShape) {
         let hello = LaneHello(
-            peerIncarnation: Incarnation(rawValue: 1), workerID: WorkerID(0), resumeFrom: 0,
-            grantedTo: 0)
+            peerIncarnation: Incarnation(rawValue: 1), workerID: WorkerID(0))
         let welcome = LaneWelcome(resumeFrom: 0, grantedTo: 0)
-        let bytes = sizes.bytes(.laneHello(hello)) + sizes.bytes(.laneWelcome(welcome))
+        let handshake = WireSize.handshake(encrypts: options.encrypts)
+        let bytes =
+            sizes.bytes(.laneHello(hello)) + sizes.bytes(.laneWelcome(welcome))
+            + handshake.dialler + handshake.acceptor
         for from in shape.regions {
             for to in shape.regions where to.id != from.id {
+                let roundTrip = fabric.oneWay(from.id, to.id) + fabric.oneWay(to.id, from.id)
+                let lanes = LaneDecision.choose(
+                    LaneRoute(over: topology, from: from.id, to: to.id),
+                    roundTrip: Interval(nanoseconds: roundTrip), conditions: LaneConditions()
+                ).lanes
                 _ = fabric.deliver(
-                    bytes: bytes * from.seats.count * to.seats.count, from: from.id, to: to.id,
+                    bytes: Int(lanes) * bytes * from.seats.count * to.seats.count, from: from.id,
+                    to: to.id,
                     sender: .worker(from.seats[0]), now: now, after: .min)
             }
         }

@@ -54,9 +54,9 @@ struct WorkerProcess {
     var tickVersion: UInt64 = 0
     var tickAt: Int64?
     var control: Int?
-    /// Connection to each peer, by seat; the newest.
-    var dialled: [Int: Int] = [:]
-    var accepted: [Int: Int] = [:]
+    /// Connections to each peer, by lane; the newest.
+    var dialled: [LaneID: Int] = [:]
+    var accepted: [LaneID: Int] = [:]
     var allowed: [Int] = []
     var controlSequence: UInt64 = 0
     /// What outlives the process.

@@ -195,18 +195,20 @@ extension Simulator {
     ) -> LaneID? {
         let connection = connections[index]
         guard direction == 0 else {
-            guard case .worker(let peer) = connection.acceptor,
-                workers[seat].dialled[peer] == index
-            else { return nil }
-            return LaneID(peer: WorkerID(peer), role: .dialler)
+            guard let lane = connection.dialledLane, workers[seat].dialled[lane] == index else {
+                return nil
+            }
+            return lane
         }
+        let lane = connection.acceptedLane
         if case .laneHello = message {
             connections[index].isIntroduced = true
-            workers[seat].accepted[connection.dialler] = index
+            workers[seat].accepted[lane] = index
         }
-        guard connections[index].isIntroduced, workers[seat].accepted[connection.dialler] == index
-        else { return nil }
-        return LaneID(peer: WorkerID(connection.dialler), role: .acceptor)
+        guard connections[index].isIntroduced, workers[seat].accepted[lane] == index else {
+            return nil
+        }
+        return lane
     }
 
     // MARK: Ends

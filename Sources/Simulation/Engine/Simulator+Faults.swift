@@ -1,5 +1,6 @@
 import ClusterModel
 import Coordination
+import WireProtocol
 
 // MARK: - Faults
 
@@ -21,11 +22,13 @@ extension Simulator {
         case .partition, .isolate, .slowLink: overlay(fault, by: 1)
         case .resetControl(let seat):
             if let control = workers[seat].control { reset(control) }
-        case .resetLane(let from, let to):
-            if let lane = workers[from].dialled[to] { reset(lane) }
+        case .resetLane(let from, let to, let number):
+            let lanes = lanes(from, to)
+            guard !lanes.isEmpty else { return }
+            for lane in number.map({ [lanes[$0 % lanes.count]] }) ?? lanes { reset(lane) }
         case .clockJump(let seat, let length): jump(seat, length)
         case .corruptLane(let from, let to, let back):
-            if let lane = workers[from].dialled[to] {
+            if let lane = lanes(from, to).last {
                 connections[lane].corruptNext[back ? 1 : 0] = true
             }
         case .corruptControl(let seat, let back):
@@ -36,6 +39,13 @@ extension Simulator {
         case .leave(let seat):
             tell(seat, .leave(code: .terminated, reason: "the operator wants it"))
         case .crashCoordinator: crashCoordinator()
+        }
+    }
+
+    /// Connections of the lanes that `from` dialled to `to`, lane 0 first.
+    private func lanes(_ from: Int, _ to: Int) -> [Int] {
+        (0..<ProtocolLimits.lanes).compactMap {
+            workers[from].dialled[LaneID(peer: WorkerID(to), role: .dialler, index: $0)]
         }
     }
 

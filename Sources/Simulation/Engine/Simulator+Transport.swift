@@ -16,15 +16,16 @@ extension Simulator {
         return 3 * fabric.oneWay(region(of: from), region(of: to))
     }
 
-    func dial(_ seat: Int, _ member: PlanMember) {
-        let peer = Int(member.workerID.rawValue)
-        if let old = workers[seat].dialled[peer] { close(old) }
+    func dial(_ seat: Int, _ member: PlanMember, _ number: UInt16) {
+        let lane = LaneID(peer: member.workerID, role: .dialler, index: number)
+        if let old = workers[seat].dialled[lane] { close(old) }
         let index = connections.count
-        workers[seat].dialled[peer] = index
+        workers[seat].dialled[lane] = index
         connections.append(
             Connection(
                 purpose: .lane, dialler: seat, diallerLife: workers[seat].life,
-                acceptor: .worker(peer), acceptorLife: member.incarnation.rawValue))
+                acceptor: .worker(Int(member.workerID.rawValue)),
+                acceptorLife: member.incarnation.rawValue, lane: number))
         queue.schedule(
             .connect(connection: index, generation: 0), at: now + handshakeTime(index))
     }
@@ -53,7 +54,11 @@ extension Simulator {
             flushOutbox(index)
         case .worker(let peer):
             flushOutbox(index)
-            tell(seat, .laneConnected(WorkerID(peer)))
+            tell(
+                seat,
+                .laneConnected(
+                    LaneID(
+                        peer: WorkerID(peer), role: .dialler, index: connections[index].lane)))
         }
     }
 
@@ -101,12 +106,13 @@ extension Simulator {
         }
         let header = FrameHeader(
             run: Self.run, incarnation: Incarnation(rawValue: workers[seat].life), epoch: epoch,
-            rank: workers[seat].machine?.round.plan?.rank ?? .none, sequence: sequence)
+            rank: workers[seat].machine?.round.plan?.rank ?? .none, lane: lane.index,
+            sequence: sequence)
         let frame = frame(header, message, content)
         count(frame, message, content, from: seat, to: peer)
         switch lane.role {
         case .dialler:
-            guard let index = workers[seat].dialled[peer] else { return }
+            guard let index = workers[seat].dialled[lane] else { return }
             if connections[index].isUp {
                 put(frame, on: index, direction: 0)
             } else if options.keepsUnsentFrames,
@@ -115,7 +121,7 @@ extension Simulator {
                 connections[index].outbox.append(frame)
             }
         case .acceptor:
-            guard let index = workers[seat].accepted[peer], connections[index].isUp else { return }
+            guard let index = workers[seat].accepted[lane], connections[index].isUp else { return }
             put(frame, on: index, direction: 1)
         }
     }
@@ -133,11 +139,10 @@ extension Simulator {
     }
 
     func hangUp(_ seat: Int, _ lane: LaneID) {
-        let peer = Int(lane.peer.rawValue)
         switch lane.role {
         case .dialler:
-            if let index = workers[seat].dialled.removeValue(forKey: peer) { close(index) }
-        case .acceptor: workers[seat].accepted[peer] = nil
+            if let index = workers[seat].dialled.removeValue(forKey: lane) { close(index) }
+        case .acceptor: workers[seat].accepted[lane] = nil
         }
     }
 
@@ -195,16 +200,17 @@ extension Simulator {
         switch (connection.acceptor, direction) {
         case (.coordinator, _):
             if isAlive(.worker(seat), on: index) { tell(seat, .controlDown) }
-        case (.worker(let peer), 0):
-            guard isAlive(.worker(seat), on: index), workers[seat].dialled[peer] == index else {
-                return
-            }
-            tell(seat, .laneDisconnected(LaneID(peer: WorkerID(peer), role: .dialler)))
+        case (.worker, 0):
+            guard isAlive(.worker(seat), on: index), let lane = connection.dialledLane,
+                workers[seat].dialled[lane] == index
+            else { return }
+            tell(seat, .laneDisconnected(lane))
         case (.worker(let peer), _):
-            guard isAlive(.worker(peer), on: index), workers[peer].accepted[seat] == index,
+            let lane = connection.acceptedLane
+            guard isAlive(.worker(peer), on: index), workers[peer].accepted[lane] == index,
                 !connection.isIntroduced
             else { return }
-            tell(peer, .laneDisconnected(LaneID(peer: WorkerID(seat), role: .acceptor)))
+            tell(peer, .laneDisconnected(lane))
         }
     }
 }

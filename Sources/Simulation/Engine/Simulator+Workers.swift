@@ -85,7 +85,7 @@ extension Simulator {
             if case .leave = message, eventBytes != nil { tellFigures(seat) }
             sendControl(seat, message)
         case .allow(let members): workers[seat].allowed = members.map { Int($0.workerID.rawValue) }
-        case .dial(let member): dial(seat, member)
+        case .dial(let member, let lane): dial(seat, member, lane)
         case .hangUp(let lane): hangUp(seat, lane)
         case .transmit(let lane, let sequence, let epoch, let message, let payload):
             transmit(seat, lane, sequence, epoch, message, payload)

@@ -1,4 +1,5 @@
 import ClusterModel
+import Coordination
 import DequeModule
 import WireProtocol
 
@@ -40,6 +41,8 @@ struct Connection {
     let acceptor: Node
     /// The life whose endpoint is dialled; a restarted process listens elsewhere.
     let acceptorLife: UInt64
+    /// Which of the dialler's lanes to the acceptor; 0 for control.
+    var lane: UInt16 = 0
     var isUp = false
     /// Hung up for good.
     var isClosed = false
@@ -55,6 +58,15 @@ struct Connection {
     var outbox: Deque<WireFrame> = []
     /// Damage one of the next frames of a direction.
     var corruptNext = [false, false]
+
+    /// As the dialler and the acceptor of a lane name it.
+    var dialledLane: LaneID? {
+        guard case .worker(let peer) = acceptor else { return nil }
+        return LaneID(peer: WorkerID(peer), role: .dialler, index: lane)
+    }
+    var acceptedLane: LaneID {
+        LaneID(peer: WorkerID(dialler), role: .acceptor, index: lane)
+    }
 
     /// Frames the transport keeps for a dialler without connection (its high-water mark).
     static let outboxLimit = 10_000

@@ -16,8 +16,9 @@ package enum Fault: Codable, Equatable, Sendable {
     case slowLink(from: Int, to: Int, Interval)
     /// The worker's connection to the coordinator is reset; what was under way is lost.
     case resetControl(worker: Int)
-    /// The lane that `from` dialled to `to` is reset.
-    case resetLane(from: Int, to: Int)
+    /// A lane that `from` dialled to `to` is reset: the one of this number, counted round if there are
+    /// fewer; `nil`: all of them.
+    case resetLane(from: Int, to: Int, lane: Int?)
     /// The local clock jumps ahead. `nil`: the coordinator's.
     case clockJump(worker: Int?, Interval)
     /// A frame on the lane that `from` dialled arrives damaged.

@@ -39,7 +39,8 @@ struct FaultDraw {
             return .isolate(worker: seat, outwards: way != 0, inwards: way != 1, length(&dice))
         case 6: return .slowLink(from: from, to: to, length(&dice))
         case 7: return .resetControl(worker: seat)
-        case 8, 9: return .resetLane(from: seat, to: other)
+        case 8: return .resetLane(from: seat, to: other, lane: nil)
+        case 9: return .resetLane(from: seat, to: other, lane: dice.below(16))
         case 10:
             return .clockJump(worker: dice.once(in: 3) ? nil : seat, length(&dice))
         case 11: return .corruptLane(from: seat, to: other, back: dice.once(in: 2))

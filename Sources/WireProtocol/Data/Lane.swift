@@ -6,27 +6,34 @@ package struct LaneHello: Hashable, Codable, Sendable {
     package var peerIncarnation: Incarnation
     /// The contributor's seat.
     package var workerID: WorkerID
+    /// How many lanes the contributor has or is about to dial to this owner; 0: not decided yet.
+    package var lanes: UInt16
     /// Highest sequence received in order from the owner on this lane; it resends what follows.
     package var resumeFrom: UInt64
     /// Bytes of payload the owner may have sent on this lane since it began, in total.
     package var grantedTo: UInt64
 
     package init(
-        peerIncarnation: Incarnation, workerID: WorkerID, resumeFrom: UInt64, grantedTo: UInt64
+        peerIncarnation: Incarnation, workerID: WorkerID, lanes: UInt16 = 1,
+        resumeFrom: UInt64 = 0, grantedTo: UInt64 = 0
     ) {
         self.peerIncarnation = peerIncarnation
         self.workerID = workerID
+        self.lanes = lanes
         self.resumeFrom = resumeFrom
         self.grantedTo = grantedTo
     }
 }
 
 extension LaneHello: MetaFields {
+    static let laneCounts: ClosedRange<UInt16> = 0...ProtocolLimits.lanes
+
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
             peerIncarnation: Incarnation(
                 rawValue: try reader.integer("LANE-HELLO.peerIncarnation")),
             workerID: WorkerID(rawValue: try reader.integer("LANE-HELLO.workerID")),
+            lanes: try reader.integer("LANE-HELLO.lanes", in: LaneHello.laneCounts),
             resumeFrom: try reader.integer("LANE-HELLO.resumeFrom"),
             grantedTo: try reader.integer("LANE-HELLO.grantedTo"))
     }
@@ -34,6 +41,7 @@ extension LaneHello: MetaFields {
     func write(to writer: inout ByteWriter) throws(FrameError) {
         writer.integer(peerIncarnation.rawValue)
         writer.integer(workerID.rawValue)
+        try writer.integer(lanes, "LANE-HELLO.lanes", in: LaneHello.laneCounts)
         writer.integer(resumeFrom)
         writer.integer(grantedTo)
     }

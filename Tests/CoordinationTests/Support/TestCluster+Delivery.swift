@@ -50,14 +50,14 @@ extension TestCluster {
                         incarnation: node.incarnation, message), at: now))
         case (.toWorker(let worker), .control(let message, let epoch)):
             give(.control(message, epoch: epoch), to: worker)
-        case (.lane(let from, let to, _), .transportUp):
-            give(.laneConnected(from), to: to)
-        case (.lane(let from, let to, let role), .frame(var frame, let contents)):
+        case (.lane(let from, let to, let role, let index), .transportUp):
+            give(.laneConnected(LaneID(peer: from, role: role, index: index)), to: to)
+        case (.lane(let from, let to, let role, let index), .frame(var frame, let contents)):
             guard nodes[to] != nil else { return }
             if let contents {
                 frame.payload = store(contents, bytes: frame.payloadBytes, at: to)
             }
-            give(.lane(LaneID(peer: from, role: role), frame), to: to)
+            give(.lane(LaneID(peer: from, role: role, index: index), frame), to: to)
         case (.trainer(let worker), .order(let order)):
             for event in carryOut(order, at: worker) { give(.trainer(event), to: worker) }
         case (
@@ -111,10 +111,11 @@ extension TestCluster {
             guard !coordinatorIsDown else { return }
             queue.append(
                 Delivery(channel: .toCoordinator(worker), content: .control(message, .none)))
-        case .dial(let member):
+        case .dial(let member, let lane):
             queue.append(
                 Delivery(
-                    channel: .lane(from: member.workerID, to: worker, role: .dialler),
+                    channel: .lane(
+                        from: member.workerID, to: worker, role: .dialler, index: lane),
                     content: .transportUp))
         case .transmit(let lane, let sequence, let epoch, let message, let payload):
             transmit(lane, sequence, epoch, message, payload, from: worker)
@@ -155,7 +156,7 @@ extension TestCluster {
             message: message, payload: nil, payloadBytes: held?.bytes ?? 0)
         queue.append(
             Delivery(
-                channel: .lane(from: worker, to: lane.peer, role: role),
+                channel: .lane(from: worker, to: lane.peer, role: role, index: lane.index),
                 content: .frame(frame, contents: payload.map { contents($0, at: worker) })))
     }
 

@@ -24,7 +24,7 @@ struct TestCluster {
         case toCoordinator(WorkerID)
         case toWorker(WorkerID)
         /// `role` is the receiver's end of the lane.
-        case lane(from: WorkerID, to: WorkerID, role: LaneSession.Role)
+        case lane(from: WorkerID, to: WorkerID, role: LaneSession.Role, index: UInt16)
         case trainer(WorkerID)
         case reducer(WorkerID)
     }
@@ -124,17 +124,23 @@ struct TestCluster {
         }
     }
 
-    /// The lane `dialler` opened to `acceptor` breaks with what is on its way, and is dialled again.
-    mutating func breakLane(dialler: Int, acceptor: Int) {
+    /// A lane `dialler` opened to `acceptor` breaks with what is on its way, and is dialled again if it
+    /// `returns`.
+    mutating func breakLane(
+        dialler: Int, acceptor: Int, index: UInt16 = 0, returns: Bool = true
+    ) {
         let (a, b) = (WorkerID(dialler), WorkerID(acceptor))
         queue.removeAll {
-            $0.channel == .lane(from: a, to: b, role: .acceptor)
-                || $0.channel == .lane(from: b, to: a, role: .dialler)
+            $0.channel == .lane(from: a, to: b, role: .acceptor, index: index)
+                || $0.channel == .lane(from: b, to: a, role: .dialler, index: index)
         }
-        give(.laneDisconnected(LaneID(peer: b, role: .dialler)), to: a)
-        give(.laneDisconnected(LaneID(peer: a, role: .acceptor)), to: b)
+        give(.laneDisconnected(LaneID(peer: b, role: .dialler, index: index)), to: a)
+        give(.laneDisconnected(LaneID(peer: a, role: .acceptor, index: index)), to: b)
+        guard returns else { return }
         queue.append(
-            Delivery(channel: .lane(from: b, to: a, role: .dialler), content: .transportUp))
+            Delivery(
+                channel: .lane(from: b, to: a, role: .dialler, index: index), content: .transportUp)
+        )
     }
 
     mutating func killCoordinator() {
@@ -192,7 +198,7 @@ extension TestCluster.Channel {
         switch self {
         case .toCoordinator: nil
         case .toWorker(let worker), .trainer(let worker), .reducer(let worker),
-            .lane(_, let worker, _):
+            .lane(_, let worker, _, _):
             worker
         }
     }
@@ -202,7 +208,7 @@ extension TestCluster.Channel {
         case .toCoordinator(let other), .toWorker(let other), .trainer(let other),
             .reducer(let other):
             other == worker
-        case .lane(let from, let to, _): from == worker || to == worker
+        case .lane(let from, let to, _, _): from == worker || to == worker
         }
     }
 }

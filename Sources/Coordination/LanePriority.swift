@@ -1,0 +1,74 @@
+import ClusterModel
+import DequeModule
+package import WireProtocol
+
+/// What leaves first when several messages wait for credit to one peer; less is sooner.
+package struct LanePriority: Comparable, Sendable {
+    /// 0: a question somebody waits for. 1: chunks of collectives. 2: state of a joiner.
+    private let rank: UInt8
+    /// Contributions after means: a mean is all that its receiver lacks for a step.
+    private let isContribution: Bool
+    /// Pool scope after region scope: the region's all-reduce blocks the step at hand.
+    private let isPool: Bool
+    private let due: UInt32
+
+    /// - Parameter due: the inner step at which the fragment is needed, where a schedule knows it;
+    ///   otherwise rounds leave in their order.
+    package static func priority(of message: Message, due: UInt32? = nil) -> LanePriority {
+        switch message {
+        case .chunk(let chunk):
+            LanePriority(
+                rank: 1, isContribution: chunk.kind == .contribution,
+                isPool: chunk.key.scope == .pool, due: due ?? chunk.key.round)
+        case .stateChunk:
+            LanePriority(rank: 2, isContribution: false, isPool: false, due: 0)
+        case .pull, .stateRequest, .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat,
+            .heartbeatAck, .report, .commit, .close, .event, .suspect, .leave, .bye, .stop,
+            .evicted, .error, .enrol, .enrolled, .laneHello, .laneWelcome, .acknowledge, .laneBye:
+            LanePriority(rank: 0, isContribution: false, isPool: false, due: 0)
+        }
+    }
+
+    package static func < (a: LanePriority, b: LanePriority) -> Bool {
+        (a.rank, a.isContribution ? 1 : 0, a.isPool ? 1 : 0, a.due)
+            < (b.rank, b.isContribution ? 1 : 0, b.isPool ? 1 : 0, b.due)
+    }
+}
+
+/// Messages to one peer that have not left: by priority, in order of arrival where it is equal.
+struct LaneQueue: Sendable {
+    /// Ascending, none empty: a handful, one for each kind and round under way.
+    private var classes: [(priority: LanePriority, messages: Deque<LaneSession.Outgoing>)] = []
+    private(set) var count = 0
+
+    var first: LaneSession.Outgoing? { classes.first?.messages.first }
+
+    mutating func append(_ outgoing: LaneSession.Outgoing, _ priority: LanePriority) {
+        count += 1
+        // From behind: what comes is mostly the latest round's.
+        var place = classes.count
+        while place > 0, classes[place - 1].priority > priority { place -= 1 }
+        if place > 0, classes[place - 1].priority == priority {
+            classes[place - 1].messages.append(outgoing)
+        } else {
+            classes.insert((priority, [outgoing]), at: place)
+        }
+    }
+
+    mutating func removeFirst() -> LaneSession.Outgoing {
+        count -= 1
+        let outgoing = classes[0].messages.removeFirst()
+        if classes[0].messages.isEmpty { classes.removeFirst() }
+        return outgoing
+    }
+
+    mutating func removeAll() -> [LaneSession.Outgoing] {
+        defer {
+            classes = []
+            count = 0
+        }
+        return classes.flatMap(\.messages)
+    }
+
+    var payloads: [PayloadHandle] { classes.flatMap { $0.messages.compactMap(\.payload) } }
+}

@@ -1,0 +1,22 @@
+import Coordination
+import Foundation
+
+/// What the kernel lets one TCP connection have under way.
+enum TransportLimits {
+    /// The smaller of the largest send buffer and half of the largest receive buffer (the other half is
+    /// for the kernel's own bookkeeping). The peer's kernel is taken to be like this one's.
+    static func conditions() -> LaneConditions {
+        guard let send = largest("tcp_wmem"), let receive = largest("tcp_rmem") else {
+            return LaneConditions()
+        }
+        return LaneConditions(windowLimit: min(send, receive / 2))
+    }
+
+    /// Third of "least default most", in bytes.
+    private static func largest(_ name: String) -> UInt64? {
+        let path = "/proc/sys/net/ipv4/\(name)"
+        let text = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
+        return text.split(whereSeparator: { $0 == " " || $0 == "\t" || $0 == "\n" }).last
+            .flatMap { UInt64($0) }
+    }
+}

@@ -1,0 +1,236 @@
+import ClusterModel
+import Coordination
+import Testing
+import WireProtocol
+
+/// Several lanes to one peer: their number, one queue for all, and what a lost one costs.
+@Suite("Lanes to one peer") struct LaneBundleTests {
+    /// Takes three chunks of 250,000 bytes per lane.
+    private static let grant: UInt64 = 750_000
+    private static let chunkBytes = 250_000
+    private static let epoch = Epoch(rawValue: 1)
+
+    /// 500 Mbit/s, nothing fixed.
+    private static let route = LaneRoute(rate: 500_000_000, lossPerBillion: 0)
+
+    private func bundle(_ route: LaneRoute = route) -> LaneBundle {
+        LaneBundle(
+            to: Fixtures.member(2, seat: 2, region: 1), over: route,
+            hello: LaneHello(peerIncarnation: Incarnation(rawValue: 1), workerID: WorkerID(0)),
+            window: 4 << 20)
+    }
+
+    private func welcome(_ lane: UInt16, resumeFrom: UInt64 = 0) -> LaneBundle.Event {
+        .received(
+            lane: lane, sequence: 0,
+            message: .laneWelcome(LaneWelcome(resumeFrom: resumeFrom, grantedTo: Self.grant)),
+            payload: nil, payloadBytes: 0)
+    }
+
+    private func acknowledge(_ lane: UInt16, _ received: UInt64, grantedTo: UInt64)
+        -> LaneBundle.Event
+    {
+        .received(
+            lane: lane, sequence: 0,
+            message: .acknowledge(Acknowledge(received: received, grantedTo: grantedTo)),
+            payload: nil, payloadBytes: 0)
+    }
+
+    /// Four lanes after a round trip of 30 ms, all open.
+    private func openBundle() -> LaneBundle {
+        var bundle = bundle()
+        _ = bundle.handle(.connected(lane: 0), at: .at(1))
+        _ = bundle.handle(welcome(0), at: .at(1.03))
+        for lane: UInt16 in 1..<4 {
+            _ = bundle.handle(.connected(lane: lane), at: .at(1.1))
+            _ = bundle.handle(welcome(lane), at: .at(1.13))
+        }
+        return bundle
+    }
+
+    private func chunk(
+        _ handle: UInt64, kind: ChunkKind = .contribution, round: UInt32 = 7,
+        bytes: Int = chunkBytes
+    ) -> LaneBundle.Event {
+        let chunk = Chunk(
+            key: .outer(fragment: FragmentID(0), round: round), kind: kind, transform: .fp32,
+            stage: .stored, slice: 0, group: 0, position: UInt32(handle), elements: 1, weight: 1,
+            origin: Rank(0), flags: [])
+        return .enqueue(
+            LaneSession.Outgoing(
+                epoch: Self.epoch, message: .chunk(chunk),
+                payload: PayloadHandle(rawValue: handle), payloadBytes: bytes))
+    }
+
+    private func sent(_ effects: [LaneBundle.Effect]) -> [String] {
+        effects.compactMap {
+            guard case .lane(let lane, .transmit(let sequence, _, _, let payload?)) = $0 else {
+                return nil
+            }
+            return "\(payload.rawValue) on \(lane) as \(sequence)"
+        }
+    }
+
+    // MARK: How many
+
+    @Test("the first lane's round trip decides; the others are dialled then")
+    func numberIsDecidedByTheRoundTrip() {
+        var bundle = bundle()
+        #expect(bundle.laneCount == 1)
+        let greeting = bundle.handle(.connected(lane: 0), at: .at(1))
+        guard case .lane(0, .transmit(0, _, .laneHello(let hello), nil))? = greeting.first else {
+            Issue.record("no LANE-HELLO: \(greeting)")
+            return
+        }
+        #expect(hello.lanes == 0)
+        // All of it while nothing is decided.
+        #expect(hello.grantedTo == 4 << 20)
+        #expect(
+            bundle.handle(welcome(0), at: .at(1.03)) == [
+                .decided(
+                    LaneDecision(lanes: 4, because: "500 Mbit/s x 30 ms hold 1.88 MB")),
+                .dial(lane: 1), .dial(lane: 2), .dial(lane: 3), .lane(0, .opened),
+            ])
+        #expect(bundle.laneCount == 4)
+        let second = bundle.handle(.connected(lane: 2), at: .at(1.1))
+        guard case .lane(2, .transmit(0, _, .laneHello(let said), nil))? = second.first else {
+            Issue.record("no LANE-HELLO: \(second)")
+            return
+        }
+        #expect(said.lanes == 4)
+        // It stays decided, whatever a later greeting takes.
+        _ = bundle.handle(.connected(lane: 0), at: .at(2))
+        #expect(bundle.handle(welcome(0), at: .at(9)) == [.lane(0, .opened)])
+    }
+
+    private func choose(
+        rate: UInt64, milliseconds: Int64, loss: UInt64 = 0, window: UInt64 = 0,
+        fixed: UInt16? = nil
+    ) -> LaneDecision {
+        var route = LaneRoute(rate: rate, lossPerBillion: loss)
+        route.fixed = fixed.map { LaneDecision(lanes: $0, because: "the cluster file says so") }
+        return LaneDecision.choose(
+            route, roundTrip: .milliseconds(milliseconds),
+            conditions: LaneConditions(windowLimit: window))
+    }
+
+    @Test("rate, distance, kernel and losses decide the number, within its bounds")
+    func decisions() {
+        #expect(choose(rate: 500_000_000, milliseconds: 1).lanes == 1)
+        #expect(choose(rate: 10_000_000, milliseconds: 30).lanes == 1)
+        #expect(choose(rate: 0, milliseconds: 30).lanes == 4)
+        #expect(choose(rate: 500_000_000, milliseconds: 30).lanes == 4)
+        // 10 Gbit/s x 30 ms = 37.5 MB in buffers of 6 MiB; at 150 ms more than eight would help.
+        #expect(choose(rate: 10_000_000_000, milliseconds: 30, window: 6 << 20).lanes == 6)
+        #expect(choose(rate: 10_000_000_000, milliseconds: 150, window: 6 << 20).lanes == 8)
+        // 1 in 10,000: Reno's 122 segments, so 177 kB of 1.88 MB each.
+        #expect(choose(rate: 500_000_000, milliseconds: 30, loss: 100_000).lanes == 11)
+        #expect(choose(rate: 1_000_000_000, milliseconds: 30, loss: 100_000).lanes == 16)
+        #expect(choose(rate: 100_000_000, milliseconds: 30, loss: 100_000).lanes == 4)
+        #expect(choose(rate: 1_000_000_000, milliseconds: 30, loss: 100_000, fixed: 3).lanes == 3)
+        #expect(
+            choose(rate: 500_000_000, milliseconds: 30, loss: 100_000).because
+                == "500 Mbit/s x 30 ms hold 1.88 MB, one connection 177 kB at 0.0100 % loss")
+    }
+
+    // MARK: One queue
+
+    @Test("chunks spread over the lanes; what no lane has credit for waits")
+    func striping() {
+        var bundle = openBundle()
+        var all: [String] = []
+        for handle: UInt64 in 1...14 {
+            all += sent(bundle.handle(chunk(handle), at: .at(2)))
+        }
+        #expect(
+            all.prefix(5) == [
+                "1 on 0 as 1", "2 on 1 as 1", "3 on 2 as 1", "4 on 3 as 1",
+                "5 on 0 as 2",
+            ])
+        #expect(all.count == 12)
+        #expect(bundle.queued == 14)
+        // The lane whose receiver answers takes what waits.
+        #expect(
+            sent(bundle.handle(acknowledge(2, 2, grantedTo: Self.grant + 500_000), at: .at(2.1)))
+                == ["13 on 2 as 4", "14 on 2 as 5"])
+    }
+
+    @Test("a question passes everything, a mean passes contributions, a lower round a higher")
+    func priorities() {
+        var bundle = openBundle()
+        for handle: UInt64 in 1...12 { _ = bundle.handle(chunk(handle), at: .at(2)) }
+        for event in [
+            chunk(20, round: 9), chunk(21, round: 8), chunk(22, kind: .mean, round: 9),
+            chunk(23, kind: .mean, round: 8), chunk(24, round: 8),
+        ] {
+            #expect(bundle.handle(event, at: .at(2.1)) == [])
+        }
+        let pull = Message.pull(
+            Pull(
+                key: .outer(fragment: FragmentID(0), round: 7), kind: .mean, slice: 0, position: 4))
+        let asked = bundle.handle(
+            .enqueue(
+                LaneSession.Outgoing(
+                    epoch: Self.epoch, message: pull, payload: nil, payloadBytes: 0)), at: .at(2.2))
+        #expect(
+            asked == [
+                .lane(0, .transmit(sequence: 4, epoch: Self.epoch, message: pull, payload: nil))
+            ])
+        #expect(
+            sent(bundle.handle(acknowledge(1, 3, grantedTo: 3 * Self.grant), at: .at(2.3))) == [
+                "23 on 1 as 4", "22 on 1 as 5", "21 on 1 as 6", "24 on 1 as 7", "20 on 1 as 8",
+            ])
+        let state = Message.stateChunk(
+            StateChunk(
+                item: .parameters, start: 0, count: 1, total: 1, round: 1, step: 1, digest: 0))
+        #expect(LanePriority.priority(of: pull) < .priority(of: state))
+        #expect(
+            LanePriority.priority(of: pull, due: nil) == .priority(of: .bye(Bye()), due: 3))
+    }
+
+    @Test("a reconfiguration takes back what has not left, of all lanes")
+    func dropUnsent() {
+        var bundle = openBundle()
+        for handle: UInt64 in 1...14 { _ = bundle.handle(chunk(handle), at: .at(2)) }
+        #expect(
+            bundle.handle(.dropUnsent, at: .at(2.1)) == [
+                .dropped(PayloadHandle(rawValue: 13)), .dropped(PayloadHandle(rawValue: 14)),
+            ])
+        #expect(bundle.heldPayloads().count == 12)
+    }
+
+    // MARK: A lost lane
+
+    @Test("a lost lane costs what it had under way; the others go on, the first one included")
+    func lostLane() {
+        var bundle = openBundle()
+        for handle: UInt64 in 1...4 { _ = bundle.handle(chunk(handle), at: .at(2)) }
+        _ = bundle.handle(.disconnected(lane: 0), at: .at(2.1))
+        #expect(bundle.isLinked)
+        #expect(sent(bundle.handle(chunk(5), at: .at(2.2))) == ["5 on 1 as 2"])
+        _ = bundle.handle(.connected(lane: 0), at: .at(2.5))
+        let back = bundle.handle(welcome(0), at: .at(2.53))
+        #expect(sent(back) == ["1 on 0 as 1"])
+        #expect(back.last == .lane(0, .opened))
+        #expect(bundle.framesResent == 1)
+    }
+
+    @Test("nothing leaves while no lane is open; everything is refused together")
+    func allLost() {
+        var bundle = openBundle()
+        _ = bundle.handle(chunk(1), at: .at(2))
+        for lane: UInt16 in 0..<4 { _ = bundle.handle(.disconnected(lane: lane), at: .at(2.1)) }
+        #expect(!bundle.isLinked)
+        #expect(bundle.handle(chunk(2), at: .at(2.2)) == [])
+        #expect(bundle.heldPayloads().map(\.rawValue) == [1, 2])
+    }
+
+    @Test("shares are whole chunks, one at least, and exceed the window by less than one each")
+    func shares() {
+        #expect(CoordinationLimits.laneShare(of: 8 << 20, lanes: 1) == 8 << 20)
+        #expect(CoordinationLimits.laneShare(of: 4 << 20, lanes: 4) == 1 << 20)
+        #expect(CoordinationLimits.laneShare(of: 4 << 20, lanes: 0) == 4 << 20)
+        #expect(CoordinationLimits.laneShare(of: 1 << 20, lanes: 16) == 256 << 10)
+        #expect(CoordinationLimits.laneShare(of: 3_750_000, lanes: 4) == 1 << 20)
+    }
+}
