@@ -34,6 +34,7 @@ MEMBERS = 1024
 FRAGMENTS = 256
 RANGES = 256
 IN_FLIGHT = 1024
+LINKS = 64
 
 NAME_CHARACTERS = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
@@ -311,8 +312,8 @@ STAGE = Enum("B", range(6))
 POSITION = Integer("Q", (0, (1 << 62) - 1))
 
 MEMBER = Record(rank=RANK, workerID=U32, region=U16, name=Name(), endpoint=ENDPOINT,
-                dataKey=Key32(), incarnation=U64, microBatch=U32, state=Enum("B", (0, 1)),
-                stateSource=RANK, ownerWeight=U32)
+                dataKey=Key32(), incarnation=U64, microBatch=U32, sampleOffset=U32,
+                state=Enum("B", (0, 1)), stateSource=RANK, ownerWeight=U32)
 FRAGMENT = Record(id=U16, round=U32, ranges=List(Record(start=POSITION, count=POSITION), RANGES))
 
 
@@ -345,7 +346,7 @@ MESSAGES = {
     "PLAN": _shape(
         4, CONTROL_FRAME_BYTES - HEADER_BYTES, planVersion=U32, activateAtRound=U32,
         members=List(MEMBER, MEMBERS), fragments=List(FRAGMENT, FRAGMENTS),
-        regionTransform=TRANSFORM, poolTransform=TRANSFORM),
+        regionTransform=TRANSFORM, poolTransform=TRANSFORM, samplesPerStep=U32),
     "READY": _shape(
         5, 14 + 13 * IN_FLIGHT, planVersion=U32, step=U64,
         holdings=List(Record(key=KEY, state=Enum("B", range(3))), IN_FLIGHT)),
@@ -356,7 +357,10 @@ MESSAGES = {
         7, 27 + 2 * MEMBERS, sentAt=I64, step=U64, phase=Enum("B", range(8)),
         waitingForRanks=List(RANK, MEMBERS), samples=U64),
     "HEARTBEAT-ACK": _shape(8, echoSentAt=I64, coordinatorTime=I64),
-    "REPORT": _shape(9, key=KEY, digest=U64, step=U64, tokens=U64),
+    "REPORT": _shape(
+        9, 54 + 18 * LINKS, key=KEY, digest=U64, step=U64, tokens=U64, samples=U64,
+        computeTime=I64,
+        links=List(Record(region=U16, acknowledgedBytes=U64, busyTime=I64), LINKS)),
     "COMMIT": _shape(10, key=KEY, digest=U64, members=U16),
     "CLOSE": _shape(
         11, 14 + 10 * MEMBERS, key=KEY,

@@ -40,11 +40,11 @@ HELLO = dict(
     samples=1_680, sentAt=1_234_567_890_123)
 MEMBERS = [
     dict(rank=0, workerID=0, region=0, name="lingang-0", endpoint="tcp://10.1.0.7:40123",
-         dataKey=key32(1), incarnation=WORKER, microBatch=8, state=0, stateSource=lh.NO_RANK,
-         ownerWeight=1),
+         dataKey=key32(1), incarnation=WORKER, microBatch=8, sampleOffset=0, state=0,
+         stateSource=lh.NO_RANK, ownerWeight=1),
     dict(rank=1, workerID=2, region=1, name="jinan_0.b", endpoint="ipc:///tmp/lane-1",
-         dataKey=key32(200), incarnation=WORKER + 1, microBatch=4, state=1, stateSource=0,
-         ownerWeight=12_582_912),
+         dataKey=key32(200), incarnation=WORKER + 1, microBatch=4, sampleOffset=8, state=1,
+         stateSource=0, ownerWeight=12_582_912),
 ]
 CHUNK = dict(
     key=outer(1, 7), kind=0, transform=0, stage=0, slice=1, group=1, position=0, elements=3,
@@ -81,10 +81,10 @@ CONTROL = [
           fragments=[dict(id=0, round=8, ranges=[dict(start=0, count=1000),
                                                  dict(start=5000, count=7)]),
                      dict(id=1, round=9, ranges=[dict(start=1000, count=4000)])],
-          regionTransform=0, poolTransform=3), b"", dict(rank=0xFFFF)),
+          regionTransform=0, poolTransform=3, samplesPerStep=12), b"", dict(rank=0xFFFF)),
     ("nobody and nothing", "PLAN",
      dict(planVersion=0, activateAtRound=0, members=[], fragments=[], regionTransform=6,
-          poolTransform=0), b"", dict(rank=0xFFFF)),
+          poolTransform=0, samplesPerStep=2**32 - 1), b"", dict(rank=0xFFFF)),
     ("what is held of three collectives", "READY",
      dict(planVersion=3, step=210, holdings=[
          dict(key=inner(1, 210), state=2), dict(key=outer(0, 7), state=1),
@@ -101,7 +101,12 @@ CONTROL = [
     ("both clocks", "HEARTBEAT-ACK", dict(echoSentAt=99, coordinatorTime=123), b"",
      dict(rank=0xFFFF)),
     ("an outer round applied", "REPORT",
-     dict(key=outer(1, 7), digest=0xA5A5A5A5A5A5A5A5, step=210, tokens=215_040), b"", {}),
+     dict(key=outer(1, 7), digest=0xA5A5A5A5A5A5A5A5, step=210, tokens=215_040, samples=240,
+          computeTime=6_000_000_000, links=[
+              dict(region=1, acknowledgedBytes=427_008, busyTime=171_000_000)]), b"", {}),
+    ("nothing crossed a link", "REPORT",
+     dict(key=outer(0, 1), digest=0, step=2**64 - 1, tokens=0, samples=2**64 - 1,
+          computeTime=-1, links=[]), b"", {}),
     ("the round stands", "COMMIT", dict(key=outer(1, 7), digest=0xA5A5A5A5A5A5A5A5, members=2),
      b"", dict(rank=0xFFFF)),
     ("exactly these contributions", "CLOSE",
@@ -204,7 +209,7 @@ def rejected():
     bye, report = control["BYE"], control["REPORT"]
     chunk, state = data["CHUNK"], data["STATE-CHUNK"]
     fragments = 64 + 8 + 2 + sum(
-        63 + len(m["name"]) + len(m["endpoint"]) for m in MEMBERS)
+        67 + len(m["name"]) + len(m["endpoint"]) for m in MEMBERS)
     names = []
 
     def flipped(frame, at):
@@ -246,8 +251,8 @@ def rejected():
     add("reservedNotZero", "reserved header bytes", "control", patched(hello, 48, "Q", 1))
     add("reservedNotZero", "reserved header bytes, the highest bit", "data",
         patched(chunk, 48, "Q", 1 << 63))
-    add("metaLength", "fields too short for the type", "control", patched(report, 40, "I", 35))
-    add("metaLength", "fields too long for the type", "control", patched(report, 40, "I", 37))
+    add("metaLength", "fields too short for the type", "control", patched(report, 40, "I", 53))
+    add("metaLength", "fields too long for the type", "control", patched(report, 40, "I", 1_207))
     add("metaLength", "fields said to take 4 GiB", "control", patched(hello, 40, "I", 0xFFFFFFFF))
     add("payloadLength", "a payload where none is allowed", "control", patched(hello, 44, "I", 1))
     add("payloadLength", "a chunk without payload", "data", resized(chunk, chunk[64:104]))
@@ -279,8 +284,8 @@ def rejected():
     add("invalidEnum", "verdict 2", "control", patched(control["GO"], 64 + 6 + 12, "B", 2))
     add("invalidEnum", "suspect reason 0", "control", patched(control["SUSPECT"], 74, "H", 0))
     add("invalidEnum", "suspect reason 4", "control", patched(control["SUSPECT"], 74, "H", 4))
-    add("invalidEnum", "region transform 7", "control", patched(plan, len(plan) - 2, "B", 7))
-    add("invalidEnum", "pool transform 7", "control", patched(plan, len(plan) - 1, "B", 7))
+    add("invalidEnum", "region transform 7", "control", patched(plan, len(plan) - 6, "B", 7))
+    add("invalidEnum", "pool transform 7", "control", patched(plan, len(plan) - 5, "B", 7))
     add("invalidEnum", "member state 2", "control", patched(plan, fragments - 7, "B", 2))
     add("invalidEnum", "scope 2", "control", patched(report, 64, "B", 2))
     add("invalidEnum", "scope 2 in a chunk", "data", patched(chunk, 64, "B", 2))

@@ -8,6 +8,8 @@ package struct ClusterFile: Equatable, Sendable {
     package var configuration: RunConfiguration
     /// Whether the file names the seed. If not, `configuration.seed` was drawn when it was read.
     package var seedIsGiven: Bool
+    /// Whether the file says itself if plans follow measured rates.
+    package var adaptIsGiven = false
     /// How links are emulated on one machine.
     package var emulation = Emulation.relay
 

@@ -45,6 +45,7 @@ struct FileReader {
                 deadlines: deadlines, data: data),
             seedIsGiven: top.line(of: "seed") != nil)
         file.emulation = emulation
+        file.adaptIsGiven = top.section("schedule", keys: nil)?.line(of: "adapt") != nil
         return file
     }
 }

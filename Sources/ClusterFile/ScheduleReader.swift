@@ -3,9 +3,30 @@ internal import ClusterModel
 /// The two levels of synchronisation and what travels on each. Settings that would silently do
 /// nothing are refused with the reason.
 extension FileReader {
-    static let scheduleKeys = ["inner", "outer", "sync_every", "outer_lr", "outer_momentum"]
+    static let scheduleKeys = [
+        "inner", "outer", "sync_every", "outer_lr", "outer_momentum", "adapt",
+    ]
 
+    /// Without `adapt`, plans follow measured rates unless the seed is given: a run with a seed repeats.
     func readSchedule(
+        _ top: Section, topology: Topology?, steps: Int?
+    ) -> RunConfiguration.Schedule? {
+        var schedule = readFixedSchedule(top, topology: topology, steps: steps)
+        let section = top.section("schedule", keys: nil)
+        let adapt = section?.value(
+            .choice(
+                "adapt", of: "whether plans follow measured rates",
+                [("on", true), ("never", false)]))
+        if adapt == true, topology?.seats.count == 1 {
+            section?.refuse(
+                "adapt", "`adapt` would do nothing: there is one worker",
+                expected: "`adapt: on` with several workers", example: "adapt: never")
+        }
+        schedule?.adapts = adapt ?? (top.line(of: "seed") == nil)
+        return schedule
+    }
+
+    private func readFixedSchedule(
         _ top: Section, topology: Topology?, steps: Int?
     ) -> RunConfiguration.Schedule? {
         let section = top.section("schedule", keys: Self.scheduleKeys)

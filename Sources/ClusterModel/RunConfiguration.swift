@@ -95,15 +95,19 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
         package var syncEvery: UInt32
         package var outerLearningRate: Double
         package var outerMomentum: Double
+        /// Plans follow measured rates: micro-batches move to whoever is faster. Such a run does
+        /// not repeat byte by byte; its record has the plans.
+        package var adapts: Bool
         package init(
             inner: Inner, outer: Outer, syncEvery: UInt32, outerLearningRate: Double,
-            outerMomentum: Double
+            outerMomentum: Double, adapts: Bool = false
         ) {
             self.inner = inner
             self.outer = outer
             self.syncEvery = syncEvery
             self.outerLearningRate = outerLearningRate
             self.outerMomentum = outerMomentum
+            self.adapts = adapts
         }
     }
 

@@ -149,6 +149,13 @@ package struct ActivePlan: Equatable, Sendable {
 
     package var me: PlanMember { plan.members[rank.index] }
 
+    /// What this worker draws in an inner step, counted from 1: its piece of the step's samples, which
+    /// stand one after another in the run's order.
+    package func samples(ofStep step: UInt32) -> Range<UInt64> {
+        let start = UInt64(step - 1) * UInt64(plan.samplesPerStep) + UInt64(me.sampleOffset)
+        return start..<start + UInt64(me.microBatch)
+    }
+
     package func member(_ worker: WorkerID) -> PlanMember? {
         plan.members.first { $0.workerID == worker }
     }

@@ -41,6 +41,11 @@ package enum CoordinationLimits {
     /// Messages the lanes to one peer may hold. A round of 10^9 parameters over two owners is 7,630
     /// chunks per peer; more than this is a machine that keeps enqueuing without looking.
     package static let laneQueueMessages = 65_536
+    /// Steps of a worker behind a rate that plans are made from: one step says little.
+    package static let balanceSteps = 4
+    /// How much shorter a region's step must become for a new plan, which costs every member a pause of
+    /// a round trip or two. Noise below it changes nothing.
+    package static let balanceGain = 0.05
     /// Heartbeats are small: two a patience would already do, one a second shows progress.
     package static let heartbeatInterval = Interval.seconds(1)
     /// The coordinator's own probe. ROUTER says "unreachable" only when something is sent, so this bounds

@@ -59,6 +59,7 @@ extension Coordinator {
     mutating func remove(_ gone: [WorkerID], reason: String, _ now: Instant) {
         for seat in gone {
             if let member = members.remove(seat) { evicted[seat] = member.incarnation }
+            balance.forget(seat)
         }
         switch stage {
         case .stopping(let code, let why, _):
@@ -136,15 +137,20 @@ extension Coordinator {
     private func makePlan(activateAtRound: UInt32, isStart: Bool) -> Plan {
         let sources = stateSources(isStart: isStart)
         let weights = ownerWeights()
+        // At once means that some may have computed a step which others have not: nobody's samples move.
+        let shares =
+            isStart || activateAtRound > 0
+            ? balance.shares(of: members.seats { _ in true }, adapts: adaptsInside)
+            : balance.inForce
         var planned: [PlanMember] = []
         for (index, member) in members.enumerated() {
-            let seat = seats[Int(member.seat.rawValue)]
+            let share = shares[Int(member.seat.rawValue)]
             planned.append(
                 PlanMember(
                     rank: Rank(index), workerID: member.seat, region: member.region,
                     name: member.name, endpoint: member.hello.endpoint,
                     dataKey: member.hello.dataKey, incarnation: member.incarnation,
-                    microBatch: UInt32(seat.worker.microBatch),
+                    microBatch: share.batch, sampleOffset: share.offset,
                     state: sources[index] == nil ? .ready : .needsState,
                     stateSource: sources[index] ?? .none,
                     ownerWeight: weights[member.region.index]))
@@ -155,7 +161,8 @@ extension Coordinator {
         return Plan(
             planVersion: planVersion, activateAtRound: activateAtRound, members: planned,
             fragments: [fragment], regionTransform: configuration.wire.insideRegion,
-            poolTransform: configuration.wire.betweenRegions)
+            poolTransform: configuration.wire.betweenRegions,
+            samplesPerStep: balance.samplesPerStep)
     }
 
     /// By region: regions behind slow links own less (``OwnerShares``).
@@ -243,6 +250,7 @@ extension Coordinator {
             }
         }
         members.updateAll { $0.isEstablished = true }
+        if let plan { balance.adopt(plan) }
         stage = .running
         let isStart = lastGo == nil
         let go = Go(planVersion: planVersion, verdicts: verdicts)

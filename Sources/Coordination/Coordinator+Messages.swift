@@ -282,6 +282,9 @@ extension Coordinator {
             return
         }
         members.update(member.seat) { $0.lastStep = report.step }
+        if reports[report.key]?[member.seat] == nil {
+            balance.note(member.seat, samples: report.samples, time: report.computeTime)
+        }
         reports[report.key, default: [:]][member.seat] = report
         commitIfComplete(report.key, now)
     }
@@ -311,6 +314,7 @@ extension Coordinator {
             stop(.ok, "all \(configuration.steps) steps are trained", now)
         } else {
             considerJoiners(now)
+            considerBalance(now)
             goIfReady(now)
         }
     }

@@ -95,6 +95,8 @@ package struct Coordinator: Sendable {
     var committed: [FragmentID: UInt32] = [:]
     /// Reports of rounds that are not committed, by seat.
     var reports: [CollectiveKey: [WorkerID: Report]] = [:]
+    /// Who draws what in a step, and how fast everybody has been.
+    var balance: Balance
     var startedAt = Instant.zero
     var gatheringReportedAt: Instant?
     var waitReportedAt: Instant?
@@ -118,6 +120,7 @@ package struct Coordinator: Sendable {
         seatNamed = Dictionary(
             seats.enumerated().map { ($0.element.worker.name, $0.offset) },
             uniquingKeysWith: { first, _ in first })
+        balance = Balance(topology)
         members = Roster(seats: seats.count)
         joiners = members
     }

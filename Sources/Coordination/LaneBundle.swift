@@ -60,6 +60,9 @@ package struct LaneBundle: Sendable {
     package var laneCount: UInt16 { UInt16(sessions.count) }
     /// Messages that are not acknowledged.
     package var queued: Int { queue.count + sessions.reduce(0) { $0 + $1.unacknowledged } }
+    /// Payload bytes that were sent, and of these what is not acknowledged.
+    var bytesSent: UInt64 { sessions.reduce(0) { $0 + $1.bytesSent } }
+    var bytesInFlight: UInt64 { sessions.reduce(0) { $0 + $1.bytesInFlight } }
     package var framesResent: UInt64 { sessions.reduce(0) { $0 + $1.framesResent } }
 
     package mutating func handle(_ event: Event, at now: Instant) -> [Effect] {

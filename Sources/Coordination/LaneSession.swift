@@ -78,7 +78,7 @@ package struct LaneSession: Sendable {
     /// Sequence of the first element of `inFlight` (or of the next to be sent).
     private var firstInFlight: UInt64 = 1
     /// Payload bytes of everything ever moved to `inFlight`, against `grantedByPeer`.
-    private var bytesSent: UInt64 = 0
+    private(set) var bytesSent: UInt64 = 0
     private var grantedByPeer: UInt64 = 0
     /// Payload bytes in `inFlight`.
     package private(set) var bytesInFlight: UInt64 = 0

@@ -4,9 +4,9 @@ package import WireProtocol
 /// What a worker's machine wants its trainer thread to do. Orders are carried out in the order given;
 /// each is answered by one event (an `encode` by one per chunk).
 package enum TrainerOrder: Codable, Equatable, Sendable {
-    /// Forward and backward over the next `samples` of this seat's stream; the gradient stays in the
-    /// trainer. Answered by `.computed`.
-    case compute(step: UInt32, samples: Int)
+    /// Forward and backward over samples of the run's order; the gradient stays in the trainer.
+    /// Answered by `.computed`.
+    case compute(step: UInt32, samples: Range<UInt64>)
     /// Encode chunks of a contribution. Answered by `.encoded` for each chunk.
     case encode(Encoding)
     /// Decode the mean into place and step. Answered by `.absorbed`.

@@ -107,6 +107,7 @@ extension Worker {
         }
         if plan.activateAtRound > round.round, hasStarted {
             announced = (plan, epoch)
+            round.pausesAfter = plan.activateAtRound
         } else {
             adopt(plan, epoch, now)
         }
@@ -120,6 +121,7 @@ extension Worker {
 
     private mutating func adopt(_ plan: Plan, _ epoch: Epoch, _ now: Instant) {
         announced = nil
+        round.pausesAfter = nil
         drive(.plan(plan, epoch: epoch), now)
         guard round.plan?.epoch == epoch else { return }
         if hasPartialState, !needsState {

@@ -211,6 +211,7 @@ extension Worker {
     private mutating func apply(
         _ effects: [LaneBundle.Effect], to peer: WorkerID, frame: LaneFrame? = nil
     ) {
+        meterPeer(peer)
         for effect in effects {
             switch effect {
             case .lane(let index, let effect):
@@ -275,6 +276,14 @@ extension Worker {
 
     mutating func dropUnsent() {
         for peer in bundles.keys.sorted() { tell(peer, .dropUnsent) }
+    }
+
+    /// What is under way to a peer now, for the rate of the link it crosses.
+    private mutating func meterPeer(_ peer: WorkerID) {
+        guard let bundle = bundles[peer], bundle.member.region != round.region else { return }
+        meter.note(
+            peer, region: bundle.member.region, sent: bundle.bytesSent,
+            acknowledged: bundle.bytesSent - bundle.bytesInFlight)
     }
 
     // MARK: Messages

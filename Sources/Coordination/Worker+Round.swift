@@ -30,7 +30,8 @@ extension Worker {
         case .abandonShards:
             for effect in shards.abandonAll() { applyShard([effect], now) }
         case .release(let handle): release(handle)
-        case .report(let report):
+        case .report(var report):
+            meter.fill(&report, samples: samples)
             pendingReport = (report, now)
             effects.append(.control(.report(report)))
         case .event(let event): effects.append(.event(event))
@@ -170,8 +171,9 @@ extension Worker {
 
     mutating func trainer(_ event: TrainerEvent, _ now: Instant) {
         switch event {
-        case .computed(let step, let loss, let tokens, let samples):
+        case .computed(let step, let loss, let tokens, let samples, let elapsed):
             self.samples = samples
+            meter.computed(elapsed)
             drive(.computed(step: step, loss: loss, tokens: tokens), now)
         case .encoded(let key, let epoch, let slice, let position, let payload):
             ledger.adopt(payload.handle)

@@ -69,7 +69,9 @@ package struct Worker: Sendable {
 
     /// Answers to ``TrainerOrder``.
     package enum TrainerEvent: Codable, Equatable, Sendable {
-        case computed(step: UInt32, loss: Double, tokens: UInt64, samples: UInt64)
+        /// `samples`: drawn by this seat so far; `elapsed`: what computing took, pacing included.
+        case computed(
+            step: UInt32, loss: Double, tokens: UInt64, samples: UInt64, elapsed: Interval)
         case encoded(
             key: CollectiveKey, epoch: Epoch, slice: Int, position: Int, payload: EncodedPayload)
         case absorbed(key: CollectiveKey, target: TrainerOrder.Target, digest: UInt64)
@@ -148,6 +150,8 @@ package struct Worker: Sendable {
     /// Report nobody has committed yet.
     var pendingReport: (report: Report, sentAt: Instant)?
     var samples: UInt64
+    /// What the next report says of this worker's speed and of its links.
+    var meter: WorkerMeter
     var saveOrdered = false
     /// Encodings of means between the end of a pass and the shard's answer to it.
     var reducedPayloads: [PayloadHandle: EncodedPayload] = [:]
@@ -191,6 +195,7 @@ package struct Worker: Sendable {
         self.configuration = configuration
         self.topology = topology
         samples = hello.samples
+        meter = WorkerMeter(samples: hello.samples, regions: topology.regions.count)
         round = WorkerRound(
             worker: worker, region: region, configuration: configuration,
             chunkElements: chunkElements)
@@ -202,6 +207,7 @@ package struct Worker: Sendable {
     package mutating func handle(_ event: Event, at now: Instant) -> [Effect] {
         if case .left = phase { return dropPayloads(of: event) }
         present = now
+        meter.now = now
         switch event {
         case .started:
             lastHeard = now

@@ -127,6 +127,9 @@ package struct WorkerRound: Sendable {
     /// be done first. At most one per position of the few collectives `accepts` lets in.
     var earlyMeans: [Mean] = []
     var coordinatorIsLost = false
+    /// A plan is announced that holds from the boundary after this round: no step begins there before
+    /// it is in force, since it says who draws what.
+    var pausesAfter: UInt32?
     /// Highest outer round somebody has contributed to here.
     var calledRound: UInt32 = 0
     var lastEvaluated: UInt32 = 0
@@ -207,10 +210,12 @@ extension WorkerRound {
             if step == configuration.steps {
                 stage = .trained
                 effects.append(.trained)
+            } else if let pausesAfter, round >= pausesAfter {
+                return false
             } else {
                 stage = .computing(step: step + 1)
                 effects.append(
-                    .train(.compute(step: step + 1, samples: Int(plan.me.microBatch))))
+                    .train(.compute(step: step + 1, samples: plan.samples(ofStep: step + 1))))
             }
             return true
         case .readyToShare(let next, let tokens):

@@ -19,6 +19,11 @@ struct RunFile: ParsableArguments {
     @Option(help: "Text to train on: plain, .gz or dictzip. 'gcide' is Debian's dictionary.")
     var data: String?
 
+    @Option(help: "Plans follow measured rates: on, or never (the default with a seed).")
+    var adapt: Adapt?
+
+    enum Adapt: String, ExpressibleByArgument, CaseIterable { case on, never }
+
     @Option(help: "Run this region by itself: its workers, without links.")
     var onlyRegion: String?
 
@@ -31,7 +36,9 @@ struct RunFile: ParsableArguments {
         if let seed {
             cluster.configuration.seed = seed
             cluster.seedIsGiven = true
+            if !cluster.adaptIsGiven { cluster.configuration.schedule.adapts = false }
         }
+        if let adapt { cluster.configuration.schedule.adapts = adapt == .on }
         if let steps {
             guard steps > 0 else {
                 throw Failure(.usage, "--steps 0 trains nothing", hint: "use at least 1")
@@ -68,7 +75,7 @@ struct RunFile: ParsableArguments {
             coordinatorRegion: RegionID(0))
         cluster.configuration.schedule = RunConfiguration.Schedule(
             inner: .everyStep, outer: .everyStep, syncEvery: 1, outerLearningRate: 1,
-            outerMomentum: 0)
+            outerMomentum: 0, adapts: cluster.configuration.schedule.adapts)
         cluster.configuration.wire.insideRegion = .fp32
         cluster.configuration.wire.betweenRegions = .fp32
     }
@@ -78,6 +85,8 @@ struct RunFile: ParsableArguments {
         [
             file, "--seed", String(cluster.configuration.seed), "--steps",
             String(cluster.configuration.steps), "--data", cluster.configuration.data.path,
+            "--adapt",
+            (cluster.configuration.schedule.adapts ? Adapt.on : .never).rawValue,
         ] + (onlyRegion.map { ["--only-region", $0] } ?? []) + (oneSite ? ["--one-site"] : [])
     }
 }

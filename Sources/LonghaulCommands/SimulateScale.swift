@@ -33,6 +33,9 @@ struct ScaleOptions: ParsableArguments {
     @Option(help: "With --workers: kilometres between two regions, on average; 1,500 if not given.")
     var distance: Double?
 
+    @Option(help: "Plans follow measured rates: on, or never (the default with a seed).")
+    var adapt: RunFile.Adapt?
+
     var isGiven: Bool { fidelity != nil || workers != nil || describesCluster }
 
     private var describesCluster: Bool {
@@ -55,7 +58,7 @@ struct ScaleOptions: ParsableArguments {
             }
             var input = RunFile()
             (input.file, input.seed, input.steps, input.data) = (file, seed, steps, data)
-            (input.onlyRegion, input.oneSite) = (nil, false)
+            (input.onlyRegion, input.oneSite, input.adapt) = (nil, false, adapt)
             return try input.load()
         }
         guard file == nil, steps == nil, data == nil else {

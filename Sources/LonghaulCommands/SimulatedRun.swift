@@ -121,7 +121,8 @@ struct SimulatedRun {
         case (.modelled, .round):
             """
             virtual clock; compute, links, collectives and payload sizes are modelled, \
-            nothing is learnt (loss 0); the coordinator is the one that ships
+            nothing is learnt (loss 0); the coordinator is the one that ships, and plans do not \
+            follow measured rates
             """
         case (.modelled, _):
             """

@@ -30,11 +30,13 @@ package enum ProtocolLimits {
     /// Names appear in file names, metrics labels and terminal columns.
     package static let nameBytes = 64
 
-    /// A member needs at least 59 bytes, so a control frame holds no more than this; real names and
+    /// A member needs at least 67 bytes, so a control frame holds no more than this; real names and
     /// endpoints reach the frame limit at several hundred.
     package static let members = 1024
     /// At most one contribution, one awaited rank per member.
     package static let ranks = members
+    /// One per region of a cluster file.
+    package static let links = 64
     /// Fragments are groups of layers; the schedules use tens.
     package static let fragments = 256
     /// A layer group is a handful of contiguous ranges.
@@ -89,12 +91,12 @@ extension MessageType {
         case .hello: FrameShape(meta: 92...475)
         case .welcome: FrameShape(meta: 33...33 + Limits.configurationBytes)
         case .refuse: FrameShape(meta: 8...8 + 2 * text)
-        case .plan: FrameShape(meta: 14...Limits.controlFrameBytes - Limits.headerBytes)
+        case .plan: FrameShape(meta: 18...Limits.controlFrameBytes - Limits.headerBytes)
         case .ready: FrameShape(meta: 14...14 + 13 * list)
         case .go: FrameShape(meta: 6...6 + 15 * list)
         case .heartbeat: FrameShape(meta: 27...27 + 2 * Limits.ranks)
         case .heartbeatAck: FrameShape(meta: 16)
-        case .report: FrameShape(meta: 36)
+        case .report: FrameShape(meta: 54...54 + 18 * Limits.links)
         case .commit: FrameShape(meta: 22)
         case .close: FrameShape(meta: 14...14 + 10 * Limits.ranks)
         case .event: FrameShape(meta: 0, payload: 1...Limits.eventBytes)

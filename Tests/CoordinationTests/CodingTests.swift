@@ -47,11 +47,13 @@ import WireProtocol
                     payload: nil, payloadBytes: 0)),
             .reduced(key: key, epoch: Epoch(rawValue: 2), slice: 0, position: 1, mean: payload),
             .trainer(.absorbed(key: key, target: .outerStep, digest: .max)),
-            .trainer(.computed(step: 1, loss: 5.5, tokens: 256, samples: 2)),
+            .trainer(
+                .computed(
+                    step: 1, loss: 5.5, tokens: 256, samples: 2, elapsed: .milliseconds(3))),
         ])
         try roundTrip([
             Worker.Effect.allow([Fixtures.member(1, seat: 1, region: 0)]), .hangUp(lane),
-            .train(.compute(step: 1, samples: 2)), .train(.evaluate(step: 4)),
+            .train(.compute(step: 1, samples: 0..<2)), .train(.evaluate(step: 4)),
             .release(PayloadHandle(rawValue: 1)), .finished(.unavailable, reason: "no coordinator"),
             .reduce(
                 key: key, epoch: Epoch(rawValue: 1), slice: 0, position: 0,

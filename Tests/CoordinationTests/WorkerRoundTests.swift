@@ -64,7 +64,7 @@ import WireProtocol
         #expect(round.isFrozen && round.stage == .idle)
         #expect(
             round.handle(.go(planVersion: 1, verdicts: []), at: .zero)
-                == [.train(.compute(step: 1, samples: 2))])
+                == [.train(.compute(step: 1, samples: 0..<2))])
         #expect(!round.isFrozen && round.stage == .computing(step: 1))
     }
 
@@ -229,7 +229,7 @@ import WireProtocol
             .absorbed(key: outer, target: .outerStep, digest: 77), at: .zero)
         #expect(
             effects.contains(.report(Report(key: outer, digest: 77, step: 1, tokens: 512))))
-        #expect(effects.last == .train(.compute(step: 2, samples: 2)))
+        #expect(effects.last == .train(.compute(step: 2, samples: 8..<10)))
         #expect(round.round == 1 && round.step == 1)
     }
 

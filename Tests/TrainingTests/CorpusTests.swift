@@ -99,13 +99,4 @@ struct CorpusTests {
         let mean = Double(distances.reduce(0, +)) / 2_000 / Double(count)
         #expect(mean > 0.28 && mean < 0.38, "\(mean)")
     }
-
-    @Test("seats share the stream without gap or overlap")
-    func seats() {
-        var streams = (0..<3).map { SeatStream(seat: UInt64($0), seats: 3) }
-        let taken = streams.indices.flatMap { streams[$0].next(5) }
-        #expect(taken.sorted() == Array(0..<15))
-        var resumed = SeatStream(seat: 1, seats: 3, position: 5)
-        #expect(resumed.next() == 16)
-    }
 }

@@ -22,7 +22,7 @@ struct LimitTests {
             rank: Rank(rank), workerID: WorkerID(rank), region: RegionID(rank % 7),
             name: "worker-\(rank)", endpoint: "tcp://10.0.0.\(rank % 250):40000",
             dataKey: try #require(PublicKey(bytes: [UInt8](repeating: 7, count: 32))),
-            incarnation: Incarnation(rawValue: 9), microBatch: 8, state: .ready,
+            incarnation: Incarnation(rawValue: 9), microBatch: 8, sampleOffset: 0, state: .ready,
             stateSource: .none)
     }
 
@@ -30,7 +30,8 @@ struct LimitTests {
         .plan(
             Plan(
                 planVersion: 1, activateAtRound: 0, members: try (0..<members).map(member),
-                fragments: [], regionTransform: .fp32, poolTransform: .int8))
+                fragments: [], regionTransform: .fp32, poolTransform: .int8,
+                samplesPerStep: 8))
     }
 
     @Test func sixHundredMembersFitAControlFrameAndAThousandAreRefused() throws {

@@ -90,9 +90,10 @@ private func decode<T: Decodable>(_ object: Any) throws -> T {
 /// Clock readings are plain nanoseconds in the vectors and a struct in Swift.
 private func swiftFields(_ fields: [String: Any]) -> [String: Any] {
     var fields = fields
-    for clock in ["sentAt", "echoSentAt", "coordinatorTime"] {
+    for clock in ["sentAt", "echoSentAt", "coordinatorTime", "computeTime", "busyTime"] {
         if let value = fields[clock] { fields[clock] = ["nanoseconds": value] }
     }
+    if let links = fields["links"] as? [[String: Any]] { fields["links"] = links.map(swiftFields) }
     return fields
 }
 

@@ -32,7 +32,8 @@ final class TrainerExecutor {
     private let encoder = ChunkEncoder()
     private let decoder = ChunkDecoder()
     private let pool: FramePool
-    private var stream: SeatStream
+    /// Samples drawn so far.
+    private var drawn: UInt64
     private var gathered: [Float] = []
     private var classes: TensorClassTally
     /// By slice, of the epoch below.
@@ -57,9 +58,7 @@ final class TrainerExecutor {
         classes = TensorClassTally(tensors: trainer.tensors)
         step = restored?.step ?? 0
         round = restored?.round ?? 0
-        stream = SeatStream(
-            seat: UInt64(setup.worker.rawValue), seats: UInt64(setup.seats),
-            position: restored?.samples ?? 0)
+        drawn = restored?.samples ?? 0
     }
 
     func run(_ task: TrainerTask) {
@@ -79,12 +78,13 @@ final class TrainerExecutor {
         account.enter(.idle)
     }
 
-    private func compute(_ step: UInt32, _ samples: Int) {
+    private func compute(_ step: UInt32, _ samples: Range<UInt64>) {
         nameKernels()
         account.enter(.compute)
         let began = MonotonicClock.now()
-        let result = trainer.computeGradient(samples: stream.next(samples))
-        let nominal = setup.nominalStep(samples: samples).nanoseconds
+        let result = trainer.computeGradient(samples: Array(samples))
+        drawn += UInt64(samples.count)
+        let nominal = setup.nominalStep(samples: samples.count).nanoseconds
         let left = began + nominal - MonotonicClock.now()
         if nominal > 0, left > 0 {
             Pause.nanoseconds(left)
@@ -94,7 +94,8 @@ final class TrainerExecutor {
             .event(
                 .computed(
                     step: step, loss: Double(result.loss), tokens: UInt64(result.tokens),
-                    samples: stream.position)))
+                    samples: drawn,
+                    elapsed: Interval(nanoseconds: MonotonicClock.now() - began))))
     }
 
     /// Once, for the record: results do not depend on it, speeds do.
@@ -323,7 +324,7 @@ final class TrainerExecutor {
 
     private func writeState() throws -> UInt64 {
         try setup.writeState(
-            trainer, step: step, round: round, samples: stream.position, digest: stateDigest())
+            trainer, step: step, round: round, samples: drawn, digest: stateDigest())
     }
 
     // MARK: State for peers

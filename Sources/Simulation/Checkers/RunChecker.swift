@@ -19,6 +19,7 @@ struct RunChecker {
     /// Digests of the parameters of one replica after an inner step.
     private var innerDigests: [InnerKey: UInt64] = [:]
     private var waits: WaitChecker
+    private var samples = SampleChecker()
     private(set) var committedRounds: UInt32 = 0
     private(set) var lastDigest: UInt64 = 0
     private var hasCommitted = false
@@ -83,6 +84,7 @@ struct RunChecker {
         lastEpoch[seat] = .none
         applied[seat] = nil
         reference.workerStarted(seat, saved)
+        samples.started(from: saved?.step ?? 0)
         waits.started(seat, now)
     }
 
@@ -135,6 +137,12 @@ struct RunChecker {
     }
 
     // MARK: Trainers
+
+    mutating func draws(_ seat: Int, step: UInt32, _ range: Range<UInt64>, _ now: Int64) {
+        if let objection = samples.draws(seat, step: step, range) {
+            find("samples", now, objection)
+        }
+    }
 
     mutating func trainerBusy(_ seat: Int, _ now: Int64) { waits.busy(seat) }
     mutating func trainerIdle(_ seat: Int, _ now: Int64) { waits.idle(seat, now) }

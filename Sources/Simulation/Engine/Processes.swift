@@ -45,6 +45,8 @@ struct WorkerProcess {
     var hostedChunks: Deque<HostedAnswer> = []
     var orders: Deque<TrainerOrder> = []
     var isBusy = false
+    /// When the order at the head was begun.
+    var orderBegan: Int64 = 0
     /// Chunks of the `encode` under way that are done.
     var encodedChunks = 0
     var jobs: [UInt64: Reduction] = [:]

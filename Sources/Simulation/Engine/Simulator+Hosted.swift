@@ -45,6 +45,11 @@ extension Simulator {
 
     private func take(_ answer: HostedAnswer, _ seat: Int) -> Worker.TrainerEvent? {
         switch answer {
+        case .event(.computed(let step, let loss, let tokens, let samples, _)):
+            // The host's clock is not the run's.
+            return .computed(
+                step: step, loss: loss, tokens: tokens, samples: samples,
+                elapsed: Interval(nanoseconds: now - workers[seat].orderBegan))
         case .event(let event): return event
         case .encoded(let key, let epoch, let slice, let position, let elements, let bytes):
             return .encoded(

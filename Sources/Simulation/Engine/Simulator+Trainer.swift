@@ -11,6 +11,9 @@ extension Simulator {
         if case .absorb(let absorption) = order, options.checks {
             checker.absorbs(seat, absorption, means: values(of: absorption, seat) ?? [], now)
         }
+        if case .compute(let step, let samples) = order, options.checks {
+            checker.draws(seat, step: step, samples, now)
+        }
         if !workers[seat].isBusy { beginOrder(seat) }
     }
 
@@ -18,6 +21,7 @@ extension Simulator {
         guard let order = workers[seat].orders.first else { return }
         bookIdleTime(seat)
         workers[seat].isBusy = true
+        workers[seat].orderBegan = now
         workers[seat].encodedChunks = 0
         checker.trainerBusy(seat, now)
         beginHosted(order, seat)
@@ -42,7 +46,7 @@ extension Simulator {
         switch order {
         case .compute(_, let samples):
             return cost.step(
-                nominal: workers[seat].profile.nominalStep(samples: samples),
+                nominal: workers[seat].profile.nominalStep(samples: samples.count),
                 factor: workers[seat].slowings.max() ?? 1,
                 &workers[seat].generator)
         case .encode(let encoding):
@@ -141,7 +145,8 @@ extension Simulator {
             return [
                 .computed(
                     step: step, loss: result.loss, tokens: result.tokens,
-                    samples: workers[seat].trainer?.state.samples ?? 0)
+                    samples: workers[seat].trainer?.state.samples ?? 0,
+                    elapsed: Interval(nanoseconds: now - workers[seat].orderBegan))
             ]
         case .encode: return []
         case .absorb(let absorption): return [absorb(absorption, seat)]

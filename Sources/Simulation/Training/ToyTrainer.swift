@@ -5,7 +5,7 @@ import WireProtocol
 
 /// A trainer whose arithmetic is real and whose time is modelled: a quadratic objective with noise per
 /// sample, momentum SGD inside, Nesterov momentum outside. What it computes depends on the run's seed,
-/// the seat, the sample's index and the parameters, and on nothing else.
+/// the samples' indices and the parameters, and on nothing else.
 struct ToyTrainer {
     /// Momentum of the inner optimiser; decay of the second moment, which only travels with the state.
     static let innerMomentum: Float = 0.9
@@ -41,15 +41,15 @@ struct ToyTrainer {
 
     // MARK: Orders
 
-    /// Mean gradient over the next samples of this seat's stream, and the mean loss.
-    mutating func compute(samples: Int) -> (loss: Double, tokens: UInt64) {
+    /// Mean gradient over samples of the run's order, and the mean loss.
+    mutating func compute(samples range: Range<UInt64>) -> (loss: Double, tokens: UInt64) {
         let count = state.parameters.count
+        let samples = range.count
         var sum = [Float](repeating: 0, count: count)
         var loss: Double = 0
-        for _ in 0..<(isModelled ? 0 : samples) {
+        for sample in isModelled ? 0..<0 : range {
             var generator = SeededGenerator(
-                seed: configuration.seed &+ UInt64(seat) &* 0x9E37_79B9 &+ state.samples << 20)
-            state.samples += 1
+                seed: configuration.seed &+ 0x9E37_79B9 &+ sample << 20)
             for index in 0..<count {
                 let target = Float(index % 7) * 0.25 - 0.75
                 let error = state.parameters[index] - target + (generator.uniform() - 0.5)
@@ -57,7 +57,7 @@ struct ToyTrainer {
                 loss += Double(error * error)
             }
         }
-        if isModelled { state.samples += UInt64(samples) }
+        state.samples += UInt64(samples)
         let share = 1 / Float(max(1, samples))
         gradient = sum.map { $0 * share }
         let values = Double(max(1, count * samples))

@@ -48,31 +48,3 @@ package struct SampleOrder: Sendable, Equatable {
         return generator.next()
     }
 }
-
-/// The stream indices of one seat among `seats`: seat, seat + seats, seat + 2 seats, ...
-///
-/// Seats share a stream without overlap and without talking to each other.
-package struct SeatStream: Sendable, Equatable, Codable {
-    package let seat: UInt64
-    package let seats: UInt64
-    /// How many samples this seat has taken so far.
-    package private(set) var position: UInt64
-
-    package init(seat: UInt64, seats: UInt64, position: UInt64 = 0) {
-        precondition(seats >= 1 && seat < seats, "seat \(seat) of \(seats)")
-        self.seat = seat
-        self.seats = seats
-        self.position = position
-    }
-
-    /// The next stream index.
-    package mutating func next() -> UInt64 {
-        defer { position += 1 }
-        return position * seats + seat
-    }
-
-    /// The next `count` stream indices.
-    package mutating func next(_ count: Int) -> [UInt64] {
-        (0..<count).map { _ in next() }
-    }
-}

@@ -13,10 +13,13 @@ package struct Plan: Hashable, Codable, Sendable {
     package var regionTransform: TransformID
     /// Lossy transform between regions.
     package var poolTransform: TransformID
+    /// Samples of one inner step over all seats of the run, taken or not.
+    package var samplesPerStep: UInt32
 
     package init(
         planVersion: UInt32, activateAtRound: UInt32, members: [PlanMember],
-        fragments: [PlanFragment], regionTransform: TransformID, poolTransform: TransformID
+        fragments: [PlanFragment], regionTransform: TransformID, poolTransform: TransformID,
+        samplesPerStep: UInt32
     ) {
         self.planVersion = planVersion
         self.activateAtRound = activateAtRound
@@ -24,6 +27,7 @@ package struct Plan: Hashable, Codable, Sendable {
         self.fragments = fragments
         self.regionTransform = regionTransform
         self.poolTransform = poolTransform
+        self.samplesPerStep = samplesPerStep
     }
 }
 
@@ -35,7 +39,8 @@ extension Plan: MetaFields {
             members: try reader.list("PLAN.members", limit: ProtocolLimits.members),
             fragments: try reader.list("PLAN.fragments", limit: ProtocolLimits.fragments),
             regionTransform: try reader.value("PLAN.regionTransform"),
-            poolTransform: try reader.value("PLAN.poolTransform"))
+            poolTransform: try reader.value("PLAN.poolTransform"),
+            samplesPerStep: try reader.integer("PLAN.samplesPerStep"))
     }
 
     func write(to writer: inout ByteWriter) throws(FrameError) {
@@ -45,6 +50,7 @@ extension Plan: MetaFields {
         try writer.list(fragments, "PLAN.fragments", limit: ProtocolLimits.fragments)
         writer.value(regionTransform)
         writer.value(poolTransform)
+        writer.integer(samplesPerStep)
     }
 }
 
@@ -61,6 +67,8 @@ package struct PlanMember: Hashable, Codable, Sendable {
     package var incarnation: Incarnation
     /// Samples per inner step.
     package var microBatch: UInt32
+    /// Where they stand among the `samplesPerStep` of a step.
+    package var sampleOffset: UInt32
     package var state: MemberState
     /// Whom to fetch state from; ``Rank/none`` if nobody.
     package var stateSource: Rank
@@ -69,7 +77,8 @@ package struct PlanMember: Hashable, Codable, Sendable {
 
     package init(
         rank: Rank, workerID: WorkerID, region: RegionID, name: String, endpoint: String,
-        dataKey: PublicKey, incarnation: Incarnation, microBatch: UInt32, state: MemberState,
+        dataKey: PublicKey, incarnation: Incarnation, microBatch: UInt32, sampleOffset: UInt32,
+        state: MemberState,
         stateSource: Rank, ownerWeight: UInt32 = 1
     ) {
         self.rank = rank
@@ -80,6 +89,7 @@ package struct PlanMember: Hashable, Codable, Sendable {
         self.dataKey = dataKey
         self.incarnation = incarnation
         self.microBatch = microBatch
+        self.sampleOffset = sampleOffset
         self.state = state
         self.stateSource = stateSource
         self.ownerWeight = ownerWeight
@@ -87,7 +97,7 @@ package struct PlanMember: Hashable, Codable, Sendable {
 }
 
 extension PlanMember: ListItem {
-    static let minimumBytes = 63
+    static let minimumBytes = 67
 
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
@@ -100,6 +110,7 @@ extension PlanMember: ListItem {
             dataKey: try reader.key("PLAN.members.dataKey"),
             incarnation: Incarnation(rawValue: try reader.integer("PLAN.members.incarnation")),
             microBatch: try reader.integer("PLAN.members.microBatch"),
+            sampleOffset: try reader.integer("PLAN.members.sampleOffset"),
             state: try reader.value("PLAN.members.state"),
             stateSource: try reader.rank("PLAN.members.stateSource"),
             ownerWeight: try reader.integer("PLAN.members.ownerWeight"))
@@ -114,6 +125,7 @@ extension PlanMember: ListItem {
         writer.key(dataKey)
         writer.integer(incarnation.rawValue)
         writer.integer(microBatch)
+        writer.integer(sampleOffset)
         writer.value(state)
         writer.rank(stateSource)
         writer.integer(ownerWeight)

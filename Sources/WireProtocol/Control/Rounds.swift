@@ -9,12 +9,55 @@ package struct Report: Hashable, Codable, Sendable {
     package var step: UInt64
     /// Weight of this worker's contribution.
     package var tokens: UInt64
+    /// Samples drawn since its previous report.
+    package var samples: UInt64
+    /// Time its trainer computed on them.
+    package var computeTime: Interval
+    /// What was acknowledged since its previous report, by the receivers' region.
+    package var links: [LinkMeter]
 
-    package init(key: CollectiveKey, digest: UInt64, step: UInt64, tokens: UInt64) {
+    package init(
+        key: CollectiveKey, digest: UInt64, step: UInt64, tokens: UInt64, samples: UInt64 = 0,
+        computeTime: Interval = .zero, links: [LinkMeter] = []
+    ) {
         self.key = key
         self.digest = digest
         self.step = step
         self.tokens = tokens
+        self.samples = samples
+        self.computeTime = computeTime
+        self.links = links
+    }
+
+    package struct LinkMeter: Hashable, Codable, Sendable {
+        package var region: RegionID
+        /// Payload bytes.
+        package var acknowledgedBytes: UInt64
+        /// Time in which at least one was under way.
+        package var busyTime: Interval
+
+        package init(region: RegionID, acknowledgedBytes: UInt64, busyTime: Interval) {
+            self.region = region
+            self.acknowledgedBytes = acknowledgedBytes
+            self.busyTime = busyTime
+        }
+    }
+}
+
+extension Report.LinkMeter: ListItem {
+    static let minimumBytes = 18
+
+    init(reading reader: inout ByteReader) throws(FrameError) {
+        self.init(
+            region: RegionID(rawValue: try reader.integer("REPORT.links.region")),
+            acknowledgedBytes: try reader.integer("REPORT.links.acknowledgedBytes"),
+            busyTime: (try reader.instant("REPORT.links.busyTime")) - .zero)
+    }
+
+    func write(to writer: inout ByteWriter) throws(FrameError) {
+        writer.integer(region.rawValue)
+        writer.integer(acknowledgedBytes)
+        writer.instant(.zero + busyTime)
     }
 }
 
@@ -24,7 +67,10 @@ extension Report: MetaFields {
             key: try CollectiveKey(reading: &reader),
             digest: try reader.integer("REPORT.digest"),
             step: try reader.integer("REPORT.step"),
-            tokens: try reader.integer("REPORT.tokens"))
+            tokens: try reader.integer("REPORT.tokens"),
+            samples: try reader.integer("REPORT.samples"),
+            computeTime: (try reader.instant("REPORT.computeTime")) - .zero,
+            links: try reader.list("REPORT.links", limit: ProtocolLimits.links))
     }
 
     func write(to writer: inout ByteWriter) throws(FrameError) {
@@ -32,6 +78,9 @@ extension Report: MetaFields {
         writer.integer(digest)
         writer.integer(step)
         writer.integer(tokens)
+        writer.integer(samples)
+        writer.instant(.zero + computeTime)
+        try writer.list(links, "REPORT.links", limit: ProtocolLimits.links)
     }
 }
 

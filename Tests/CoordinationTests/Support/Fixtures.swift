@@ -72,7 +72,7 @@ enum Fixtures {
             rank: Rank(rank), workerID: WorkerID(seat), region: RegionID(region),
             name: "\(name)-\(seat % 2 + 1)", endpoint: "tcp://worker-\(seat):7000",
             dataKey: key(seat), incarnation: Incarnation(rawValue: 1), microBatch: 2,
-            state: .ready, stateSource: .none)
+            sampleOffset: UInt32(2 * seat), state: .ready, stateSource: .none)
     }
 
     /// A plan of `seats` of the two regions of two.
@@ -85,7 +85,7 @@ enum Fixtures {
             fragments: [
                 PlanFragment(
                     id: FragmentID(0), round: 1, ranges: [ElementRange(start: 0, count: elements)])
-            ], regionTransform: .fp32, poolTransform: .int8)
+            ], regionTransform: .fp32, poolTransform: .int8, samplesPerStep: 8)
     }
 
     static func payload(

@@ -12,6 +12,8 @@ struct TrainerModel {
     private(set) var samples: UInt64 = 0
     var step: UInt32 = 0
     var round: UInt32 = 0
+    /// What it says computing takes.
+    var secondsPerSample = Interval.milliseconds(50)
     /// Makes the digest of this round wrong.
     var corruptsRound: UInt32?
 
@@ -30,11 +32,12 @@ struct TrainerModel {
         return generator.next()
     }
 
-    mutating func compute(step: UInt32, samples count: Int) -> Worker.TrainerEvent {
-        samples += UInt64(count)
+    mutating func compute(step: UInt32, samples range: Range<UInt64>) -> Worker.TrainerEvent {
+        samples += UInt64(range.count)
         gradient = Self.mix(Self.mix(live, seat), UInt64(step))
         return .computed(
-            step: step, loss: 1, tokens: UInt64(count) * 128, samples: samples)
+            step: step, loss: 1, tokens: UInt64(range.count) * 128, samples: samples,
+            elapsed: secondsPerSample * Int64(range.count))
     }
 
     func encoded(_ source: TrainerOrder.Source, _ chunk: TrainerOrder.Chunk) -> UInt64 {

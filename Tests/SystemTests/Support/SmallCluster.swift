@@ -15,6 +15,10 @@ struct SmallCluster {
     ]
     /// Every step is paced to this, so that a run lasts as long as its test needs.
     var step = "10 ms"
+    /// Workers of another pace, by name.
+    var paces: [String: String] = [:]
+    /// `on` or `never`; nil: not said.
+    var adapt: String?
     var outer = "diloco"
     var syncEvery = 10
     var between = "int8"
@@ -56,8 +60,9 @@ struct SmallCluster {
         for region in regions {
             lines += ["  \(region.name):", "    workers:"]
             for (index, batch) in region.batches.enumerated() {
+                let name = "\(region.name)-\(index + 1)"
                 lines.append(
-                    "      - {name: \(region.name)-\(index + 1), batch: \(batch), step: \(step)}")
+                    "      - {name: \(name), batch: \(batch), step: \(paces[name] ?? step)}")
             }
         }
         if regions.count > 1 {
@@ -67,6 +72,7 @@ struct SmallCluster {
         }
         lines += ["schedule:", "  inner: every-step", "  outer: \(outer)"]
         if outer == "diloco" { lines.append("  sync_every: \(syncEvery)") }
+        if let adapt { lines.append("  adapt: \(adapt)") }
         lines += ["model:", "  width: 32", "  layers: 1", "  heads: 2", "  context: 32"]
         lines += ["training:", "  evaluation_samples: 4", "  checkpoint_every: \(checkpointEvery)"]
         if !deadlines.isEmpty {
