@@ -2,7 +2,7 @@
 # by root and otherwise print the command that does.
 
 .DEFAULT_GOAL := build
-.PHONY: run build test lint format-check bench fuzz dependencies test-dependencies clean
+.PHONY: run run-moe build test lint format-check bench fuzz dependencies test-dependencies clean
 
 CLUSTER ?= Cluster/shanghai-jinan.yaml
 # Further arguments, as in: make run ARGS="--steps 60 --json"
@@ -15,6 +15,10 @@ SWIFT_BUILD := swift build -c release $(QUIET) --explicit-target-dependency-impo
 
 run: dependencies build
 	.build/release/longhaul up $(CLUSTER) $(ARGS)
+
+# The same cluster with a mixture of experts.
+run-moe:
+	@$(MAKE) --no-print-directory run CLUSTER=Cluster/moe.yaml
 
 build: dependencies
 	$(SWIFT_BUILD)

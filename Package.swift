@@ -103,7 +103,7 @@ let package = Package(
         .target(name: "TrainingKernels", swiftSettings: kernels()),
         .target(
             name: "Training",
-            dependencies: ["ClusterModel", "TrainingKernels", "CBLAS", "CZlib"]
+            dependencies: ["ClusterModel", "ExpertRouting", "TrainingKernels", "CBLAS", "CZlib"]
                 + wideTraining.map { .byName(name: $0) },
             swiftSettings: house),
         .target(
@@ -172,7 +172,7 @@ let package = Package(
             swiftSettings: house),
         .testTarget(
             name: "TrainingTests",
-            dependencies: ["Training", "TrainingKernels", "ClusterModel"],
+            dependencies: ["Training", "TrainingKernels", "ClusterModel", "ExpertRouting"],
             exclude: ["pytorch_reference.py"], swiftSettings: house),
         .testTarget(
             name: "WireProtocolTests", dependencies: ["WireProtocol", "ClusterModel"],

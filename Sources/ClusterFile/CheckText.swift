@@ -57,6 +57,16 @@ extension CheckReport {
     private var shape: String {
         "width \(model.width), \(count(model.layers, "layer")), \(count(model.heads, "head")), "
             + "context \(model.context)\(model.tiedHead ? ", tied head" : "")"
+            + (model.experts.map { experts($0) } ?? "")
+    }
+
+    private func experts(_ experts: RunConfiguration.Model.Experts) -> String {
+        let groups =
+            experts.groups > 1 ? " in \(experts.groupsKept) of \(experts.groups) groups" : ""
+        return ", top-\(experts.topK) of \(experts.count) experts\(groups), width \(experts.width)"
+            + (experts.shared > 0 ? ", \(experts.shared) shared" : "")
+            + ", \(experts.gate.rawValue) gate, balance \(experts.balance.rawValue)"
+            + (experts.capacity > 0 ? ", capacity \(experts.capacity)" : ", dropless")
     }
 
     private var regionTable: String {

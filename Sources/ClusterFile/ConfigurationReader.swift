@@ -4,11 +4,11 @@ internal import ClusterModel
 extension FileReader {
     func readModel(_ top: Section) -> RunConfiguration.Model? {
         guard top.line(of: "model") != nil else { return .standard }
-        let keys = ["width", "layers", "heads", "context", "tied_head"]
+        let keys = ["width", "layers", "heads", "context", "tied_head"] + Self.expertKeys
         guard let section = top.section("model", keys: keys) else { return nil }
         let standard = RunConfiguration.Model.standard
         var reader = Defaults(section)
-        let model = RunConfiguration.Model(
+        var model = RunConfiguration.Model(
             width: reader.read(
                 .count("width", 2...Limits.width, of: "width of the model", example: 128),
                 standard.width),
@@ -30,7 +30,9 @@ extension FileReader {
                 expected: "a number of heads that divides `width`", example: "heads: 4")
             return nil
         }
-        return model
+        guard Self.expertKeys.contains(where: { section.line(of: $0) != nil }) else { return model }
+        model.experts = readExperts(section, model)
+        return model.experts == nil ? nil : model
     }
 
     func readTraining(
@@ -177,7 +179,7 @@ extension FileReader {
 }
 
 /// Reads keys that have defaults, and remembers whether one that is given was wrong.
-private struct Defaults {
+struct Defaults {
     private let section: Section
     private(set) var isSound = true
 

@@ -15,6 +15,8 @@ enum Limits {
     /// Widths and contexts above these do not train on processors.
     static let width = 16_384
     static let layers = 1_024
+    /// Four times what the largest published models have in a layer.
+    static let experts = 1_024
     static let context = 65_536
     /// Longest delay, pace or deadline: one day, in nanoseconds.
     static let nanoseconds = 86_400 * 1_000_000_000.0

@@ -34,12 +34,18 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
         package var heads: Int
         package var context: Int
         package var tiedHead: Bool
-        package init(width: Int, layers: Int, heads: Int, context: Int, tiedHead: Bool) {
+        /// Experts in the place of each feed-forward layer; nil: a dense model.
+        package var experts: Experts?
+        package init(
+            width: Int, layers: Int, heads: Int, context: Int, tiedHead: Bool,
+            experts: Experts? = nil
+        ) {
             self.width = width
             self.layers = layers
             self.heads = heads
             self.context = context
             self.tiedHead = tiedHead
+            self.experts = experts
         }
         package static let standard = Model(
             width: 128, layers: 2, heads: 4, context: 128, tiedHead: false)

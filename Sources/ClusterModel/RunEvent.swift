@@ -34,6 +34,8 @@ package enum RunEvent: Codable, Equatable, Sendable {
     /// How many connections lead from a worker to a peer of another region, and why; said once for each
     /// such region and number.
     case lanesDecided(LaneCount)
+    /// How a worker's replica used its experts in one step, block by block.
+    case expertUse(worker: WorkerID, step: UInt32, [ExpertUse])
     case note(source: String, text: String)
     case runEnded(code: Int32, reason: String)
 
@@ -144,6 +146,18 @@ package enum RunEvent: Codable, Equatable, Sendable {
             self.peer = peer
             self.lanes = lanes
             self.because = because
+        }
+    }
+
+    /// The experts of one block in one step.
+    package struct ExpertUse: Codable, Equatable, Sendable {
+        /// Share of the choices of all workers of the replica, by expert; sum 1.
+        package var shares: [Double]
+        /// Share of this worker's own choices that found their expert full.
+        package var dropped: Double
+        package init(shares: [Double], dropped: Double) {
+            self.shares = shares
+            self.dropped = dropped
         }
     }
 

@@ -54,23 +54,19 @@ package struct BiasBalancer: Equatable, Sendable {
             if share < total { bias[index] += rate } else if share > total { bias[index] -= rate }
         }
     }
-}
 
-/// The sequence-wise balance loss: alpha sum f_i P_i, with f_i the share of the sequence's choices times
-/// experts / k, and P_i the mean normalised score (DeepSeek-V3, equations 17 to 20).
-package func sequenceLoss(
-    scores: [[Float]], routings: [ExpertGate.Routing], topK: Int, alpha: Float = 1e-4
-) -> Float {
-    guard let experts = scores.first?.count, !scores.isEmpty else { return 0 }
-    precondition(scores.count == routings.count, "a routing for every token")
-    var uses = [Float](repeating: 0, count: experts)
-    var shares = uses
-    for (token, routing) in zip(scores, routings) {
-        let sum = token.reduce(0, +)
-        for expert in 0..<experts where sum > 0 { shares[expert] += token[expert] / sum }
-        for choice in routing.choices { uses[choice.expert] += 1 }
+    /// The same rule for loads that come as a weighted mean of shares in single precision, as an all-reduce
+    /// brings them: +1 where a load is below the mean, -1 above, 0 within 2^-20 of it.
+    ///
+    /// A mean over R workers errs by at most (R + 2) 2^-24 of itself. Counts that differ from their mean at
+    /// all differ by 1/E of a choice; so with up to 14 workers and fewer than 2^19 choices a step the
+    /// sign is that of the summed counts. With more, loads equal to one in a million count as equal.
+    package static func directions(_ shares: [Float]) -> [Float] {
+        let mean = shares.reduce(0) { $0 + Double($1) } / Double(max(1, shares.count))
+        let tolerance = mean * 0x1p-20
+        return shares.map { share in
+            let lack = mean - Double(share)
+            return lack > tolerance ? 1 : lack < -tolerance ? -1 : 0
+        }
     }
-    let tokens = Float(scores.count)
-    let factor = Float(experts) / (Float(topK) * tokens)
-    return alpha * zip(uses, shares).reduce(0) { $0 + $1.0 * factor * $1.1 / tokens }
 }

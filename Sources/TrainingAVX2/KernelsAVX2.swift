@@ -8,6 +8,10 @@ package enum KernelsAVX2: ElementwiseKernels {
         Gelu.forward(hidden: hidden, activated: activated)
     }
 
+    package static func biasGeluForward(hidden: Floats, bias: Floats, activated: Floats) {
+        Gelu.forward(hidden: hidden, bias: bias, activated: activated)
+    }
+
     package static func geluBackward(gradient: Floats, slope: Floats) {
         Gelu.backward(gradient: gradient, slope: slope)
     }
@@ -64,6 +68,29 @@ package enum KernelsAVX2: ElementwiseKernels {
 
     package static func addColumnSums(of matrix: Floats, to sums: Floats) {
         RowKernels.addColumnSums(of: matrix, to: sums)
+    }
+
+    package static func combineRows(
+        _ outputs: Floats, rows: [Int32], weights: [Float], topK: Int, width: Int,
+        addedTo result: Floats
+    ) {
+        ExpertRows.combine(
+            outputs, rows: rows, weights: weights, topK: topK, width: width, addedTo: result)
+    }
+
+    package static func combineRowsBackward(
+        _ gradient: Floats, outputs: Floats, rows: [Int32], weights: [Float], topK: Int,
+        width: Int, rowGradient: Floats, weightGradient: Floats
+    ) {
+        ExpertRows.combineBackward(
+            gradient, outputs: outputs, rows: rows, weights: weights, topK: topK, width: width,
+            rowGradient: rowGradient, weightGradient: weightGradient)
+    }
+
+    package static func addRows(
+        _ source: Floats, rows: [Int32], topK: Int, width: Int, to result: Floats
+    ) {
+        ExpertRows.addRows(source, rows: rows, topK: topK, width: width, to: result)
     }
 
     package static func adamW(

@@ -9,6 +9,9 @@ package protocol ElementwiseKernels: Sendable {
     /// See `Gelu.forward`.
     static func geluForward(hidden: Floats, activated: Floats)
 
+    /// See `Gelu.forward`.
+    static func biasGeluForward(hidden: Floats, bias: Floats, activated: Floats)
+
     /// See `Gelu.backward`.
     static func geluBackward(gradient: Floats, slope: Floats)
 
@@ -48,6 +51,23 @@ package protocol ElementwiseKernels: Sendable {
 
     /// See `RowKernels.addColumnSums`.
     static func addColumnSums(of matrix: Floats, to sums: Floats)
+
+    /// See `ExpertRows.combine`.
+    static func combineRows(
+        _ outputs: Floats, rows: [Int32], weights: [Float], topK: Int, width: Int,
+        addedTo result: Floats
+    )
+
+    /// See `ExpertRows.combineBackward`.
+    static func combineRowsBackward(
+        _ gradient: Floats, outputs: Floats, rows: [Int32], weights: [Float], topK: Int,
+        width: Int, rowGradient: Floats, weightGradient: Floats
+    )
+
+    /// See `ExpertRows.addRows`.
+    static func addRows(
+        _ source: Floats, rows: [Int32], topK: Int, width: Int, to result: Floats
+    )
 
     /// See `AdamWUpdate.apply`.
     static func adamW(

@@ -21,6 +21,23 @@ package enum Gelu {
         }
     }
 
+    /// The same for rows to which `bias` has yet to be added: saves writing it into the rows beforehand.
+    @_alwaysEmitIntoClient
+    @inline(__always)
+    package static func forward(hidden: Floats, bias: Floats, activated: Floats) {
+        let width = bias.count
+        precondition(hidden.count == activated.count && width % laneCount == 0 && width > 0)
+        precondition(hidden.count % width == 0)
+        for row in stride(from: 0, to: hidden.count, by: width) {
+            for column in stride(from: 0, to: width, by: laneCount) {
+                let index = row + column
+                let (value, slope) = valueAndSlope(hidden.lanes(at: index) + bias.lanes(at: column))
+                activated.store(value, at: index)
+                hidden.store(slope, at: index)
+            }
+        }
+    }
+
     /// `gradient *= slope`, element by element.
     @_alwaysEmitIntoClient
     @inline(__always)

@@ -14,6 +14,14 @@ struct CheckReportTests {
         #expect(model.parameterCount == 478_976)
         model.tiedHead = true
         #expect(model.parameterCount == 478_976 - 256 * 128 - 256)
+        model.tiedHead = false
+        model.experts = .init(count: 8, width: 512)
+        // As `longhaul bench train --moe` counts the tensors.
+        #expect(model.parameterCount == 2_325_008)
+        model.experts?.shared = 2
+        model.experts?.balance = .quantile
+        #expect(
+            model.parameterCount == 2_325_008 + 2 * (2 * 1_024 * 128 + 1_024 + 128 + 8 * 1_000))
     }
 
     @Test func unlikeRegionsSendWhatTheirSharesSay() throws {

@@ -49,6 +49,39 @@ struct RefusalTests {
             old: "seed: 7", new: "model: {heads: 3}", line: 3, keyPath: "model.heads",
             says: "do not divide"),
         Case(
+            old: "seed: 7", new: "model: {expert: 8}", line: 3, keyPath: "model.expert",
+            says: "did you mean `experts`?"),
+        Case(
+            old: "seed: 7", new: "model: {top_k: 2}", line: 3, keyPath: "model.top_k",
+            says: "has no experts"),
+        Case(
+            old: "seed: 7", new: "model: {experts: 1}", line: 3, keyPath: "model.experts",
+            says: "found `1`"),
+        Case(
+            old: "seed: 7", new: "model: {experts: 8, top_k: 9}", line: 3, keyPath: "model.top_k",
+            says: "found `9`"),
+        Case(
+            old: "seed: 7", new: "model: {experts: 8, gate: relu}", line: 3, keyPath: "model.gate",
+            says: "found `relu`"),
+        Case(
+            old: "seed: 7", new: "model: {experts: 8, expert_width: 100}", line: 3,
+            keyPath: "model.expert_width", says: "vectors of eight"),
+        Case(
+            old: "seed: 7", new: "model: {experts: 8, groups: 3}", line: 3,
+            keyPath: "model.groups", says: "do not divide 8 experts"),
+        Case(
+            old: "seed: 7", new: "model: {experts: 8, groups: 2, groups_kept: 3}", line: 3,
+            keyPath: "model.groups_kept", says: "3 of 2 groups"),
+        Case(
+            old: "seed: 7", new: "model: {experts: 8, top_k: 3, groups: 4}", line: 3,
+            keyPath: "model.top_k", says: "fewer than the 3"),
+        Case(
+            old: "seed: 7", new: "model: {experts: 8, capacity: 0.01}", line: 3,
+            keyPath: "model.capacity", says: "no expert would take a token"),
+        Case(
+            old: "seed: 7", new: "model: {experts: 8, balance: none, balance_rate: 0.1}", line: 3,
+            keyPath: "model.balance_rate", says: "would do nothing"),
+        Case(
             old: "seed: 7", new: "data: {path: text.txt}", line: 3, keyPath: "data.path",
             says: "found `text.txt`"),
         Case(

@@ -39,6 +39,14 @@ struct ShippedFileTests {
         #expect(file.configuration.wire.betweenRegions == .fp32)
     }
 
+    @Test func expertsHaveTheActiveWidthOfTheDenseModel() throws {
+        let (dense, experts) = (try load("shanghai-jinan"), try load("moe"))
+        #expect(experts.topology == dense.topology)
+        let mixture = try #require(experts.configuration.model.experts)
+        #expect(mixture.topK * mixture.width == 4 * experts.configuration.model.width)
+        #expect(mixture.balance == .bias && mixture.gate == .softmax && mixture.capacity == 0)
+    }
+
     @Test func theReferenceHasTheWholeBatchOfThePools() throws {
         let files = try ["one-worker", "every-step", "shanghai-jinan"].map(load)
         let batches = files.map { $0.topology.seats.reduce(0) { $0 + $1.worker.microBatch } }

@@ -56,6 +56,8 @@ private enum Examples {
                 .init(
                     from: RegionID(0), to: RegionID(1), worker: "a", peer: "b", lanes: 16,
                     because: "10 ms")),
+            .expertUse(
+                worker: WorkerID(0), step: 9, [.init(shares: [0.25, 0.75], dropped: 0.125)]),
             .note(source: "n-1", text: "ü"), .runEnded(code: -1, reason: ""),
         ]
     }
@@ -101,6 +103,7 @@ private enum Examples {
         case .runEnded: 20
         case .codecUse: 21
         case .lanesDecided: 22
+        case .expertUse: 23
         }
     }
 }
@@ -109,7 +112,7 @@ private enum Examples {
     @Test("every kind of event survives, bit for bit")
     func roundTrip() throws {
         let events = Examples.events
-        #expect(Set(events.map(Examples.number)) == Set(0...22))
+        #expect(Set(events.map(Examples.number)) == Set(0...23))
         for event in events {
             #expect(EventCoding.decode(EventCoding.encode(event)) == event)
         }

@@ -237,6 +237,31 @@ struct SummaryTests {
         #expect(text.contains("bits/value of contributions: matrix 9"))
     }
 
+    @Test func useOfExpertsIsTheMeanOverReplicasAndTheLaterSteps() throws {
+        let use = { (worker: Int, step: UInt32, shares: [Double]) in
+            StampedEvent(
+                time: Instant(nanoseconds: Int64(step)), source: "w",
+                event: .expertUse(
+                    worker: WorkerID(worker), step: step, [.init(shares: shares, dropped: 0.5)]))
+        }
+        let run = SyntheticRun()
+        #expect(try RunSummary(events: run.events).experts == nil)
+        let said = [
+            use(0, 10, [1, 0, 0, 0]), use(1, 10, [1, 0, 0, 0]),
+            use(0, 20, [0.25, 0.25, 0.25, 0.25]),
+            use(1, 20, [0.5, 0.5, 0, 0]),
+        ]
+        let summary = try RunSummary(events: run.events + said)
+        let experts = try #require(summary.experts)
+        #expect(experts.steps == 1 && experts.blocks.count == 1)
+        #expect(experts.blocks[0].maxViolation == 0.5)
+        #expect(experts.blocks[0].useEntropy == 0.75)
+        #expect(experts.blocks[0].dropped == 0.5)
+        #expect(experts.blocks[0].shares == [0.375, 0.375, 0.125, 0.125])
+        #expect(experts.series.map(\.maxViolation) == [3, 0.5])
+        #expect(SummaryText.render(summary).contains("experts' MaxVio"))
+    }
+
     @Test func curvesAndSeriesOfALongRunAreBounded() throws {
         let run = SyntheticRun(steps: 6_000, syncEvery: 30, loss: { _, _ in 2 })
         let summary = try RunSummary(events: run.events)

@@ -5,6 +5,67 @@ import TrainingKernels
 
 @Suite("element-wise passes against scalar references, every instruction set")
 struct KernelTests {
+    @Test("rows of experts: combining and both gradients, choices in order", arguments: kernelSets)
+    func expertRows(set: KernelChoice) {
+        // Four tokens, top-2, seven rows; one choice was dropped.
+        let rows: [Int32] = [0, 4, 1, -1, 5, 2, 6, 3]
+        let tokens: [Int32] = [0, 1, 2, 3, 0, 2, 3]
+        let weights: [Float] = [0.75, 0.25, 1, 0.5, 0.125, 0.5, 2, 0.25]
+        for width in [8, 24, 128] {
+            let source = Vector.random(4 * width, seed: 1)
+            let gathered = Vector(count: 7 * width)
+            ExpertRows.gather(
+                source.floats, tokens: [0, -1, 2, 3, 0, 2, 3], rows: 7, width: width,
+                into: gathered.floats)
+            #expect(gathered.doubles(width..<2 * width).allSatisfy { $0 == 0 })
+            #expect(gathered[5 * width + 3] == source[2 * width + 3])
+            let outputs = Vector.random(7 * width, seed: 2)
+            let result = Vector(count: 4 * width)
+            set.kernels.combineRows(
+                outputs.floats, rows: rows, weights: weights, topK: 2, width: width,
+                addedTo: result.floats)
+            let rowGradient = Vector(count: 7 * width)
+            let weightGradient = Vector(count: 8)
+            set.kernels.combineRowsBackward(
+                source.floats, outputs: outputs.floats, rows: rows, weights: weights, topK: 2,
+                width: width, rowGradient: rowGradient.floats,
+                weightGradient: weightGradient.floats)
+            let sums = Vector(count: 4 * width)
+            set.kernels.addRows(
+                outputs.floats, rows: rows, topK: 2, width: width, to: sums.floats)
+            for slot in rows.indices {
+                let row = Int(rows[slot])
+                let product = (0..<width).reduce(0.0) { sum, column in
+                    row < 0
+                        ? 0
+                        : sum + Double(source[slot / 2 * width + column])
+                            * Double(outputs[row * width + column])
+                }
+                #expect(abs(Double(weightGradient[slot]) - product) < 1e-4)
+                guard row >= 0 else { continue }
+                #expect(tokens[row] == Int32(slot / 2))
+                for column in 0..<width {
+                    #expect(
+                        rowGradient[row * width + column]
+                            == weights[slot] * source[slot / 2 * width + column])
+                }
+            }
+            for token in 0..<4 {
+                for column in 0..<width {
+                    let chosen = (2 * token..<2 * token + 2).filter { rows[$0] >= 0 }
+                    let combined = chosen.reduce(Float(0)) {
+                        $0 + outputs[Int(rows[$1]) * width + column] * weights[$1]
+                    }
+                    #expect(result[token * width + column] == combined)
+                    let sum = chosen.reduce(Float(0)) {
+                        $0 + outputs[Int(rows[$1]) * width + column]
+                    }
+                    #expect(sums[token * width + column] == sum)
+                }
+            }
+        }
+    }
+
     @Test("GELU and its slope stay within 1e-6 of the C library's erf", arguments: kernelSets)
     func gelu(set: KernelChoice) {
         let values = (-4_000...4_007).map { Float($0) * 0.003 }
@@ -16,6 +77,15 @@ struct KernelTests {
             #expect(abs(Double(activated[index]) - value) < 1e-6 * max(1, abs(value)))
             #expect(abs(Double(hidden[index]) - slope) < 1e-6, "at \(values[index])")
         }
+        // A bias added on the way gives the bytes of one added before.
+        let bias = Vector.random(24, seed: 1)
+        let (raw, sum) = (Vector.random(48, seed: 2), Vector(count: 48))
+        for index in 0..<48 { sum.floats[index] = raw[index] + bias[index % 24] }
+        let (fused, apart) = (Vector(count: 48), Vector(count: 48))
+        set.kernels.biasGeluForward(
+            hidden: raw.floats, bias: bias.floats, activated: fused.floats)
+        set.kernels.geluForward(hidden: sum.floats, activated: apart.floats)
+        #expect(fused.bits == apart.bits && raw.bits == sum.bits)
     }
 
     @Test("LayerNorm forward and backward", arguments: kernelSets)

@@ -211,6 +211,7 @@ final class TrainerExecutor {
         case .optimiserStep, .pooledOptimiserStep:
             trainer.optimiserStep()
             step = absorption.step
+            reportExpertUse()
         case .outerStep:
             trainer.outerStep(ranges: map.all, optimiser: setup.outerOptimiser, blend: 0)
         }
@@ -315,6 +316,17 @@ final class TrainerExecutor {
     private func report(model path: String) {
         emit(
             .report(.modelWritten(worker: setup.worker, path: path, digest: stateDigest())))
+    }
+
+    /// Steps between reports of how experts are used: a run has at most some thousands.
+    private static let expertUseEvery: UInt32 = 10
+
+    private func reportExpertUse() {
+        guard step % Self.expertUseEvery == 0, !trainer.expertUse.isEmpty else { return }
+        let use = trainer.expertUse.map {
+            RunEvent.ExpertUse(shares: $0.shares.map(Double.init), dropped: Double($0.dropped))
+        }
+        emit(.report(.expertUse(worker: setup.worker, step: step, use)))
     }
 
     private func reportCodecUse() {

@@ -76,7 +76,7 @@ package struct TrainerSetup: Sendable {
     static func shape(_ model: RunConfiguration.Model) -> ModelShape {
         ModelShape(
             dModel: model.width, layers: model.layers, heads: model.heads, context: model.context,
-            tiedHead: model.tiedHead)
+            tiedHead: model.tiedHead, experts: model.experts.map { ExpertShape($0) })
     }
 
     func loadCorpus() throws -> Corpus {

@@ -44,7 +44,7 @@ struct WorkerFigures {
             return "waiting for \(names.joined(separator: ", ")): \(activity); else: \(then)"
         case .runStarted, .workerJoined, .epochStarted, .stepped, .evaluated, .roundCommitted,
             .workerEvicted, .workerLeft, .checkpointWritten, .budget, .traffic, .linkUse,
-            .peakMemory, .modelWritten, .codecUse, .lanesDecided, .note,
+            .peakMemory, .modelWritten, .codecUse, .expertUse, .lanesDecided, .note,
             .runEnded:
             return nil
         }

@@ -25,6 +25,7 @@ extension RunEvent {
         case .modelWritten: "modelWritten"
         case .codecUse: "codecUse"
         case .lanesDecided: "lanesDecided"
+        case .expertUse: "expertUse"
         case .note: "note"
         case .runEnded: "runEnded"
         }
@@ -39,7 +40,7 @@ extension RunEvent {
             .modelWritten, .runEnded:
             true
         case .stepped, .evaluated, .roundCommitted, .waiting, .budget, .traffic, .linkUse,
-            .peakMemory, .codecUse, .lanesDecided, .note:
+            .peakMemory, .codecUse, .expertUse, .lanesDecided, .note:
             false
         }
     }

@@ -133,7 +133,7 @@ package struct ProgressPrinter {
         case .runEnded(let code, let reason):
             return ("run ended, code \(code): \(reason)", code == 0 ? .good : .bad)
         case .stepped, .evaluated, .roundCommitted, .budget, .traffic, .linkUse, .peakMemory,
-            .codecUse:
+            .codecUse, .expertUse:
             return nil
         }
     }

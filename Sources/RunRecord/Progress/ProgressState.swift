@@ -55,7 +55,7 @@ struct ProgressState {
             evaluate(step: step, loss: loss, samples: samples)
         case .epochStarted, .waiting, .violation, .coordinatorLost,
             .coordinatorReturned, .checkpointWritten, .checkpointFailed, .peakMemory,
-            .modelWritten, .codecUse, .lanesDecided, .note, .runEnded:
+            .modelWritten, .codecUse, .expertUse, .lanesDecided, .note, .runEnded:
             break
         }
     }

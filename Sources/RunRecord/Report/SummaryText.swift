@@ -51,6 +51,7 @@ package enum SummaryText {
                 : "DIGESTS DIFFER: \(summary.rounds.conflicts.joined(separator: "; "))"
             rows.append(("rounds", "\(summary.rounds.committed)", verdict))
         }
+        if let experts = summary.experts { rows.append(expertRow(experts)) }
         if let metering = summary.metering {
             rows.append(
                 ("energy, cost", metering.text(metering.total), "from the profile, not measured"))
@@ -68,6 +69,16 @@ package enum SummaryText {
             "  " + TextTable.padded(row.0, label) + "  "
                 + TextTable.padded(row.1, value, left: true) + "  " + row.2
         }.joined(separator: "\n")
+    }
+
+    private static func expertRow(_ experts: RunSummary.Experts) -> (String, String, String) {
+        let dropped =
+            experts.meanDropped > 0 ? ", \(Figures.percent(experts.meanDropped)) dropped" : ""
+        return (
+            "experts' MaxVio", Figures.fixed(experts.meanMaxViolation, 3),
+            "(highest - mean) / mean load of a step, mean of \(experts.steps) steps; "
+                + "entropy of use \(Figures.fixed(experts.meanUseEntropy, 3)) of 1\(dropped)"
+        )
     }
 
     private static func regions(_ summary: RunSummary) -> String {

@@ -19,6 +19,8 @@ package struct RunSummary: Codable, Equatable, Sendable {
     package var links: [Link]
     /// What contributions between regions took, by class of tensors.
     package var tensorClasses: [TensorClass]
+    /// How experts were used; nil for a dense model.
+    package var experts: Experts?
     package var loss: Loss
     package var rounds: Rounds
     package var counts: Counts

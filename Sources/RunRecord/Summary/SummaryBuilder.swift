@@ -24,6 +24,7 @@ package struct SummaryBuilder {
     var workers: [WorkerID: WorkerTally] = [:]
     var links = LinkTally()
     var classes = TensorClassTotals()
+    var experts = ExpertTally()
     var rounds = RoundTally()
     var log = IncidentTally()
     var memory: [String: UInt64] = [:]
@@ -98,6 +99,7 @@ package struct SummaryBuilder {
         case .linkUse(let use): links.add(use, at: now)
         case .codecUse(let id, let uses): classes.add(uses, by: id)
         case .lanesDecided(let count): links.add(count)
+        case .expertUse(let id, let step, let use): experts.add(use, by: id, step: step)
         case .checkpointWritten, .checkpointFailed, .peakMemory, .modelWritten, .note, .runEnded:
             takeRest(event, source: source, now: now)
         }
@@ -133,7 +135,7 @@ package struct SummaryBuilder {
             log.add(.ended, at: now, "run ended, code \(code): \(reason)")
         case .runStarted, .workerJoined, .epochStarted, .stepped, .evaluated, .roundCommitted,
             .waiting, .workerEvicted, .workerLeft, .violation, .coordinatorLost,
-            .coordinatorReturned, .budget, .traffic, .linkUse, .codecUse, .lanesDecided:
+            .coordinatorReturned, .budget, .traffic, .linkUse, .codecUse, .expertUse, .lanesDecided:
             break
         }
     }

@@ -26,7 +26,8 @@ extension SummaryBuilder {
             regions: regions(start.topology, tallies, training: training, loss: loss),
             workers: ordered.map { workerFigures($0.key, $0.value, seats) },
             metering: metering(start.topology),
-            links: linkFigures, tensorClasses: classes.figures, loss: loss, rounds: roundFigures,
+            links: linkFigures, tensorClasses: classes.figures, experts: experts.figures,
+            loss: loss, rounds: roundFigures,
             counts: log.counts,
             incidents: log.incidents.sorted { $0.seconds < $1.seconds },
             peakMemory: memory.sorted { $0.key < $1.key }

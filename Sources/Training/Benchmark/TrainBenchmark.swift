@@ -4,6 +4,8 @@ import TrainingKernels
 /// What `longhaul bench train --json` prints.
 package struct TrainBenchmarkResult: Codable, Sendable {
     package var parameters: Int
+    /// Those a token passes: fewer than all in a mixture of experts.
+    package var activeParameters: Int
     package var tokensPerStep: Int
     package var steps: Int
     /// Median over the steps.
@@ -22,6 +24,7 @@ package struct TrainBenchmarkResult: Codable, Sendable {
 
     private enum CodingKeys: String, CodingKey {
         case parameters
+        case activeParameters = "active_parameters"
         case tokensPerStep = "tokens_per_step"
         case steps
         case tokensPerSecond = "tokens_per_second"
@@ -45,12 +48,14 @@ package enum TrainBenchmark {
     /// - Parameters:
     ///   - steps: timed steps, 1 to 100,000.
     ///   - batch: sequences per step.
+    ///   - sequencesPerPass: how many of them are computed together.
     package static func run(
-        steps: Int, shape: ModelShape = ModelShape(), batch: Int = 16
+        steps: Int, shape: ModelShape = ModelShape(), batch: Int = 16,
+        sequencesPerPass: Int? = nil
     ) throws(ModelShapeError) -> TrainBenchmarkResult {
         precondition((1...100_000).contains(steps) && (1...65_536).contains(batch))
         BlasLibrary.setThreads(1)
-        let transformer = try Transformer(shape: shape)
+        let transformer = try Transformer(shape: shape, sequencesPerPass: sequencesPerPass)
         transformer.initialise(seed: 1)
         let optimiser = AdamW(tensors: shape.tensors, settings: AdamWSettings())
         var generator = SeededGenerator(seed: 2)
@@ -66,11 +71,12 @@ package enum TrainBenchmark {
             var split = PassTimes()
             _ = transformer.forwardBackward(inputs: inputs, targets: targets, times: &split)
             let middle = clock.now
-            let norm = gradientNorm(transformer.gradients.floats)
+            let norm = gradientNorm(transformer.gradients.floats.part(0, shape.trainedCount))
             optimiser.step(
                 parameters: transformer.parameters.floats,
                 gradients: transformer.gradients.floats, learningRate: 1e-3,
                 gradientScale: norm > 1 ? 1 / norm : 1, powers: powers)
+            transformer.balanceExperts()
             let end = clock.now
             if step >= warmup {
                 times.append(
@@ -96,7 +102,8 @@ package enum TrainBenchmark {
         let sorted = times.sorted { $0.total < $1.total }
         let median = sorted[sorted.count / 2]
         return TrainBenchmarkResult(
-            parameters: shape.parameterCount, tokensPerStep: tokens, steps: times.count,
+            parameters: shape.parameterCount, activeParameters: shape.activeParameterCount,
+            tokensPerStep: tokens, steps: times.count,
             tokensPerSecond: Double(tokens) / median.total * 1e3, stepMsMedian: median.total,
             stepMsMin: sorted[0].total, stepMsMax: sorted[sorted.count - 1].total,
             forwardMs: median.forward, backwardMs: median.backward, optimiserMs: median.optimiser,

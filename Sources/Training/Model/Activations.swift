@@ -16,9 +16,10 @@ struct BlockActivations {
     let middle: Floats
     let feedForwardStatistics: Floats
     let feedForwardNormed: Floats
-    /// N x 4d: after the forward pass, the slope of GELU.
+    /// N x 4d (N x width of the shared experts): after the forward pass, the slope of GELU.
     let slope: Floats
     let activated: Floats
+    let experts: ExpertActivations?
 }
 
 /// All activations and scratch space of one pass over at most `sequences` sequences, allocated once.
@@ -38,6 +39,7 @@ final class Activations {
     let wideGradient: Floats
     /// One head's scores gradient: context x scoreStride.
     let scoreGradient: Floats
+    let expertScratch: ExpertScratch?
     private let storage: FloatStorage
 
     init(shape: ModelShape, sequences: Int) {
@@ -67,7 +69,10 @@ final class Activations {
                 probabilities: take(scores), attended: take(tokens * d), middle: take(tokens * d),
                 feedForwardStatistics: take(tokens * 2), feedForwardNormed: take(tokens * d),
                 slope: take(tokens * shape.hiddenWidth),
-                activated: take(tokens * shape.hiddenWidth))
+                activated: take(tokens * shape.hiddenWidth),
+                experts: shape.experts.map {
+                    ExpertActivations($0, shape: shape, sequences: sequences)
+                })
         }
         output = take(tokens * d)
         finalStatistics = take(tokens * 2)
@@ -77,5 +82,6 @@ final class Activations {
         normedGradient = take(tokens * d)
         wideGradient = take(tokens * wide)
         scoreGradient = take(shape.context * scoreStride)
+        expertScratch = shape.experts.map { ExpertScratch($0, shape: shape, sequences: sequences) }
     }
 }

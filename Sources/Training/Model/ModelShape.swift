@@ -14,10 +14,13 @@ package struct ModelShape: Codable, Sendable, Equatable {
     package var mlpRatio: Int
     /// Whether the head reuses the token embedding (and then has no bias).
     package var tiedHead: Bool
+    /// Experts in the place of every block's feed-forward layer; nil: a dense model.
+    package var experts: ExpertShape?
 
     package init(
         dModel: Int = 128, layers: Int = 2, heads: Int = 4, context: Int = 128,
-        vocabulary: Int = 256, mlpRatio: Int = 4, tiedHead: Bool = false
+        vocabulary: Int = 256, mlpRatio: Int = 4, tiedHead: Bool = false,
+        experts: ExpertShape? = nil
     ) {
         self.dModel = dModel
         self.layers = layers
@@ -26,32 +29,35 @@ package struct ModelShape: Codable, Sendable, Equatable {
         self.vocabulary = vocabulary
         self.mlpRatio = mlpRatio
         self.tiedHead = tiedHead
+        self.experts = experts
     }
 
     package var headWidth: Int { dModel / heads }
-    package var hiddenWidth: Int { dModel * mlpRatio }
+    /// Of the feed-forward layer that every token passes; 0 where there are only routed experts.
+    package var hiddenWidth: Int { experts?.sharedWidth ?? dModel * mlpRatio }
 
     /// Checks every number against its limits.
     ///
     /// The limits are far above what a CPU trains (2^31 parameters at most) and keep all sizes
     /// inside BLAS's 32-bit dimensions.
     package func validate() throws(ModelShapeError) {
-        try require(dModel, in: 8...16_384, "dModel")
-        try require(layers, in: 1...1_024, "layers")
-        try require(heads, in: 1...1_024, "heads")
-        try require(context, in: 1...65_536, "context")
-        try require(vocabulary, in: 256...256, "vocabulary")
-        try require(mlpRatio, in: 1...16, "mlpRatio")
+        try Self.require(dModel, in: 8...16_384, "dModel")
+        try Self.require(layers, in: 1...1_024, "layers")
+        try Self.require(heads, in: 1...1_024, "heads")
+        try Self.require(context, in: 1...65_536, "context")
+        try Self.require(vocabulary, in: 256...256, "vocabulary")
+        try Self.require(mlpRatio, in: 1...16, "mlpRatio")
         if dModel % laneCount != 0 || dModel % heads != 0 {
             throw .notDivisible(dModel: dModel, heads: heads)
         }
+        try experts?.validate(context: context)
         if parameterCount > Int(Int32.max) {
             throw .outOfRange(
                 name: "parameterCount", value: parameterCount, allowed: 1...Int(Int32.max))
         }
     }
 
-    private func require(
+    static func require(
         _ value: Int, in allowed: ClosedRange<Int>, _ name: String
     ) throws(ModelShapeError) {
         if !allowed.contains(value) {
@@ -59,12 +65,25 @@ package struct ModelShape: Codable, Sendable, Equatable {
         }
     }
 
-    /// The number of trained floats.
+    /// The length of the flat vector.
     package var parameterCount: Int {
         tensors.last?.range.upperBound ?? 0
     }
 
-    /// Every tensor in the order of the flat vector: embeddings, blocks in order, head.
+    /// Elements that an optimiser trains: the flat vector without the state of gates at its end.
+    package var trainedCount: Int {
+        tensors.last(where: \.isTrained)?.range.upperBound ?? 0
+    }
+
+    /// Parameters a token passes: of the routed experts the `topK` chosen ones.
+    package var activeParameterCount: Int {
+        guard let experts else { return parameterCount }
+        let expert = 2 * experts.width * dModel + experts.width + dModel
+        return trainedCount - layers * (experts.count - experts.topK) * expert
+    }
+
+    /// Every tensor in the order of the flat vector: embeddings, blocks in order, head; then what no gradient
+    /// trains.
     package var tensors: [TensorSpec] {
         var list = TensorList()
         list.append("token_embedding.weight", [vocabulary, dModel], nil, .embedding)
@@ -76,12 +95,22 @@ package struct ModelShape: Codable, Sendable, Equatable {
                 block + "attention.query_key_value", [3 * dModel, dModel], layer, .matrix)
             list.appendPair(block + "attention.output", [dModel, dModel], layer, .matrix)
             list.appendPair(block + "feed_forward_norm", [dModel], layer, .norm)
-            list.appendPair(block + "feed_forward.up", [hiddenWidth, dModel], layer, .matrix)
-            list.appendPair(block + "feed_forward.down", [dModel, hiddenWidth], layer, .matrix)
+            if let experts {
+                experts.append(to: &list, block + "feed_forward.", dModel: dModel, layer: layer)
+            } else {
+                list.appendPair(block + "feed_forward.up", [hiddenWidth, dModel], layer, .matrix)
+                list.appendPair(block + "feed_forward.down", [dModel, hiddenWidth], layer, .matrix)
+            }
         }
         list.appendPair("final_norm", [dModel], nil, .norm)
         if !tiedHead {
             list.appendPair("head", [vocabulary, dModel], nil, .matrix)
+        }
+        if let experts {
+            for layer in 0..<layers {
+                experts.appendUntrained(
+                    to: &list, "blocks.\(layer).feed_forward.", layer: layer)
+            }
         }
         return list.tensors
     }
@@ -91,6 +120,7 @@ package struct ModelShape: Codable, Sendable, Equatable {
 package enum ModelShapeError: Error, Equatable, CustomStringConvertible {
     case outOfRange(name: String, value: Int, allowed: ClosedRange<Int>)
     case notDivisible(dModel: Int, heads: Int)
+    case notAMultiple(name: String, value: Int, of: Int)
 
     package var description: String {
         switch self {
@@ -99,6 +129,8 @@ package enum ModelShapeError: Error, Equatable, CustomStringConvertible {
                 + "\(allowed.upperBound)"
         case .notDivisible(let dModel, let heads):
             "model shape: dModel \(dModel) must be a multiple of 8 and of heads (\(heads))"
+        case .notAMultiple(let name, let value, let divisor):
+            "model shape: \(name) \(value) must be a multiple of \(divisor)"
         }
     }
 }

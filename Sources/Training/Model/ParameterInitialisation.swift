@@ -15,14 +15,14 @@ extension Transformer {
             case .embedding, .matrix:
                 let endsBranch =
                     tensor.name.hasSuffix("attention.output.weight")
-                    || tensor.name.hasSuffix("feed_forward.down.weight")
+                    || tensor.name.hasSuffix(".down.weight")
                 let deviation: Float = endsBranch ? 0.02 * branch : 0.02
                 for index in 0..<values.count {
                     values[index] = generator.normal() * deviation
                 }
             case .norm:
                 values.fill(with: tensor.name.hasSuffix(".weight") ? 1 : 0)
-            case .bias:
+            case .bias, .selectionBias, .statistic:
                 values.fill(with: 0)
             }
         }

@@ -1,6 +1,11 @@
 /// What a tensor is for; weight decay and initial values depend on it.
 package enum TensorKind: String, Codable, Sendable {
     case embedding, matrix, bias, norm
+    /// What a gate adds to scores to choose, not to weigh. No gradient trains it: its part of the gradient
+    /// vector carries the experts' shares of the step's tokens (docs/decisions/0010).
+    case selectionBias = "selection_bias"
+    /// No parameter at all, always zero: its part of the gradient vector carries counts.
+    case statistic
 }
 
 /// One named tensor inside the flat parameter vector.
@@ -25,11 +30,19 @@ package struct TensorSpec: Codable, Sendable, Equatable {
         self.kind = kind
     }
 
+    /// Whether the optimiser steps it on a gradient. Untrained tensors lie behind all trained ones.
+    package var isTrained: Bool {
+        switch kind {
+        case .embedding, .matrix, .bias, .norm: true
+        case .selectionBias, .statistic: false
+        }
+    }
+
     /// Weight decay applies to embeddings and matrices, not to biases and norms.
     package var decays: Bool {
         switch kind {
         case .embedding, .matrix: true
-        case .bias, .norm: false
+        case .bias, .norm, .selectionBias, .statistic: false
         }
     }
 }

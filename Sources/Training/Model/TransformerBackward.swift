@@ -2,7 +2,9 @@ import TrainingKernels
 
 /// The backward pass, the forward pass's steps in reverse; gradients of weights are added up.
 extension Transformer {
-    func backward(inputs: [UInt8], firstToken: Int, sequences: Int) {
+    func backward(
+        inputs: [UInt8], firstToken: Int, sequences: Int, gradientScale: Float
+    ) {
         let tokens = sequences * shape.context
         let d = shape.dModel
         let stream = activations.streamGradient.part(0, tokens * d)
@@ -21,28 +23,40 @@ extension Transformer {
             weightGradient: weightGradients.finalNorm.weight,
             biasGradient: weightGradients.finalNorm.bias)
         for layer in (0..<shape.layers).reversed() {
-            feedForwardBackward(layer, stream: stream, tokens: tokens)
+            feedForwardBackward(
+                layer, stream: stream, tokens: tokens, gradientScale: gradientScale)
             attentionBackward(layer, stream: stream, sequences: sequences)
         }
         embedBackward(inputs: inputs, firstToken: firstToken, stream: stream)
     }
 
     /// `stream` in: the gradient of the block's output; out: that of its middle.
-    private func feedForwardBackward(_ layer: Int, stream: Floats, tokens: Int) {
+    private func feedForwardBackward(
+        _ layer: Int, stream: Floats, tokens: Int, gradientScale: Float
+    ) {
         let d = shape.dModel
         let kept = activations.blocks[layer]
         let (block, gradient) = (weights.blocks[layer], weightGradients.blocks[layer])
-        let hidden = activations.wideGradient.part(0, tokens * shape.hiddenWidth)
         let normed = activations.normedGradient.part(0, tokens * d)
-        linearBackward(
-            outputGradient: stream, input: kept.activated, weight: block.down.weight,
-            weightGradient: gradient.down.weight, biasGradient: gradient.down.bias,
-            inputGradient: hidden, tokens: tokens)
-        kernels.geluBackward(gradient: hidden, slope: kept.slope.part(0, hidden.count))
-        linearBackward(
-            outputGradient: hidden, input: kept.feedForwardNormed, weight: block.up.weight,
-            weightGradient: gradient.up.weight, biasGradient: gradient.up.bias,
-            inputGradient: normed, tokens: tokens)
+        if let weight = block.feedForward, let gradient = gradient.feedForward {
+            let hidden = activations.wideGradient.part(0, tokens * shape.hiddenWidth)
+            linearBackward(
+                outputGradient: stream, input: kept.activated, weight: weight.down.weight,
+                weightGradient: gradient.down.weight, biasGradient: gradient.down.bias,
+                inputGradient: hidden, tokens: tokens)
+            kernels.geluBackward(gradient: hidden, slope: kept.slope.part(0, hidden.count))
+            linearBackward(
+                outputGradient: hidden, input: kept.feedForwardNormed, weight: weight.up.weight,
+                weightGradient: gradient.up.weight, biasGradient: gradient.up.bias,
+                inputGradient: normed, tokens: tokens)
+        } else {
+            normed.fill(with: 0)
+        }
+        if block.experts != nil {
+            expertsBackward(
+                layer, stream: stream, normed: kept.feedForwardNormed, normedGradient: normed,
+                tokens: tokens, gradientScale: gradientScale)
+        }
         kernels.layerNormBackward(
             outputGradient: normed, input: kept.middle.part(0, tokens * d),
             weight: block.feedForwardNorm.weight,

@@ -77,13 +77,30 @@ extension Transformer {
             input: middle, weight: block.feedForwardNorm.weight, bias: block.feedForwardNorm.bias,
             output: kept.feedForwardNormed.part(0, tokens * d),
             statistics: kept.feedForwardStatistics.part(0, tokens * 2))
-        let hidden = kept.slope.part(0, tokens * shape.hiddenWidth)
-        kernels.repeatRow(block.up.bias, into: hidden)
-        linear(kept.feedForwardNormed, block.up.weight, addedTo: hidden, tokens: tokens)
-        kernels.geluForward(
-            hidden: hidden, activated: kept.activated.part(0, tokens * shape.hiddenWidth))
-        kernels.sum(middle, bias: block.down.bias, into: output)
-        linear(kept.activated, block.down.weight, addedTo: output, tokens: tokens)
+        feedForward(block, kept, middle: middle, output: output, tokens: tokens)
+    }
+
+    /// output = middle + what the feed-forward layer or the experts make of the normed middle.
+    private func feedForward(
+        _ block: BlockTensors, _ kept: BlockActivations, middle: Floats, output: Floats,
+        tokens: Int
+    ) {
+        if let layer = block.feedForward {
+            let hidden = kept.slope.part(0, tokens * shape.hiddenWidth)
+            kernels.repeatRow(layer.up.bias, into: hidden)
+            linear(kept.feedForwardNormed, layer.up.weight, addedTo: hidden, tokens: tokens)
+            kernels.geluForward(
+                hidden: hidden, activated: kept.activated.part(0, tokens * shape.hiddenWidth))
+            kernels.sum(middle, bias: layer.down.bias, into: output)
+            linear(kept.activated, layer.down.weight, addedTo: output, tokens: tokens)
+        } else {
+            output.copy(from: middle)
+        }
+        if let experts = block.experts, let activations = kept.experts {
+            expertsForward(
+                experts, activations, normed: kept.feedForwardNormed, output: output,
+                tokens: tokens)
+        }
     }
 
     /// result[N, outputs] += input[N, inputs] * weight[outputs, inputs]^T

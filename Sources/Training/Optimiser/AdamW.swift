@@ -33,14 +33,14 @@ final class AdamW {
     private let kernels = SelectedKernels.current
     private let segments: [(range: Range<Int>, decays: Bool)]
 
-    /// Neighbouring tensors with equal treatment are merged.
+    /// Neighbouring tensors with equal treatment are merged; untrained ones are left out.
     init(tensors: [TensorSpec], settings: AdamWSettings) {
         self.settings = settings
         let count = tensors.last?.range.upperBound ?? 0
         firstMoment = FloatStorage(count: count)
         secondMoment = FloatStorage(count: count)
         var segments: [(range: Range<Int>, decays: Bool)] = []
-        for tensor in tensors {
+        for tensor in tensors where tensor.isTrained {
             if let last = segments.last, last.decays == tensor.decays {
                 segments[segments.count - 1].range =
                     last.range.lowerBound..<tensor.range.upperBound

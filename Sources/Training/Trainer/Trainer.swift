@@ -64,6 +64,9 @@ package protocol Trainer: AnyObject {
 
     var counters: TrainerCounters { get set }
 
+    /// By block, how experts were used in the last optimiser step; empty for a model without.
+    var expertUse: [ExpertUse] { get }
+
     /// Sets the gradient to the mean over the tokens of the given samples of the training stream.
     func computeGradient(samples: [UInt64]) -> StepResult
 
@@ -103,6 +106,8 @@ package protocol Trainer: AnyObject {
 }
 
 extension Trainer {
+    package var expertUse: [ExpertUse] { [] }
+
     /// The vectors this trainer keeps.
     package var stateVectors: [StateVector] {
         keepsOuterCopy

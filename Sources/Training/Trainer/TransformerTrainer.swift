@@ -29,11 +29,15 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
     package let tensors: [TensorSpec]
     package let parameterCount: Int
     package var counters = TrainerCounters()
+    package private(set) var expertUse: [ExpertUse] = []
     let memory: TrainerMemory
     private let corpus: Corpus
     private let order: SampleOrder
     private let transformer: Transformer
     private let optimiser: AdamW
+    /// Elements before the state of gates, which no gradient trains.
+    private let trainedCount: Int
+    private var stepTokens = 0
 
     /// Equal settings give equal initial parameters on every machine; the outer copy starts as them.
     ///
@@ -47,6 +51,7 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
         transformer = try Transformer(shape: settings.shape)
         tensors = settings.shape.tensors
         parameterCount = settings.shape.parameterCount
+        trainedCount = settings.shape.trainedCount
         order = SampleOrder(seed: settings.seed, sampleCount: corpus.trainingSampleCount)
         optimiser = AdamW(tensors: tensors, settings: settings.optimiser)
         memory = TrainerMemory(
@@ -64,6 +69,7 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
         let batch = corpus.trainingBatch(samples.map { order.sample(at: $0) })
         let loss = transformer.forwardBackward(inputs: batch.inputs, targets: batch.targets)
         counters.tokens += UInt64(batch.targets.count)
+        stepTokens = batch.targets.count
         return StepResult(tokens: batch.targets.count, loss: loss)
     }
 
@@ -84,7 +90,7 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
     @discardableResult
     package func optimiserStep() -> OptimiserReport {
         let rate = settings.schedule.rate(step: Int(counters.innerSteps))
-        let norm = gradientNorm(memory.gradients)
+        let norm = gradientNorm(memory.gradients.part(0, trainedCount))
         var scale: Float = 1
         if let limit = settings.optimiser.clipNorm, norm > limit {
             scale = limit / norm
@@ -95,6 +101,8 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
         optimiser.step(
             parameters: memory.parameters, gradients: memory.gradients, learningRate: rate,
             gradientScale: scale, powers: (counters.beta1Power, counters.beta2Power))
+        expertUse = transformer.expertUse(tokens: stepTokens)
+        transformer.balanceExperts()
         return OptimiserReport(gradientNorm: norm, learningRate: rate)
     }
 }

@@ -1,0 +1,66 @@
+import ExpertRouting
+import TrainingKernels
+
+/// The experts of one block, forwards: gate, counting sort, gather, one product per expert and matrix,
+/// combination in the order of choices.
+extension Transformer {
+    /// output[t] += sum over the chosen j of weight[t, j] down_j(gelu(up_j(normed[t]))).
+    func expertsForward(
+        _ tensors: ExpertTensors, _ kept: ExpertActivations, normed: Floats, output: Floats,
+        tokens: Int
+    ) {
+        guard let experts = shape.experts, let scratch = activations.expertScratch else {
+            preconditionFailure("a dense model has no experts")
+        }
+        route(tensors, kept, experts, scratch, normed: normed, tokens: tokens)
+        let (d, rows) = (shape.dModel, kept.plan.rowCount)
+        let (planRows, weights) = (kept.plan.rows, kept.batch.weights)
+        ExpertRows.gather(
+            normed, tokens: kept.plan.tokens, rows: rows, width: d, into: kept.inputs)
+        for expert in 0..<experts.count {
+            let range = kept.plan.range(of: expert)
+            guard !range.isEmpty else { continue }
+            let hidden = rowsOf(kept.slope, range, experts.width)
+            multiply(
+                Matrix(rowsOf(kept.inputs, range, d), rows: range.count, columns: d), .asStored,
+                Matrix(tensors.experts[expert].up.weight, rows: experts.width, columns: d),
+                .transposed, into: Matrix(hidden, rows: range.count, columns: experts.width))
+            let activated = rowsOf(kept.activated, range, experts.width)
+            kernels.biasGeluForward(
+                hidden: hidden, bias: tensors.experts[expert].up.bias, activated: activated)
+            let result = rowsOf(kept.outputs, range, d)
+            kernels.repeatRow(tensors.experts[expert].down.bias, into: result)
+            multiply(
+                Matrix(activated, rows: range.count, columns: experts.width), .asStored,
+                Matrix(tensors.experts[expert].down.weight, rows: d, columns: experts.width),
+                .transposed, into: Matrix(result, rows: range.count, columns: d), adding: true)
+        }
+        kernels.combineRows(
+            kept.outputs, rows: planRows, weights: weights, topK: experts.topK, width: d,
+            addedTo: output)
+    }
+
+    private func route(
+        _ tensors: ExpertTensors, _ kept: ExpertActivations, _ experts: ExpertShape,
+        _ scratch: ExpertScratch, normed: Floats, tokens: Int
+    ) {
+        let stride = scratch.logitStride
+        multiply(
+            Matrix(normed, rows: tokens, columns: shape.dModel), .asStored,
+            Matrix(tensors.gate, rows: experts.count, columns: shape.dModel), .transposed,
+            into: Matrix(scratch.logits, rows: tokens, columns: experts.count, rowStride: stride))
+        scratch.logits.withSpan { logits in
+            tensors.selectionBias.withSpan { bias in
+                kept.batch.route(logits, stride: stride, tokens: tokens, bias: bias)
+            }
+        }
+        kept.plan.build(
+            kept.batch.experts, tokenCount: tokens, sequence: shape.context,
+            limit: experts.rowLimit(context: shape.context))
+        if experts.sequenceLoss > 0 { kept.balance.update(kept.batch, sequence: shape.context) }
+    }
+
+    func rowsOf(_ floats: Floats, _ range: Range<Int>, _ width: Int) -> Floats {
+        floats.part(range.lowerBound * width, range.count * width)
+    }
+}
