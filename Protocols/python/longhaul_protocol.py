@@ -313,7 +313,8 @@ POSITION = Integer("Q", (0, (1 << 62) - 1))
 
 MEMBER = Record(rank=RANK, workerID=U32, region=U16, name=Name(), endpoint=ENDPOINT,
                 dataKey=Key32(), incarnation=U64, microBatch=U32, sampleOffset=U32,
-                state=Enum("B", (0, 1)), stateSource=RANK, ownerWeight=U32)
+                syncEvery=U32, overlap=U16, lastStep=U32, state=Enum("B", (0, 1)),
+                stateSource=RANK, ownerWeight=U32)
 FRAGMENT = Record(id=U16, round=U32, ranges=List(Record(start=POSITION, count=POSITION), RANGES))
 
 

@@ -40,11 +40,11 @@ HELLO = dict(
     samples=1_680, sentAt=1_234_567_890_123)
 MEMBERS = [
     dict(rank=0, workerID=0, region=0, name="lingang-0", endpoint="tcp://10.1.0.7:40123",
-         dataKey=key32(1), incarnation=WORKER, microBatch=8, sampleOffset=0, state=0,
-         stateSource=lh.NO_RANK, ownerWeight=1),
+         dataKey=key32(1), incarnation=WORKER, microBatch=8, sampleOffset=0, syncEvery=50,
+         overlap=2, lastStep=300, state=0, stateSource=lh.NO_RANK, ownerWeight=1),
     dict(rank=1, workerID=2, region=1, name="jinan_0.b", endpoint="ipc:///tmp/lane-1",
-         dataKey=key32(200), incarnation=WORKER + 1, microBatch=4, sampleOffset=8, state=1,
-         stateSource=0, ownerWeight=12_582_912),
+         dataKey=key32(200), incarnation=WORKER + 1, microBatch=4, sampleOffset=8, syncEvery=31,
+         overlap=65_535, lastStep=2**32 - 1, state=1, stateSource=0, ownerWeight=12_582_912),
 ]
 CHUNK = dict(
     key=outer(1, 7), kind=0, transform=0, stage=0, slice=1, group=1, position=0, elements=3,
@@ -209,7 +209,7 @@ def rejected():
     bye, report = control["BYE"], control["REPORT"]
     chunk, state = data["CHUNK"], data["STATE-CHUNK"]
     fragments = 64 + 8 + 2 + sum(
-        67 + len(m["name"]) + len(m["endpoint"]) for m in MEMBERS)
+        77 + len(m["name"]) + len(m["endpoint"]) for m in MEMBERS)
     names = []
 
     def flipped(frame, at):

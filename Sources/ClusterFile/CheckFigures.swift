@@ -7,7 +7,11 @@ extension CheckReport {
         let topology = file.topology
         let schedule = configuration.schedule
         let context = UInt64(configuration.model.context)
-        let regions = topology.regions.map { Region($0, context: context) }
+        let local = LocalSteps.perSeat(schedule, topology)
+        let regions = topology.regions.enumerated().map { index, region in
+            let seat = topology.seats.firstIndex { $0.region == RegionID(index) } ?? 0
+            return Region(region, context: context, stepsPerRound: local[seat])
+        }
         let tokensPerStep = regions.reduce(0) { $0 + $1.tokensPerStep }
         let traffic = TrafficPlan(file)
         let rounds = configuration.steps / schedule.syncEvery
@@ -29,14 +33,15 @@ extension CheckReport {
             outerSchedule: schedule.outer.rawValue,
             replicas: schedule.inner == .everyStep ? regions.count : topology.seats.count,
             syncEverySteps: schedule.syncEvery, outerLearningRate: schedule.outerLearningRate,
-            outerMomentum: schedule.outerMomentum, rounds: rounds, fragments: 1,
+            outerMomentum: schedule.outerMomentum, rounds: rounds,
+            fragments: schedule.fragments,
             wireInside: "\(configuration.wire.insideRegion)",
             wireBetween: "\(configuration.wire.betweenRegions)",
             bytesPerValueBetween: traffic.bytesPerValue,
             bytesPerRound: links.reduce(0) { $0 + $1.bytesPerRound }, links: links,
+            streaming: Self.streaming(file, links: links, step: step),
             prediction: absent == nil
-                ? Self.predict(file, links: links, step: step ?? 0, tokensPerStep: tokensPerStep)
-                : nil,
+                ? Self.predict(file, links: links, regions: regions) : nil,
             predictionAbsent: absent,
             similarity: Self.similarity(links, step: step, syncEvery: schedule.syncEvery),
             fullScaleSimilarity: SimilarityRatios.FullScale.ratios,
@@ -95,18 +100,28 @@ extension CheckReport {
     }
 
     private static func predict(
-        _ file: ClusterFile, links: [Link], step: Double, tokensPerStep: UInt64
+        _ file: ClusterFile, links: [Link], regions: [Region]
     ) -> Prediction {
-        let steps = Double(file.configuration.schedule.syncEvery)
+        let schedule = file.configuration.schedule
+        let steps = Double(schedule.syncEvery)
         let transfer = links.compactMap(\.transferSeconds).max() ?? 0
         let roundTrip = links.compactMap(\.roundTripSeconds).max() ?? 0
-        let between = steps * step + transfer + roundTrip
+        // The replica that takes longest for its steps sets the pace, and has the least to hide behind.
+        let busy = regions.map { Double($0.stepsPerRound) * ($0.stepSeconds ?? 0) }.max() ?? 0
+        let streaming = Self.streaming(
+            file, links: links, step: regions.compactMap(\.stepSeconds).min())
+        let blocked = streaming?.blockedSeconds ?? (transfer + roundTrip)
+        let between = max(busy + blocked, streaming == nil ? 0 : transfer)
         let seats = file.topology.seats
-        let compute = seats.reduce(0) { $0 + $1.worker.nominalStep.seconds } * steps
+        let local = LocalSteps.perSeat(schedule, file.topology)
+        let compute = zip(seats, local).reduce(0) {
+            $0 + $1.0.worker.nominalStep.seconds * Double($1.1)
+        }
+        let tokens = regions.reduce(0) { $0 + Double($1.tokensPerStep) * Double($1.stepsPerRound) }
         return Prediction(
-            secondsBetweenRounds: between, blockedSeconds: transfer + roundTrip,
+            secondsBetweenRounds: between, blockedSeconds: between - busy,
             computeUtilisation: compute / (Double(seats.count) * between),
-            tokensPerSecond: Double(tokensPerStep) * steps / between,
+            tokensPerSecond: tokens / between,
             wallSeconds: between * Double(file.configuration.steps) / steps)
     }
 
@@ -150,7 +165,8 @@ extension CheckReport {
                 "Speed is emulated for \(paced.count) of \(seats.count) workers: a step ends at "
                     + "the later of its real end and its nominal time.")
         }
-        if let fastest = paced.map(\.nominalStep).min(),
+        if file.configuration.schedule.localSteps == .equal,
+            let fastest = paced.map(\.nominalStep).min(),
             let slowest = paced.map(\.nominalStep).max(),
             fastest < slowest
         {
@@ -169,12 +185,12 @@ extension CheckReport {
 }
 
 extension CheckReport.Region {
-    fileprivate init(_ region: Topology.Region, context: UInt64) {
+    fileprivate init(_ region: Topology.Region, context: UInt64, stepsPerRound: UInt32) {
         let samples = region.workers.reduce(0) { $0 + $1.microBatch }
         let steps = region.workers.map(\.nominalStep)
         self.init(
             name: region.name, workers: region.workers.count, samplesPerStep: samples,
-            tokensPerStep: UInt64(samples) * context,
+            tokensPerStep: UInt64(samples) * context, stepsPerRound: stepsPerRound,
             stepSeconds: steps.contains(.zero) ? nil : steps.max()?.seconds)
     }
 }

@@ -38,6 +38,8 @@ package struct CheckReport: Codable, Equatable, Sendable {
     package var bytesPerRound: UInt64
     /// One per direction of each link, or of each pair of regions where none is described.
     package var links: [Link]
+    /// Only under `streaming`.
+    package var streaming: Streaming?
     package var prediction: Prediction?
     /// Why there is no prediction.
     package var predictionAbsent: String?
@@ -51,6 +53,8 @@ package struct CheckReport: Codable, Equatable, Sendable {
         package var workers: Int
         package var samplesPerStep: Int
         package var tokensPerStep: UInt64
+        /// H_r: steps between two departures of one fragment.
+        package var stepsPerRound: UInt32
         /// Of the slowest worker, which the others wait for; absent where a worker is not paced.
         package var stepSeconds: Double?
     }
@@ -88,7 +92,8 @@ package struct CheckReport: Codable, Equatable, Sendable {
         /// What the figures rest on; printed beside them.
         package static let model =
             "CU = compute / (compute + waiting for the slowest worker + bytes of the fullest "
-            + "direction / rate + one round trip per outer round). Compute is the nominal step "
+            + "direction / rate + one round trip per outer round); of an overlapped fragment only "
+            + "what its steps do not cover. Compute is the nominal step "
             + "time; exchange inside a region, encoding, framing and the optimiser count as "
             + "nothing."
     }

@@ -4,7 +4,8 @@ extension CheckReport {
     /// For people: aligned, definitions beside the numbers, no colour.
     package var text: String {
         let sections = [
-            heading, table(plan), regionTable, deviceTable, linkTable, predictionText,
+            heading, table(plan), regionTable, deviceTable, linkTable,
+            streaming?.text ?? "", predictionText,
             similarityText, noteText,
         ]
         return sections.filter { !$0.isEmpty }.joined(separator: "\n\n") + "\n"
@@ -48,7 +49,8 @@ extension CheckReport {
                 (
                     "rounds",
                     "\(Figures.grouped(UInt64(rounds))) of \(count(fragments, "fragment")) "
-                        + "(the whole model) between \(replicas) replicas"
+                        + "(\(fragments == 1 ? "the whole model" : "one after the other")) "
+                        + "between \(replicas) replicas"
                 ))
         }
         return rows
@@ -71,12 +73,13 @@ extension CheckReport {
 
     private var regionTable: String {
         TextTable.render(
-            ["region", "workers", "sequences/step", "tokens/step", "step time"],
+            ["region", "workers", "sequences/step", "tokens/step", "step time", "steps/round"],
             regions.map { region in
                 [
                     region.name, "\(region.workers)", "\(region.samplesPerStep)",
                     Figures.grouped(region.tokensPerStep),
                     region.stepSeconds.map(Figures.duration) ?? "not paced",
+                    "\(region.stepsPerRound)",
                 ]
             })
     }

@@ -28,7 +28,7 @@ struct FileReader {
         let devices = readDevices(top)
         let topology = readTopology(top, emulation: emulation, devices: devices)
         let model = readModel(top)
-        let schedule = readSchedule(top, topology: topology, steps: steps)
+        let schedule = readSchedule(top, topology: topology, model: model, steps: steps)
         checkMemory(top, topology: topology, model: model, schedule: schedule)
         let wire = readWire(top, topology: topology)
         let training = readTraining(top, steps: steps, schedule: schedule)

@@ -17,6 +17,9 @@ enum Limits {
     static let layers = 1_024
     /// Four times what the largest published models have in a layer.
     static let experts = 1_024
+    /// What a plan on the wire holds: fragments, and ranges of one.
+    static let fragments = 256
+    static let ranges = 256
     static let context = 65_536
     /// Longest delay, pace or deadline: one day, in nanoseconds.
     static let nanoseconds = 86_400 * 1_000_000_000.0

@@ -3,15 +3,19 @@ internal import ClusterModel
 /// The two levels of synchronisation and what travels on each. Settings that would silently do
 /// nothing are refused with the reason.
 extension FileReader {
-    static let scheduleKeys = [
-        "inner", "outer", "sync_every", "outer_lr", "outer_momentum", "adapt",
+    static let scheduleKeys =
+        ["inner", "outer", "sync_every", "adapt"] + optimiserKeys + streamingKeys + ["local_steps"]
+    private static let optimiserKeys = [
+        "outer_lr", "outer_momentum", "outer_optimiser", "momentum_every",
     ]
+    private static let streamingKeys = ["fragments", "fragment_layers", "overlap", "blend"]
 
     /// Without `adapt`, plans follow measured rates unless the seed is given: a run with a seed repeats.
     func readSchedule(
-        _ top: Section, topology: Topology?, steps: Int?
+        _ top: Section, topology: Topology?, model: RunConfiguration.Model?, steps: Int?
     ) -> RunConfiguration.Schedule? {
-        var schedule = readFixedSchedule(top, topology: topology, steps: steps)
+        var schedule = readFixedSchedule(
+            top, topology: topology, model: model, steps: steps)
         let section = top.section("schedule", keys: nil)
         let adapt = section?.value(
             .choice(
@@ -27,7 +31,7 @@ extension FileReader {
     }
 
     private func readFixedSchedule(
-        _ top: Section, topology: Topology?, steps: Int?
+        _ top: Section, topology: Topology?, model: RunConfiguration.Model?, steps: Int?
     ) -> RunConfiguration.Schedule? {
         let section = top.section("schedule", keys: Self.scheduleKeys)
         if section == nil, top.line(of: "schedule") != nil { return nil }
@@ -57,8 +61,10 @@ extension FileReader {
         let chosen = inner ?? .everyStep
         switch outer {
         case .everyStep: return everyStep(section, inner: chosen)
-        case .localSGD, .diloco:
-            return periodic(section, inner: chosen, outer: outer, topology: topology, steps: steps)
+        case .localSGD, .diloco, .streaming:
+            let schedule = periodic(
+                section, inner: chosen, outer: outer, topology: topology, steps: steps)
+            return schedule.flatMap { finished($0, section, topology, model) }
         }
     }
 
@@ -66,13 +72,15 @@ extension FileReader {
         _ section: Section, inner: RunConfiguration.Schedule.Inner
     ) -> RunConfiguration.Schedule? {
         var accepted = true
-        for key in ["sync_every", "outer_lr", "outer_momentum"] where section.line(of: key) != nil {
+        let needsRounds = ["sync_every"] + Self.optimiserKeys + Self.streamingKeys + ["local_steps"]
+        for key in needsRounds where section.line(of: key) != nil {
             accepted = false
+            let isStreaming = Self.streamingKeys.contains(key)
             section.refuse(
                 key,
                 "`\(key)` would do nothing: with `outer: every-step` gradients are averaged "
                     + "after each step and there is no outer step",
-                expected: "`\(key)` only with `outer: diloco`"
+                expected: "`\(key)` only with `outer: \(isStreaming ? "streaming" : "diloco")`"
                     + (key == "sync_every" ? " or `outer: local-sgd`" : ""),
                 example: key == "sync_every" ? "outer: diloco" : "remove `\(key)`")
         }
@@ -96,7 +104,7 @@ extension FileReader {
             .number("outer_momentum", momentumRange, of: "the outer momentum", example: "0.9"))
         var accepted = true
         if outer == .localSGD {
-            for key in ["outer_lr", "outer_momentum"] where section.line(of: key) != nil {
+            for key in Self.optimiserKeys where section.line(of: key) != nil {
                 accepted = false
                 section.refuse(
                     key, "`\(key)` would do nothing: `local-sgd` takes the plain mean",
@@ -113,8 +121,8 @@ extension FileReader {
         let isMean = outer == .localSGD
         return .init(
             inner: inner, outer: outer, syncEvery: UInt32(syncEvery),
-            outerLearningRate: isMean ? 1 : rate ?? 0.7, outerMomentum: isMean ? 0 : momentum ?? 0.9
-        )
+            outerLearningRate: isMean ? 1 : rate ?? (outer == .streaming ? 0.4 : 0.7),
+            outerMomentum: isMean ? 0 : momentum ?? 0.9)
     }
 
     private func checkReplicas(
@@ -153,40 +161,5 @@ extension FileReader {
             expected: "`steps` as a multiple of `sync_every`",
             example: "steps: \(steps - rest + syncEvery)")
         return false
-    }
-
-    func readWire(_ top: Section, topology: Topology?) -> RunConfiguration.Wire? {
-        guard top.line(of: "wire") != nil else {
-            return .init(insideRegion: .fp32, betweenRegions: .fp32)
-        }
-        guard let section = top.section("wire", keys: ["inside", "between", "error_feedback"])
-        else { return nil }
-        let inside = section.value(
-            .choice(
-                "inside", of: "the encoding inside a region", [("fp32", TransformID.fp32)]))
-        let between = section.value(
-            .choice(
-                "between", of: "the encoding between regions",
-                [
-                    ("int8", TransformID.int8), ("int4", .int4), ("e3m0", .e3m0),
-                    ("topk", .topK), ("bf16", .bf16), ("fp16", .fp16), ("fp32", .fp32),
-                ]))
-        let feedback = section.value(
-            .choice(
-                "error_feedback", of: "whether what a transform withholds is sent later",
-                [("on", true), ("off", false)]))
-        if topology?.regions.count == 1, section.line(of: "between") != nil {
-            section.refuse(
-                "between", "`between` would do nothing: there is one region",
-                expected: "`between` only with two regions or more", example: "wire: {inside: fp32}"
-            )
-            return nil
-        }
-        guard inside != nil || section.line(of: "inside") == nil,
-            between != nil || section.line(of: "between") == nil
-        else { return nil }
-        return .init(
-            insideRegion: inside ?? .fp32, betweenRegions: between ?? .fp32,
-            errorFeedback: feedback ?? true)
     }
 }

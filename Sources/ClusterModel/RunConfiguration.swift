@@ -94,6 +94,19 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
             case everyStep = "every-step"
             case localSGD = "local-sgd"
             case diloco
+            case streaming
+        }
+        package enum Optimiser: String, Codable, CaseIterable, Sendable {
+            case nesterov
+            case sgd
+            case delayedNesterov = "delayed-nesterov"
+        }
+        /// How many inner steps a region takes between two departures of a fragment.
+        package enum LocalSteps: String, Codable, CaseIterable, Sendable {
+            /// H everywhere: the slowest region sets the pace.
+            case equal
+            /// In proportion to the speed of the slowest worker's nominal step: all arrive together.
+            case nominal
         }
         package var inner: Inner
         package var outer: Outer
@@ -104,9 +117,21 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
         /// Plans follow measured rates: micro-batches move to whoever is faster. Such a run does
         /// not repeat byte by byte; its record has the plans.
         package var adapts: Bool
+        /// P: parts of the model that leave one after the other. 1 except under `streaming`.
+        package var fragments: Int
+        /// tau: inner steps between a fragment's leaving and its mean's being applied.
+        package var overlap: UInt32
+        /// alpha: share of the local parameters that remain when a mean is applied.
+        package var blend: Double
+        package var optimiser: Optimiser
+        /// N of delayed Nesterov: rounds between two uses of the momentum.
+        package var momentumEvery: UInt32
+        package var localSteps: LocalSteps
         package init(
             inner: Inner, outer: Outer, syncEvery: UInt32, outerLearningRate: Double,
-            outerMomentum: Double, adapts: Bool = false
+            outerMomentum: Double, fragments: Int = 1, overlap: UInt32 = 0, blend: Double = 0,
+            optimiser: Optimiser = .nesterov, momentumEvery: UInt32 = 1,
+            localSteps: LocalSteps = .equal, adapts: Bool = false
         ) {
             self.inner = inner
             self.outer = outer
@@ -114,6 +139,12 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
             self.outerLearningRate = outerLearningRate
             self.outerMomentum = outerMomentum
             self.adapts = adapts
+            self.fragments = fragments
+            self.overlap = overlap
+            self.blend = blend
+            self.optimiser = optimiser
+            self.momentumEvery = momentumEvery
+            self.localSteps = localSteps
         }
     }
 

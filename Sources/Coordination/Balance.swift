@@ -157,7 +157,7 @@ extension Coordinator {
         guard boundary < UInt64(configuration.steps),
             let reason = balance.improvement(of: present, topology: topology)
         else { return }
-        let last = plan?.fragments.map { committed[$0.id] ?? 0 }.max() ?? 0
-        replan(reason: "balance: \(reason)", activateAtRound: last + 2, now)
+        replan(
+            reason: "balance: \(reason)", activateAtRound: newestTurn + 1 + order.count, now)
     }
 }

@@ -156,6 +156,26 @@ package struct ActivePlan: Equatable, Sendable {
         return start..<start + UInt64(me.microBatch)
     }
 
+    /// P.
+    package var order: FragmentOrder { FragmentOrder(count: max(1, plan.fragments.count)) }
+
+    package var pace: ReplicaPace {
+        ReplicaPace(
+            syncEvery: max(1, me.syncEvery), overlap: UInt32(me.overlap), lastStep: me.lastStep,
+            fragments: UInt32(max(1, plan.fragments.count)))
+    }
+
+    /// All fragments together in the vector's own order: what is shared inside a region.
+    package var wholeVector: [ElementRange] {
+        plan.fragments.flatMap(\.ranges).sorted { $0.start < $1.start }.reduce(into: []) {
+            if let last = $0.last, last.start + last.count == $1.start {
+                $0[$0.count - 1].count += $1.count
+            } else {
+                $0.append($1)
+            }
+        }
+    }
+
     package func member(_ worker: WorkerID) -> PlanMember? {
         plan.members.first { $0.workerID == worker }
     }

@@ -16,11 +16,12 @@ extension Coordinator {
                 replan(reason: "start", activateAtRound: 0, now)
             }
         case .running:
-            // Nobody can have applied round c + 2 before it knows the commit of c + 1, and this plan
-            // goes out before that commit: every member sees it in time.
-            let last = plan?.fragments.map { committed[$0.id] ?? 0 }.max() ?? 0
+            // With P fragments nobody can let turn t leave before it knows the commit of turn t - P. No
+            // turn after the newest committed one, c, is committed yet, and this plan goes out before
+            // the commit of c + 1: every member sees it before it lets turn c + 1 + P leave.
             let names = joiners.map(\.name).joined(separator: ", ")
-            replan(reason: "\(names) joined", activateAtRound: last + 2, now)
+            replan(
+                reason: "\(names) joined", activateAtRound: newestTurn + 1 + order.count, now)
         case .reconfiguring, .stopping, .ended:
             break
         }
@@ -120,19 +121,22 @@ extension Coordinator {
                 .epochStarted(epoch: epoch, members: members.seats { _ in true }, reason: reason)))
     }
 
-    /// The furthest round anybody has saved; further back than before if all who had more are gone.
-    private mutating func beginFrom(_ round: UInt32) {
-        if let before = committed[FragmentID(0)], before > round {
+    /// The furthest turn anybody has saved; further back than before if all who had more are gone.
+    private mutating func beginFrom(_ turn: UInt32) {
+        let before = committedTurn
+        if before > turn {
             effects.append(
                 .event(
                     .note(
                         source: "coordinator",
-                        text: "everybody who held round \(before) is gone; the run goes on from "
-                            + "round \(round), the furthest saved")))
+                        text: "everybody who held \(turnName) \(before) is gone; the run goes on "
+                            + "from \(turnName) \(turn), the furthest saved")))
         }
-        committed[FragmentID(0)] = round
+        committed = committed.indices.map { order.rounds(of: FragmentID($0), through: turn) }
         reports = [:]
     }
+
+    private var turnName: String { order.count == 1 ? "round" : "turn" }
 
     private func makePlan(activateAtRound: UInt32, isStart: Bool) -> Plan {
         let sources = stateSources(isStart: isStart)
@@ -145,22 +149,25 @@ extension Coordinator {
         var planned: [PlanMember] = []
         for (index, member) in members.enumerated() {
             let share = shares[Int(member.seat.rawValue)]
+            let pace = paces[Int(member.seat.rawValue)]
             planned.append(
                 PlanMember(
                     rank: Rank(index), workerID: member.seat, region: member.region,
                     name: member.name, endpoint: member.hello.endpoint,
                     dataKey: member.hello.dataKey, incarnation: member.incarnation,
                     microBatch: share.batch, sampleOffset: share.offset,
+                    syncEvery: pace.syncEvery, overlap: UInt16(clamping: pace.overlap),
+                    lastStep: pace.lastStep,
                     state: sources[index] == nil ? .ready : .needsState,
                     stateSource: sources[index] ?? .none,
                     ownerWeight: weights[member.region.index]))
         }
-        let fragment = PlanFragment(
-            id: FragmentID(0), round: (committed[FragmentID(0)] ?? 0) + 1,
-            ranges: [ElementRange(start: 0, count: parameterCount)])
+        let fragments = layout.enumerated().map { index, ranges in
+            PlanFragment(id: FragmentID(index), round: committed[index] + 1, ranges: ranges)
+        }
         return Plan(
             planVersion: planVersion, activateAtRound: activateAtRound, members: planned,
-            fragments: [fragment], regionTransform: configuration.wire.insideRegion,
+            fragments: fragments, regionTransform: configuration.wire.insideRegion,
             poolTransform: configuration.wire.betweenRegions,
             samplesPerStep: balance.samplesPerStep)
     }
@@ -220,7 +227,7 @@ extension Coordinator {
     /// over never reports it, and must not be asked to.
     mutating func goIfReady(_ now: Instant) {
         guard case .reconfiguring = stage, members.awaitedCount == 0, let plan,
-            plan.activateAtRound <= committed[FragmentID(0)] ?? 0
+            plan.activateAtRound <= committedTurn
         else { return }
         go(now)
     }
@@ -228,7 +235,7 @@ extension Coordinator {
     /// Members that have applied the plan's boundary and whose report of it is not here.
     private var unreported: [WorkerID] {
         guard let plan else { return [] }
-        let key = CollectiveKey.outer(fragment: FragmentID(0), round: plan.activateAtRound)
+        let key = order.key(of: plan.activateAtRound)
         return members.seats { $0.isEstablished && reports[key]?[$0.seat] == nil }
     }
 
@@ -256,7 +263,12 @@ extension Coordinator {
         let go = Go(planVersion: planVersion, verdicts: verdicts)
         lastGo = go
         broadcast(.go(go))
-        if isStart, members.allSatisfy({ $0.lastStep >= UInt64(configuration.steps) }) {
+        let allStepped = members.allSatisfy {
+            $0.lastStep >= UInt64(paces[Int($0.seat.rawValue)].lastStep)
+        }
+        if isStart, allStepped,
+            schedule.isOver(turn: committedTurn, fragments: order.count, allStepped: true)
+        {
             // Resumed from the states of a run that was over: no round will say so.
             return stop(.ok, "all \(configuration.steps) steps were trained before", now)
         }
@@ -357,7 +369,7 @@ extension Coordinator {
 
     /// Those of `silent` who alone hold the last committed round while somebody is there to go on with it.
     private func lastHolders(_ silent: [WorkerID]) -> [WorkerID] {
-        guard !committed.isEmpty, silent.count < members.count else { return [] }
+        guard newestTurn > 0, silent.count < members.count else { return [] }
         let holders = silent.filter { members[$0]?.isEstablished == true }
         return holders.count == members.establishedCount ? holders : []
     }
@@ -395,7 +407,7 @@ extension Coordinator {
                 .waiting(
                     observer: "coordinator",
                     activity: waiting.isEmpty
-                        ? "the reports of round \(plan?.activateAtRound ?? 0)"
+                        ? "the reports of \(turnName) \(plan?.activateAtRound ?? 0)"
                         : "READY for plan \(planVersion)",
                     names: missing.compactMap { members[$0]?.name }, since: since, until: nil,
                     then: "go on waiting while they are alive; each must reach the others' ports"

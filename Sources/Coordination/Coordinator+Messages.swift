@@ -262,8 +262,10 @@ extension Coordinator {
     private mutating func record(
         _ report: Report, from connection: ConnectionID, _ now: Instant
     ) {
-        guard let member = members[connection], report.key.scope == .pool else { return }
-        let last = committed[report.key.fragment] ?? 0
+        guard let member = members[connection], report.key.scope == .pool,
+            committed.indices.contains(report.key.fragment.index)
+        else { return }
+        let last = committed[report.key.fragment.index]
         if report.key.round <= last {
             // The COMMIT was on its way or lost with a connection.
             effects.append(
@@ -299,7 +301,7 @@ extension Coordinator {
         let deviating = minority(voters, collected)
         guard deviating.isEmpty else { return disagree(key, collected, deviating, now) }
         reports[key] = nil
-        committed[key.fragment] = key.round
+        committed[key.fragment.index] = key.round
         broadcast(
             .commit(
                 Commit(
@@ -310,7 +312,12 @@ extension Coordinator {
                 .roundCommitted(
                     key: key, digest: first.digest, members: collected.count,
                     tokens: first.tokens)))
-        if collected.allSatisfy({ $0.step >= UInt64(configuration.steps) }) {
+        let allStepped = zip(voters, collected).allSatisfy {
+            $1.step >= UInt64(paces[Int($0.rawValue)].lastStep)
+        }
+        if schedule.isOver(
+            turn: committedTurn, fragments: order.count, allStepped: allStepped)
+        {
             stop(.ok, "all \(configuration.steps) steps are trained", now)
         } else {
             considerJoiners(now)

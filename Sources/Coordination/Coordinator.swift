@@ -91,8 +91,14 @@ package struct Coordinator: Sendable {
     var lastStop: Stop?
     /// Last life of each seat that was put out: what is left of it must leave.
     var evicted: [WorkerID: Incarnation] = [:]
+    let schedule: any OuterSchedule
+    let order: FragmentOrder
+    /// The model's fragments.
+    let layout: [[ElementRange]]
     /// Last committed round of each fragment.
-    var committed: [FragmentID: UInt32] = [:]
+    var committed: [UInt32]
+    /// How fast each seat's replica goes round.
+    var paces: [ReplicaPace]
     /// Reports of rounds that are not committed, by seat.
     var reports: [CollectiveKey: [WorkerID: Report]] = [:]
     /// Who draws what in a step, and how fast everybody has been.
@@ -117,6 +123,16 @@ package struct Coordinator: Sendable {
         self.configurationDigest = configurationDigest
         self.parameterCount = parameterCount
         seats = topology.seats
+        schedule = configuration.outerSchedule
+        let fragments = configuration.schedule.fragments
+        order = FragmentOrder(count: fragments)
+        committed = Array(repeating: 0, count: fragments)
+        layout = FragmentLayout.ranges(
+            of: configuration.model, elements: parameterCount, fragments: fragments
+        ).map {
+            $0.map { ElementRange(start: $0.lowerBound, count: $0.upperBound - $0.lowerBound) }
+        }
+        paces = configuration.paces(topology)
         seatNamed = Dictionary(
             seats.enumerated().map { ($0.element.worker.name, $0.offset) },
             uniquingKeysWith: { first, _ in first })
@@ -171,10 +187,25 @@ package struct Coordinator: Sendable {
             precondition(members.awaitedCount == 0, "runs while it waits for somebody")
         }
         precondition(
-            reports.count <= 2 * max(1, committed.count + 1), "reports of too many rounds")
+            reports.count <= 2 * (committed.count + 1), "reports of too many rounds")
     }
 
     // MARK: Small helpers
+
+    /// All turns up to this one are committed.
+    var committedTurn: UInt32 {
+        let next = committed.indices.map {
+            order.turn(fragment: FragmentID($0), round: committed[$0] + 1)
+        }
+        return (next.min() ?? 1) - 1
+    }
+
+    /// No turn after this one is committed.
+    var newestTurn: UInt32 {
+        committed.indices.filter { committed[$0] > 0 }.map {
+            order.turn(fragment: FragmentID($0), round: committed[$0])
+        }.max() ?? 0
+    }
 
     mutating func broadcast(_ message: Message) {
         // Growing a list of thousands as it goes costs as much as filling it.

@@ -20,6 +20,9 @@ struct Exchange: Equatable, Sendable {
     /// then on for bytes.
     var firstArrival: Instant?
     let began: Instant
+    /// Outer exchanges: the step after which the values left, and the one after which the mean is due.
+    var left: UInt32 = 0
+    var appliesAt: UInt32 = 0
 
     init(
         key: CollectiveKey, geometry: CollectiveGeometry, weight: UInt64, mayLeave: Bool,

@@ -27,6 +27,9 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
         package var key: CollectiveKey
         package var epoch: Epoch
         package var source: Source
+        /// Before anything is encoded: keep the outer gradient of the whole fragment as it is now, for
+        /// this encoding and for a later one that must contribute the same values again.
+        package var keeps: Bool
         package var transform: TransformID
         package var chunks: [Chunk]
         /// Ranges of the parameter vector that the collective's elements are laid out from.
@@ -38,6 +41,8 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
         case gradient
         /// Outer copy minus live parameters ("start minus now").
         case outerGradient
+        /// The outer gradient that was kept when the fragment left; further steps may have been taken since.
+        case keptOuterGradient
     }
 
     package struct Chunk: Codable, Equatable, Sendable {
@@ -54,7 +59,11 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
     package struct Absorption: Codable, Equatable, Sendable {
         package var key: CollectiveKey
         package var step: UInt32
+        /// Turns applied once this is done.
+        package var turn: UInt32
         package var target: Target
+        /// Share of the live parameters that remains in an outer step.
+        package var blend: Float
         package var fragment: [ElementRange]
         /// Empty: the values are in place already (a replica of one).
         package var means: [MeanChunk]
@@ -68,7 +77,8 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
         case optimiserStep
         /// As `optimiserStep`, and the result is a committed state: answer with its digest.
         case pooledOptimiserStep
-        /// The outer optimiser steps on it; live parameters become the outer copy.
+        /// The outer optimiser steps on it; live parameters become
+        /// blend x live + (1 - blend) x outer copy.
         case outerStep
 
         /// Whether the step ends a round that is reported to the coordinator.

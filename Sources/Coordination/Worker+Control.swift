@@ -36,7 +36,7 @@ extension Worker {
             hasStarted = true
             drive(.go(planVersion: go.planVersion, verdicts: go.verdicts), now)
         case .commit(let commit):
-            if pendingReport?.report.key == commit.key { pendingReport = nil }
+            pendingReports.removeAll { $0.report.key == commit.key }
             drive(.committed(key: commit.key), now)
         case .close(let close): closeSet(close, now)
         case .stop(let stop):
@@ -107,7 +107,7 @@ extension Worker {
         }
         if plan.activateAtRound > round.round, hasStarted {
             announced = (plan, epoch)
-            round.pausesAfter = plan.activateAtRound
+            drive(.boundary(turn: plan.activateAtRound), now)
         } else {
             adopt(plan, epoch, now)
         }
@@ -121,7 +121,6 @@ extension Worker {
 
     private mutating func adopt(_ plan: Plan, _ epoch: Epoch, _ now: Instant) {
         announced = nil
-        round.pausesAfter = nil
         drive(.plan(plan, epoch: epoch), now)
         guard round.plan?.epoch == epoch else { return }
         if hasPartialState, !needsState {

@@ -32,7 +32,8 @@ extension Worker {
         case .release(let handle): release(handle)
         case .report(var report):
             meter.fill(&report, samples: samples)
-            pendingReport = (report, now)
+            pendingReports.removeAll { $0.report.key.fragment == report.key.fragment }
+            pendingReports.append((report, now))
             effects.append(.control(.report(report)))
         case .event(let event): effects.append(.event(event))
         case .trained: break

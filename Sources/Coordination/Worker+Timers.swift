@@ -76,8 +76,9 @@ extension Worker {
                         sentAt: now, step: UInt64(round.step), phase: wirePhase,
                         waitingForRanks: waited, samples: samples))))
         callMissing()
-        if let pending = pendingReport, now - pending.sentAt >= CoordinationLimits.reportRetry {
-            pendingReport = (pending.report, now)
+        for (index, pending) in pendingReports.enumerated()
+        where now - pending.sentAt >= CoordinationLimits.reportRetry {
+            pendingReports[index].sentAt = now
             effects.append(.control(.report(pending.report)))
         }
     }

@@ -147,8 +147,8 @@ package struct Worker: Sendable {
     var postponed: [(lane: LaneID, frame: LaneFrame)] = []
     /// LANE-HELLO of peers the plan does not name yet, newest per lane.
     var earlyHellos: [LaneID: LaneFrame] = [:]
-    /// Report nobody has committed yet.
-    var pendingReport: (report: Report, sentAt: Instant)?
+    /// Reports nobody has committed yet, at most one of each fragment.
+    var pendingReports: [(report: Report, sentAt: Instant)] = []
     var samples: UInt64
     /// What the next report says of this worker's speed and of its links.
     var meter: WorkerMeter

@@ -43,6 +43,7 @@ struct RunFile: ParsableArguments {
             guard steps > 0 else {
                 throw Failure(.usage, "--steps 0 trains nothing", hint: "use at least 1")
             }
+            try check(steps, cluster.configuration.schedule)
             cluster.configuration.steps = steps
         }
         if let data {
@@ -56,6 +57,17 @@ struct RunFile: ParsableArguments {
         }
         if oneSite { merge(&cluster) }
         return cluster
+    }
+
+    /// Fragments leave at fixed fractions of a period, counted back from the last step.
+    private func check(_ steps: UInt32, _ schedule: RunConfiguration.Schedule) throws {
+        let every = schedule.syncEvery
+        guard schedule.fragments > 1 || schedule.localSteps != .equal, steps % every != 0 else {
+            return
+        }
+        throw Failure(
+            .usage, "--steps \(steps) is not a multiple of `sync_every: \(every)`",
+            hint: "use --steps \((steps + every - 1) / every * every)")
     }
 
     private func keep(_ name: String, of cluster: inout ClusterFile) throws {

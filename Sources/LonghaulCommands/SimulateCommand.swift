@@ -69,6 +69,9 @@ struct SimulateCommand: ParsableCommand {
         }
         let cluster = try scale.cluster(file: file, seed: seed, steps: steps, data: data)
         let fidelity = try scale.fidelity(workers: cluster.topology.seats.count)
+        if fidelity == .round, let reason = RoundSimulator.whyNot(cluster.configuration) {
+            throw Failure(.usage, reason, hint: "use --fidelity slice")
+        }
         if train == .real { try prepareTraining(cluster, fidelity) }
         try checkTrace(fidelity)
         let run = try simulate(cluster, fidelity)

@@ -52,7 +52,9 @@ import WireProtocol
                     step: 1, loss: 5.5, tokens: 256, samples: 2, elapsed: .milliseconds(3))),
         ])
         try roundTrip([
-            Worker.Effect.allow([Fixtures.member(1, seat: 1, region: 0)]), .hangUp(lane),
+            Worker.Effect.allow([
+                Fixtures.member(1, seat: 1, region: 0, configuration: Fixtures.configuration())
+            ]), .hangUp(lane),
             .train(.compute(step: 1, samples: 0..<2)), .train(.evaluate(step: 4)),
             .release(PayloadHandle(rawValue: 1)), .finished(.unavailable, reason: "no coordinator"),
             .reduce(

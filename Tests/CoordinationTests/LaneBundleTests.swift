@@ -15,7 +15,8 @@ import WireProtocol
 
     private func bundle(_ route: LaneRoute = route) -> LaneBundle {
         LaneBundle(
-            to: Fixtures.member(2, seat: 2, region: 1), over: route,
+            to: Fixtures.member(2, seat: 2, region: 1, configuration: Fixtures.configuration()),
+            over: route,
             hello: LaneHello(peerIncarnation: Incarnation(rawValue: 1), workerID: WorkerID(0)),
             window: 4 << 20)
     }

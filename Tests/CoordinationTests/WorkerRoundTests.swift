@@ -15,7 +15,9 @@ import WireProtocol
         var round = WorkerRound(
             worker: WorkerID(0), region: RegionID(0), configuration: configuration)
         _ = round.handle(
-            .plan(Fixtures.plan(elements: 4), epoch: Epoch(rawValue: 1)), at: .zero)
+            .plan(
+                Fixtures.plan(elements: 4, configuration: configuration),
+                epoch: Epoch(rawValue: 1)), at: .zero)
         _ = round.handle(.go(planVersion: 1, verdicts: []), at: .zero)
         return round
     }

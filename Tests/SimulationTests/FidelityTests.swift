@@ -71,7 +71,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Outer.allCases, RunConfiguration.Schedule.Inner.allCases)
+    @Test(
+        arguments: [Outer.everyStep, .localSGD, .diloco],
+        RunConfiguration.Schedule.Inner.allCases)
     func `slice and round agree with chunk`(
         outer: Outer, inner: RunConfiguration.Schedule.Inner
     ) {

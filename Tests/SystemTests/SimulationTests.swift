@@ -81,6 +81,31 @@ extension SystemTests {
             }
         }
 
+        @Test("a streaming run ends with the same model under the virtual clock")
+        func streaming() async throws {
+            try await withScratch { scratch in
+                var cluster = SmallCluster()
+                cluster.outer = "streaming"
+                cluster.layers = 3
+                cluster.further = ["fragments: 3", "overlap: 2", "blend: 0.5"]
+                let file = try cluster.write(to: scratch)
+                let run = try Run(scratch, file, [])
+                try await #expect(run.program.ending() == .code(0), "\(run.program.errors)")
+                let simulated = try Program(
+                    "longhaul", ["simulate", file, "--train", "real", "--dir", "simulated"],
+                    in: scratch)
+                try await #expect(simulated.ending() == .code(0), "\(simulated.errors)")
+                let models = try [run.directory, scratch.path("simulated")].map {
+                    try Data(contentsOf: URL(filePath: "\($0)/model.safetensors"))
+                }
+                #expect(models[0] == models[1])
+                let round = try Program(
+                    "longhaul", ["simulate", file, "--fidelity", "round"], in: scratch)
+                try await #expect(round.ending() != .code(0))
+                #expect(round.errors.contains("use --fidelity slice"))
+            }
+        }
+
         @Test("the same seed takes the same course in every process")
         func traceHash() async throws {
             try await withScratch { scratch in

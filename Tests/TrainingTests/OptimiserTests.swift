@@ -11,6 +11,25 @@ struct OptimiserTests {
                 [-1.33, -3.227, -5.6343, -8.50087], by: { abs($0 - $1) < 1e-5 }))
     }
 
+    @Test("delayed Nesterov applies a part each round and the momentum every N-th")
+    func delayedNesterov() {
+        // lr 1, mu 0.5, N = 2, g = 1. Rounds 1, 2: -0.5; m = 0.5 + 0.5 = 1: -0.5 - 0.5 x 1 = -1.
+        // Rounds 3, 4: -0.5; m = 0.5 x 1 + 1 = 1.5: -0.5 - 0.75 = -1.25.
+        let optimiser = OuterDelayedNesterov(learningRate: 1, momentum: 0.5, every: 2)
+        #expect(trajectory(optimiser, steps: 4) == [-0.5, -1.5, -2, -3.25])
+        #expect(
+            trajectory(OuterDelayedNesterov(learningRate: 0.7, momentum: 0.9, every: 1), steps: 4)
+                == trajectory(OuterNesterov(), steps: 4))
+    }
+
+    @Test("plain SGD is descent and leaves the momentum alone")
+    func plainSGD() {
+        var parameters: [Float] = [3]
+        var buffer: [Float] = [7]
+        step(OuterSGD(learningRate: 1), &parameters, &buffer, [1.5])
+        #expect(parameters == [1.5] && buffer == [7])
+    }
+
     @Test("without momentum the outer step is plain descent")
     func plain() {
         let steps = trajectory(OuterNesterov(learningRate: 0.5, momentum: 0), steps: 3)
@@ -53,21 +72,22 @@ struct OptimiserTests {
         #expect(abs(mean) < 0.03 && abs(variance - 1) < 0.04)
     }
 
-    private func trajectory(_ optimiser: OuterNesterov, steps: Int) -> [Float] {
+    private func trajectory(_ optimiser: some OuterOptimiser, steps: Int) -> [Float] {
         var parameters: [Float] = [0]
         var buffer: [Float] = [0]
-        return (0..<steps).map { _ in
-            step(optimiser, &parameters, &buffer, [1])
+        return (0..<steps).map { index in
+            step(optimiser, &parameters, &buffer, [1], round: UInt32(index) + 1)
             return parameters[0]
         }
     }
 
     private func step(
-        _ optimiser: OuterNesterov, _ parameters: inout [Float], _ buffer: inout [Float],
-        _ gradient: [Float]
+        _ optimiser: some OuterOptimiser, _ parameters: inout [Float],
+        _ buffer: inout [Float], _ gradient: [Float], round: UInt32 = 1
     ) {
         var target = parameters.mutableSpan
         var momentum = buffer.mutableSpan
-        optimiser.step(parameters: &target, buffer: &momentum, gradient: gradient.span)
+        optimiser.step(
+            parameters: &target, buffer: &momentum, gradient: gradient.span, round: round)
     }
 }

@@ -74,7 +74,7 @@ struct TrainerTests {
             }
         }
         let optimiser = OuterNesterov(learningRate: 0.7, momentum: 0.9)
-        trainer.outerStep(ranges: [13..<40, 40..<62], optimiser: optimiser, blend: 0.25)
+        trainer.outerStep(ranges: [13..<40, 40..<62], optimiser: optimiser, round: 1, blend: 0.25)
         let (outer, after) = (values(trainer, .outerCopy), values(trainer, .parameters))
         let momentum = values(trainer, .outerMomentum)
         for index in 0..<100 {
@@ -95,7 +95,7 @@ struct TrainerTests {
         let trainer = SyntheticTrainer(parameterCount: 70, seed: 4, keepsOuterCopy: true)
         _ = trainer.computeGradient(samples: [1])
         trainer.optimiserStep()
-        trainer.outerStep(ranges: [0..<70], optimiser: OuterNesterov(), blend: 0)
+        trainer.outerStep(ranges: [0..<70], optimiser: OuterNesterov(), round: 1, blend: 0)
         #expect(values(trainer, .parameters) == values(trainer, .outerCopy))
     }
 

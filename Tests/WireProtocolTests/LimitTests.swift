@@ -22,7 +22,8 @@ struct LimitTests {
             rank: Rank(rank), workerID: WorkerID(rank), region: RegionID(rank % 7),
             name: "worker-\(rank)", endpoint: "tcp://10.0.0.\(rank % 250):40000",
             dataKey: try #require(PublicKey(bytes: [UInt8](repeating: 7, count: 32))),
-            incarnation: Incarnation(rawValue: 9), microBatch: 8, sampleOffset: 0, state: .ready,
+            incarnation: Incarnation(rawValue: 9), microBatch: 8, sampleOffset: 0, syncEvery: 50,
+            overlap: 2, lastStep: 300, state: .ready,
             stateSource: .none)
     }
 

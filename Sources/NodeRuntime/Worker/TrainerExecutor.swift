@@ -36,8 +36,8 @@ final class TrainerExecutor {
     private var drawn: UInt64
     private var gathered: [Float] = []
     private var classes: TensorClassTally
-    /// By slice, of the epoch below.
-    private var feedback: [Int: ErrorFeedback] = [:]
+    /// By fragment and slice, of the epoch below.
+    private var feedback: [FeedbackKey: ErrorFeedback] = [:]
     private var feedbackEpoch = Epoch.none
     private var hasNamedKernels = false
     /// As the trainer itself knows them: what a saved state says.
@@ -108,7 +108,8 @@ final class TrainerExecutor {
     private func encode(_ encoding: TrainerOrder.Encoding) {
         account.enter(.encode)
         let map = FragmentMap(encoding.fragment)
-        let kind: ContributionKind = encoding.source == .gradient ? .gradient : .outerGradient
+        if encoding.keeps { trainer.keepOuterGradient(ranges: map.all) }
+        let kind = ContributionKind(encoding.source)
         encoder.choice = setup.losslessChoice(encoding.key.scope, encoding.transform)
         for chunk in encoding.chunks {
             do {
@@ -151,13 +152,14 @@ final class TrainerExecutor {
             }
         }
         if feedbackEpoch != encoding.epoch { dropFeedback(encoding.epoch) }
-        if feedback[chunk.slice] == nil {
+        let key = FeedbackKey(fragment: encoding.key.fragment, slice: chunk.slice)
+        if feedback[key] == nil {
             let elements = encoding.chunks.filter { $0.slice == chunk.slice }
                 .reduce(0) { $0 + $1.range.count }
-            feedback[chunk.slice] = ErrorFeedback(count: elements)
+            feedback[key] = ErrorFeedback(count: elements)
         }
         let extent = try buffer.withMutablePayload(bound) { output in
-            try feedback[chunk.slice]?.encode(
+            try feedback[key]?.encode(
                 chunk: chunk.position, of: values, transform: encoding.transform, with: encoder,
                 into: &output)
         }
@@ -213,10 +215,12 @@ final class TrainerExecutor {
             step = absorption.step
             reportExpertUse()
         case .outerStep:
-            trainer.outerStep(ranges: map.all, optimiser: setup.outerOptimiser, blend: 0)
+            trainer.outerStep(
+                ranges: map.all, optimiser: setup.outerOptimiser, round: absorption.key.round,
+                blend: absorption.blend)
         }
-        if absorption.target.endsRound { round = absorption.key.round }
-        let digest = absorption.target.endsRound ? stateDigest() : 0
+        if absorption.target.endsRound { round = absorption.turn }
+        let digest = absorption.target.endsRound ? digest(of: map.all) : 0
         emit(
             .event(
                 .absorbed(key: absorption.key, target: absorption.target, digest: digest)))
@@ -251,10 +255,12 @@ final class TrainerExecutor {
 
     /// XXH3 over what all members share: outer copy and momentum, or the parameters (architecture page,
     /// "The life of one fragment").
-    func stateDigest() -> UInt64 {
+    func stateDigest() -> UInt64 { digest(of: [0..<trainer.parameterCount]) }
+
+    private func digest(of ranges: [Range<Int>]) -> UInt64 {
         var digest = Digest64()
         for vector in trainer.digestVectors {
-            trainer.withState(vector, range: 0..<trainer.parameterCount) { digest.update($0) }
+            for range in ranges { trainer.withState(vector, range: range) { digest.update($0) } }
         }
         return digest.value
     }
@@ -406,6 +412,26 @@ final class TrainerExecutor {
                     "the state taken over has digest \(digest), its source said \(chunk.digest)"))
         }
         emit(.event(.stateInstalled(step: step, round: round, digest: digest)))
+    }
+}
+
+/// Whose residue it is: a fragment's slice.
+private struct FeedbackKey: Hashable, Comparable {
+    let fragment: FragmentID
+    let slice: Int
+    static func < (a: FeedbackKey, b: FeedbackKey) -> Bool {
+        (a.fragment, a.slice) < (b.fragment, b.slice)
+    }
+}
+
+extension ContributionKind {
+    fileprivate init(_ source: TrainerOrder.Source) {
+        self =
+            switch source {
+            case .gradient: .gradient
+            case .outerGradient: .outerGradient
+            case .keptOuterGradient: .keptOuterGradient
+            }
     }
 }
 

@@ -50,10 +50,18 @@ package struct TrainerSetup: Sendable {
         isTimed ? seat.nominalStep(samples: samples) : .zero
     }
 
-    var outerOptimiser: OuterNesterov {
-        OuterNesterov(
-            learningRate: Float(configuration.schedule.outerLearningRate),
-            momentum: Float(configuration.schedule.outerMomentum))
+    /// The one place where an outer optimiser's name becomes its type.
+    var outerOptimiser: any OuterOptimiser {
+        let schedule = configuration.schedule
+        let rate = Float(schedule.outerLearningRate)
+        let momentum = Float(schedule.outerMomentum)
+        return switch schedule.optimiser {
+        case .nesterov: OuterNesterov(learningRate: rate, momentum: momentum)
+        case .sgd: OuterSGD(learningRate: rate)
+        case .delayedNesterov:
+            OuterDelayedNesterov(
+                learningRate: rate, momentum: momentum, every: schedule.momentumEvery)
+        }
     }
 
     /// Inside a region links are fast and bytes are fp32: compressing costs more than it saves. Between
@@ -97,7 +105,7 @@ package struct TrainerSetup: Sendable {
                     floor: Float(training.learningRate * training.finalShare),
                     warmupSteps: Int(min(training.warmupSteps, configuration.steps)),
                     totalSteps: Int(configuration.steps)),
-                keepsOuterCopy: !configuration.schedule.outerSchedule.sharesGradients),
+                keepsOuterCopy: !configuration.outerSchedule.sharesGradients),
             corpus: corpus)
     }
 }

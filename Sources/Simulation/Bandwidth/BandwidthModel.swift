@@ -17,6 +17,16 @@ package struct BandwidthModel: Equatable, Sendable {
         case streaming
     }
 
+    /// What within a step a reduction can hide behind.
+    package enum Granularity: String, CaseIterable, Sendable {
+        /// The paper's: a layer's reduction starts when its own backward has ended and is due at its own
+        /// forward.
+        case layer
+        /// Longhaul's: a fragment leaves when the step has ended, and is due when another has, before
+        /// anything of the next begins.
+        case step
+    }
+
     package var parameters: Double
     package var layers: Int
     /// Seconds of compute per step.
@@ -30,10 +40,14 @@ package struct BandwidthModel: Equatable, Sendable {
     package var overlap: Int
     /// Per parameter on the link.
     package var bits: Double
+    package var granularity: Granularity
+    /// Times `syncEvery`: how long a run is modelled.
+    package var periods: Int
 
     package init(
         parameters: Double, layers: Int, stepTime: Double, method: Method, syncEvery: Int,
-        fragmentLayers: Int? = nil, overlap: Int = 0, bits: Double = 16
+        fragmentLayers: Int? = nil, overlap: Int = 0, bits: Double = 16,
+        granularity: Granularity = .layer, periods: Int = 3
     ) {
         precondition(layers > 0 && syncEvery > 0 && overlap >= 0)
         precondition(parameters > 0 && stepTime > 0 && bits > 0)
@@ -45,10 +59,12 @@ package struct BandwidthModel: Equatable, Sendable {
         self.fragmentLayers = min(layers, max(1, fragmentLayers ?? layers))
         self.overlap = overlap
         self.bits = bits
+        self.granularity = granularity
+        self.periods = periods
     }
 
-    /// Steps that are modelled: enough for the schedule to repeat itself three times.
-    package var steps: Int { method == .dataParallel ? 30 : 3 * syncEvery }
+    /// Steps that are modelled: enough for the schedule to repeat itself, three times if not told otherwise.
+    package var steps: Int { method == .dataParallel ? 30 : periods * syncEvery }
 
     private var fragments: Int { max(1, layers / fragmentLayers) }
 
@@ -66,6 +82,29 @@ package struct BandwidthModel: Equatable, Sendable {
     /// Share of the time spent computing with a link of `rate` bits per second.
     package func utilisation(rate: Double) -> Double {
         precondition(rate > 0)
+        return switch granularity {
+        case .layer: utilisationByLayer(rate)
+        case .step: utilisationByStep(rate)
+        }
+    }
+
+    private func utilisationByStep(_ rate: Double) -> Double {
+        let transfer = parameters * bits / (Double(layers) * rate)
+        var due = [Double](repeating: 0, count: steps + overlap + 1)
+        var now = 0.0
+        var linkFree = 0.0
+        for step in 1...steps {
+            now += stepTime
+            for layer in 0..<layers where isReduced(layer: layer, after: step) {
+                linkFree = max(linkFree, now) + transfer
+                due[step + overlap] = linkFree
+            }
+            now = max(now, due[step])
+        }
+        return Double(steps) * stepTime / max(now, linkFree)
+    }
+
+    private func utilisationByLayer(_ rate: Double) -> Double {
         let unit = stepTime / Double(3 * layers - 1)
         let transfer = parameters * bits / (Double(layers) * rate)
         // When the reduction that a layer's forward must wait for has ended, by steps still to go.

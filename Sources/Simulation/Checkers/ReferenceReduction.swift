@@ -17,7 +17,7 @@ struct ReferenceReduction {
         var weights: [Int: UInt64] = [:]
     }
 
-    /// State that all replicas share: outer copy and momentum, or parameters and moments.
+    /// State of a fragment that all replicas share: outer copy and momentum, or parameters and moments.
     struct Shared: Equatable {
         var tensors: [[Float]]
         var digest: UInt64 { TrainerState.digest(tensors) }
@@ -38,60 +38,90 @@ struct ReferenceReduction {
     /// of its replica since the last outer step.
     private var stepTokens: [UInt64]
     private var gradientTokens: [UInt64]
-    private var roundTokens: [UInt64]
+    /// By seat and fragment: since it last left.
+    private var roundTokens: [[UInt64]]
+    /// What a seat's contribution to a round under way counts for.
+    private var departures: [[CollectiveKey: UInt64]]
     /// Tokens of the mean a seat is taking.
     private var takenTokens: [UInt64]
     /// Digests a seat may have after the step; nil: not known here.
     private var takenOutcomes: [[UInt64]?]
-    /// Rounds that may be committed, by round.
-    private var outcomes: [UInt32: [Outcome]] = [:]
-    /// The last committed round, and what it may be: one state, or, where a run begins again from what
-    /// seats have saved, one of those.
-    private var committed: (round: UInt32, states: [Shared])?
+    /// Rounds that may be committed.
+    private var outcomes: [CollectiveKey: [Outcome]] = [:]
+    /// By fragment: the last committed round, and what it may be: one state, or, where a run begins
+    /// again from what seats have saved, one of those.
+    private var committed: [(round: UInt32, states: [Shared])] = []
+    private let order: FragmentOrder
+    /// Elements of each fragment.
+    private let layout: [[Range<Int>]]
 
     init(configuration: RunConfiguration, seats: Int, elements: Int) {
         self.configuration = configuration
         self.elements = elements
         stepTokens = Array(repeating: 0, count: seats)
         gradientTokens = stepTokens
-        roundTokens = stepTokens
         takenTokens = stepTokens
         takenOutcomes = stepTokens.map { _ in [] }
-        if elements > 0 {
-            let start = TrainerState(elements: elements, seed: configuration.seed)
-            committed = (0, [shared(start)])
-        }
+        let fragments = configuration.schedule.fragments
+        order = FragmentOrder(count: fragments)
+        roundTokens = Array(repeating: Array(repeating: 0, count: fragments), count: seats)
+        departures = Array(repeating: [:], count: seats)
+        layout = FragmentLayout.ranges(
+            of: configuration.model, elements: UInt64(elements), fragments: fragments
+        ).map { $0.map { Int($0.lowerBound)..<Int($0.upperBound) } }
+        if elements > 0 { committed = beginning }
+    }
+
+    private var beginning: [(round: UInt32, states: [Shared])] {
+        let start = TrainerState(elements: elements, seed: configuration.seed)
+        return layout.indices.map { (0, [shared(start, $0)]) }
     }
 
     private var sharesGradients: Bool { configuration.schedule.outer == .everyStep }
 
-    private func shared(_ state: TrainerState) -> Shared {
-        sharesGradients
-            ? Shared(tensors: [state.parameters, state.firstMoment, state.secondMoment])
-            : Shared(tensors: [state.outerCopy, state.outerMomentum])
+    private func shared(_ state: TrainerState, _ fragment: Int) -> Shared {
+        let tensors =
+            sharesGradients
+            ? [state.parameters, state.firstMoment, state.secondMoment]
+            : [state.outerCopy, state.outerMomentum]
+        return Shared(
+            tensors: tensors.map { tensor in layout[fragment].flatMap { tensor[$0] } })
+    }
+
+    private func elements(of key: CollectiveKey) -> Int {
+        switch key.scope {
+        case .region: elements
+        case .pool: layout[key.fragment.index].reduce(0) { $0 + $1.count }
+        }
     }
 
     // MARK: What drivers see
 
     mutating func workerStarted(_ seat: Int, _ saved: TrainerState?) {
-        roundTokens[seat] = 0
+        forgetTokens(seat)
+    }
+
+    private mutating func forgetTokens(_ seat: Int) {
+        for fragment in layout.indices { roundTokens[seat][fragment] = 0 }
     }
 
     /// A run that starts from saved states starts from the furthest of them.
     mutating func resumes(from state: TrainerState) {
-        guard elements > 0, state.round >= (committed?.round ?? 0) else { return }
-        if state.round == committed?.round {
-            let candidate = shared(state)
-            committed?.states.append(candidate)
-        } else {
-            committed = (state.round, [shared(state)])
+        guard elements > 0 else { return }
+        for fragment in layout.indices {
+            let round = order.rounds(of: FragmentID(fragment), through: state.round)
+            if round == committed[fragment].round {
+                committed[fragment].states.append(shared(state, fragment))
+            } else if round > committed[fragment].round {
+                committed[fragment] = (round, [shared(state, fragment)])
+            }
         }
     }
 
     /// Everybody who held the last round is gone.
     mutating func beginsAgain(from states: [TrainerState]) {
         guard elements > 0 else { return }
-        committed = (0, [shared(TrainerState(elements: elements, seed: configuration.seed))])
+        committed = beginning
         outcomes = [:]
         for state in states { resumes(from: state) }
     }
@@ -111,7 +141,25 @@ struct ReferenceReduction {
         gradientTokens[seat] = tokens
     }
 
-    mutating func installed(_ seat: Int) { roundTokens[seat] = 0 }
+    mutating func installed(_ seat: Int) { forgetTokens(seat) }
+
+    /// A plan of a boundary is in force at a seat: all count their tokens from there.
+    mutating func adopted(_ seat: Int, _ plan: Plan) {
+        if plan.activateAtRound > 0 { forgetTokens(seat) }
+    }
+
+    /// A seat's fragment leaves, or contributes again what it left with.
+    mutating func begins(_ seat: Int, _ encoding: TrainerOrder.Encoding) {
+        guard elements > 0, encoding.key.scope == .pool, encoding.source != .gradient,
+            departures[seat][encoding.key] == nil
+        else { return }
+        let fragment = encoding.key.fragment.index
+        let tokens = roundTokens[seat][fragment]
+        departures[seat] = departures[seat].filter { $0.key.fragment != encoding.key.fragment }
+        let isStreaming = configuration.schedule.outer == .streaming
+        departures[seat][encoding.key] = isStreaming ? max(1, tokens) : tokens
+        roundTokens[seat][fragment] = 0
+    }
 
     mutating func encoded(
         _ seat: Int, _ encoding: TrainerOrder.Encoding, _ chunk: TrainerOrder.Chunk,
@@ -123,7 +171,8 @@ struct ReferenceReduction {
             switch (key.scope, encoding.source) {
             case (.region, _): stepTokens[seat]
             case (.pool, .gradient): gradientTokens[seat]
-            case (.pool, .outerGradient): roundTokens[seat]
+            case (.pool, .outerGradient), (.pool, .keptOuterGradient):
+                departures[seat][key] ?? 0
             }
         var candidate = candidates[key]?[encoding.epoch] ?? Candidate()
         candidate.weights[seat] = weight
@@ -147,10 +196,11 @@ struct ReferenceReduction {
         guard !absorption.means.isEmpty else { return nil }
         let key = absorption.key
         let taken = assemble(means)
-        guard taken.count == elements else { return "a mean of \(key) has gaps" }
+        guard taken.count == elements(of: key) else { return "a mean of \(key) has gaps" }
         for epoch in (candidates[key] ?? [:]).keys.sorted().reversed() {
             guard let plan = plans[epoch], let candidate = candidates[key]?[epoch],
-                let expected = mean(candidate, groups(plan, key)), expected.values == taken
+                let expected = mean(candidate, groups(plan, key), elements(of: key)),
+                expected.values == taken
             else { continue }
             takenTokens[seat] = expected.tokens
             return apply(seat, absorption, expected)
@@ -186,7 +236,7 @@ struct ReferenceReduction {
     }
 
     private func mean(
-        _ candidate: Candidate, _ groups: [[Int]]
+        _ candidate: Candidate, _ groups: [[Int]], _ elements: Int
     ) -> (values: [Float], tokens: UInt64)? {
         var vectors: [[Float]] = []
         var weights: [UInt64] = []
@@ -219,8 +269,9 @@ struct ReferenceReduction {
         _ seat: Int, _ absorption: TrainerOrder.Absorption,
         _ mean: (values: [Float], tokens: UInt64)
     ) -> String? {
-        guard absorption.target.endsRound, let committed else { return nil }
+        guard absorption.target.endsRound else { return nil }
         let round = absorption.key.round
+        let committed = committed[absorption.key.fragment.index]
         // One who was put out and does not know it yet finishes a round the others have committed.
         takenOutcomes[seat] = nil
         if round <= committed.round, !isMember(seat) { return nil }
@@ -233,12 +284,14 @@ struct ReferenceReduction {
             if sharesGradients {
                 ReferenceOptimiser.inner(&state.tensors, mean.values, configuration)
             } else {
-                ReferenceOptimiser.outer(&state.tensors, mean.values, configuration)
+                ReferenceOptimiser.outer(
+                    &state.tensors, mean.values, round: round, configuration)
             }
             let outcome = Outcome(digest: state.digest, tokens: mean.tokens, state: state)
             digests.append(outcome.digest)
-            if outcomes[round]?.contains(where: { $0.digest == outcome.digest }) != true {
-                outcomes[round, default: []].append(outcome)
+            let key = absorption.key
+            if outcomes[key]?.contains(where: { $0.digest == outcome.digest }) != true {
+                outcomes[key, default: []].append(outcome)
             }
         }
         takenOutcomes[seat] = digests
@@ -251,9 +304,9 @@ struct ReferenceReduction {
         guard elements > 0 else { return nil }
         switch absorption.target {
         case .gradient: gradientTokens[seat] = takenTokens[seat]
-        case .optimiserStep: roundTokens[seat] += takenTokens[seat]
+        case .optimiserStep:
+            for fragment in layout.indices { roundTokens[seat][fragment] += takenTokens[seat] }
         case .pooledOptimiserStep, .outerStep:
-            roundTokens[seat] = 0
             if let expected = takenOutcomes[seat], !expected.contains(digest) {
                 return "worker \(seat) has other parameters after \(absorption.key) than it must"
             }
@@ -264,24 +317,25 @@ struct ReferenceReduction {
     // MARK: Commits
 
     /// A stopped worker may still take a mean the others have long committed.
-    private mutating func forget(before round: UInt32) {
-        for key in candidates.keys.sorted() where key.scope == .pool && key.round + 8 < round {
+    private mutating func forget(before last: CollectiveKey) {
+        for key in candidates.keys.sorted()
+        where key.scope == .pool && key.fragment == last.fragment && key.round + 8 < last.round {
             candidates[key] = nil
         }
     }
 
-    mutating func committed(_ round: UInt32, _ digest: UInt64, _ tokens: UInt64) -> String? {
+    mutating func committed(_ key: CollectiveKey, _ digest: UInt64, _ tokens: UInt64) -> String? {
         guard elements > 0 else { return nil }
         defer {
-            outcomes = [:]
-            forget(before: round)
+            outcomes[key] = nil
+            forget(before: key)
         }
-        guard let outcome = outcomes[round]?.first(where: { $0.digest == digest }) else {
-            return "the committed digest of round \(round) is not that of any mean taken"
+        guard let outcome = outcomes[key]?.first(where: { $0.digest == digest }) else {
+            return "the committed digest of \(key) is not that of any mean taken"
         }
-        committed = (round, [outcome.state])
+        committed[key.fragment.index] = (key.round, [outcome.state])
         guard outcome.tokens == tokens else {
-            return "round \(round) counts \(tokens) tokens, \(outcome.tokens) were trained on"
+            return "\(key) counts \(tokens) tokens, \(outcome.tokens) were trained on"
         }
         return nil
     }

@@ -20,11 +20,15 @@ struct RunChecker {
     private var innerDigests: [InnerKey: UInt64] = [:]
     private var waits: WaitChecker
     private var samples = SampleChecker()
+    /// All turns up to this one are committed.
     private(set) var committedRounds: UInt32 = 0
     private(set) var lastDigest: UInt64 = 0
     private var hasCommitted = false
-    /// Who has applied a round with which digest, of those alive.
-    private var applied: [Int: (round: UInt32, digest: UInt64)] = [:]
+    private let order: FragmentOrder
+    /// By fragment; nil: none since the run began.
+    private var committedOf: [UInt32?]
+    /// Who has applied a round of which fragment with which digest, of those alive.
+    private var applied: [Int: [FragmentID: (round: UInt32, digest: UInt64)]] = [:]
     /// Of all that were ever alive: a report may be older than its sender's death. Asked, never iterated.
     private var appliedDigests: Set<UInt64> = []
     private var coordinatorHasCrashed = false
@@ -52,6 +56,8 @@ struct RunChecker {
         reference = ReferenceReduction(
             configuration: configuration, seats: seats, elements: isModelled ? 0 : elements)
         lastEpoch = Array(repeating: .none, count: seats)
+        order = FragmentOrder(count: configuration.schedule.fragments)
+        committedOf = Array(repeating: nil, count: configuration.schedule.fragments)
         waits = WaitChecker(seats: seats)
     }
 
@@ -125,6 +131,7 @@ struct RunChecker {
             find("views", now, "worker \(seat) went back to epoch \(active.epoch.rawValue)")
         }
         lastEpoch[seat] = active.epoch
+        reference.adopted(seat, active.plan)
         waits.reported(seat, now)
         if let known = plans[active.epoch] {
             if known != active.plan {
@@ -175,7 +182,7 @@ struct RunChecker {
             }
             innerDigests[key] = digest
         case .pooledOptimiserStep, .outerStep:
-            applied[seat] = (absorption.key.round, digest)
+            applied[seat, default: [:]][absorption.key.fragment] = (absorption.key.round, digest)
             appliedDigests.insert(digest)
         }
     }
@@ -200,6 +207,7 @@ struct RunChecker {
     mutating func beganAgain(from states: [TrainerState]) {
         hasCommitted = false
         committedRounds = 0
+        committedOf = committedOf.map { _ in nil }
         reference.beginsAgain(from: states)
     }
 
@@ -216,14 +224,16 @@ struct RunChecker {
     private mutating func committed(
         _ key: CollectiveKey, _ digest: UInt64, _ members: Int, _ tokens: UInt64, _ now: Int64
     ) {
-        if hasCommitted, key.round != committedRounds + 1 {
-            find("commits", now, "round \(key.round) committed after \(committedRounds)")
+        if let last = committedOf[key.fragment.index], key.round != last + 1 {
+            find("commits", now, "\(key) committed after round \(last)")
         }
         hasCommitted = true
-        committedRounds = key.round
+        committedOf[key.fragment.index] = key.round
+        noteTurns()
         lastDigest = digest
         let holders = applied.keys.sorted().filter {
-            applied[$0]?.round == key.round && applied[$0]?.digest == digest
+            let own = applied[$0]?[key.fragment]
+            return own?.round == key.round && own?.digest == digest
         }
         if !appliedDigests.contains(digest) {
             find("commits", now, "round \(key.round) committed, and nobody has applied it")
@@ -231,10 +241,22 @@ struct RunChecker {
         if members < holders.count, !expectsEvictions {
             find("commits", now, "round \(key.round) committed with \(members) members")
         }
-        if let objection = reference.committed(key.round, digest, tokens) {
+        if let objection = reference.committed(key, digest, tokens) {
             find("reduction", now, objection)
         }
         innerDigests = [:]
+    }
+
+    /// Fragments of which nothing is committed yet stand where the others' turns say.
+    private mutating func noteTurns() {
+        let newest =
+            committedOf.indices.compactMap { index in
+                committedOf[index].map { order.turn(fragment: FragmentID(index), round: $0) }
+            }.max() ?? 0
+        let next = committedOf.indices.compactMap { index -> UInt32? in
+            committedOf[index].map { order.turn(fragment: FragmentID(index), round: $0 + 1) }
+        }
+        committedRounds = next.isEmpty ? newest : min(newest, (next.min() ?? 1) - 1)
     }
 
     // MARK: Regular look

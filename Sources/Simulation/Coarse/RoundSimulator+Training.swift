@@ -27,13 +27,20 @@ extension RoundSimulator {
                     .computed(seat: seat, step: next), at: max(now, standIns[seat].clock))
             }
         }
-        let leaves = schedule.leaves(
-            afterStep: next, left: units[unit].leftAt, final: next == configuration.steps)
-        if !schedule.sharesGradients, leaves, units[unit].awaitsCommit > 0 {
+        if !schedule.sharesGradients, leaves(unit, after: next), units[unit].awaitsCommit > 0 {
             units[unit].block = .step
         } else {
             finishStep(unit)
         }
+    }
+
+    private func leaves(_ unit: Int, after step: UInt32) -> Bool {
+        schedule.leaves(
+            SchedulePosition(
+                step: step, left: units[unit].leftAt, turn: units[unit].appliedRound + 1,
+                pace: ReplicaPace(
+                    syncEvery: max(1, configuration.schedule.syncEvery), overlap: 0,
+                    lastStep: configuration.steps, fragments: 1)))
     }
 
     /// The gradients are there, or will be: shares them in the region and steps.
@@ -82,10 +89,7 @@ extension RoundSimulator {
         if !schedule.sharesGradients {
             units[unit].step += 1
             let step = units[unit].step
-            guard
-                schedule.leaves(
-                    afterStep: step, left: units[unit].leftAt, final: step == configuration.steps)
-            else { return beginStep(unit) }
+            guard leaves(unit, after: step) else { return beginStep(unit) }
         }
         readyUnits += 1
         if readyUnits == units.count { exchangeWithPool() }

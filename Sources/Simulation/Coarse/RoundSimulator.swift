@@ -16,6 +16,18 @@ package final class RoundSimulator {
     let topology: Topology
     let configuration: RunConfiguration
     let schedule: any OuterSchedule
+
+    /// Why a configuration cannot be simulated round by round; nil if it can.
+    package static func whyNot(_ configuration: RunConfiguration) -> String? {
+        switch configuration.schedule.outer {
+        case .everyStep, .localSGD, .diloco:
+            return configuration.schedule.localSteps == .equal
+                ? nil : "fidelity round takes equal numbers of steps in all regions"
+        case .streaming:
+            return
+                "fidelity round models exchanges that block; under `streaming` they overlap with steps"
+        }
+    }
     let options: SimulationOptions
     let cost: CostModel
     let parameters: UInt64
@@ -69,7 +81,9 @@ package final class RoundSimulator {
         precondition(options.faults.isEmpty, "fidelity round has no faults")
         self.topology = topology
         self.configuration = configuration
-        schedule = configuration.schedule.outerSchedule
+        precondition(
+            Self.whyNot(configuration) == nil, "fidelity round knows blocking schedules only")
+        schedule = configuration.outerSchedule
         self.options = options
         sizes = FrameSizes(encrypts: options.encrypts)
         cost = options.cost

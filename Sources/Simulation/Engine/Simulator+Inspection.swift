@@ -17,8 +17,9 @@ extension Simulator {
     /// replica to its own slice for this round and the next, its own on the way, and a state transfer.
     private func checkPool(_ seat: Int) {
         guard let plan = workers[seat].machine?.round.plan else { return }
-        let key = CollectiveKey.outer(fragment: FragmentID(0), round: 1)
-        let positions = plan.geometry(of: key).totalPositions
+        let positions = plan.plan.fragments.reduce(0) {
+            $0 + plan.geometry(of: .outer(fragment: $1.id, round: 1)).totalPositions
+        }
         let members = plan.plan.members.count
         let limit = 8 * positions + 4 * positions * members + 64
         if workers[seat].pool.count > limit {

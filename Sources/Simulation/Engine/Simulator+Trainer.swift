@@ -24,6 +24,12 @@ extension Simulator {
         workers[seat].orderBegan = now
         workers[seat].encodedChunks = 0
         checker.trainerBusy(seat, now)
+        if case .encode(let encoding) = order {
+            if encoding.keeps, workers[seat].hosted == nil {
+                workers[seat].trainer?.keep(encoding.fragment)
+            }
+            if options.checks { checker.reference.begins(seat, encoding) }
+        }
         beginHosted(order, seat)
         queue.schedule(
             .trainer(seat: seat, life: workers[seat].life), at: now + duration(order, seat))
@@ -53,7 +59,9 @@ extension Simulator {
             let next = workers[seat].encodedChunks
             guard next < encoding.chunks.count else { return cost.overhead.nanoseconds }
             return cost.time(4 * encoding.chunks[next].range.count, at: cost.encodeRate)
-        case .absorb: return cost.time(whole, at: cost.absorbRate)
+        case .absorb(let absorption):
+            let elements = absorption.fragment.reduce(UInt64(0)) { $0 + $1.count }
+            return cost.time(4 * Int(elements), at: cost.absorbRate)
         case .evaluate:
             let nominal = workers[seat].nominalStep
             let step = nominal == .zero ? cost.defaultStep : nominal

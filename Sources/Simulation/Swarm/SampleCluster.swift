@@ -32,7 +32,8 @@ package enum SampleCluster {
 
     package static func configuration(
         seed: UInt64, steps: UInt32, inner: RunConfiguration.Schedule.Inner,
-        outer: RunConfiguration.Schedule.Outer, syncEvery: UInt32, minimumWorkers: Int = 1
+        outer: RunConfiguration.Schedule.Outer, syncEvery: UInt32, minimumWorkers: Int = 1,
+        fragments: Int = 1, overlap: UInt32 = 0
     ) -> RunConfiguration {
         var training = RunConfiguration.Training.standard
         training.learningRate = 0.01
@@ -40,12 +41,15 @@ package enum SampleCluster {
         training.evaluateEvery = 4
         var deadlines = RunConfiguration.Deadlines.standard
         deadlines.minimumWorkers = minimumWorkers
+        var model = RunConfiguration.Model.standard
+        model.layers = max(model.layers, fragments)
+        let isMean = outer == .everyStep || outer == .localSGD
         return RunConfiguration(
-            name: "simulated", seed: seed, steps: steps, model: .standard, training: training,
+            name: "simulated", seed: seed, steps: steps, model: model, training: training,
             schedule: RunConfiguration.Schedule(
                 inner: inner, outer: outer, syncEvery: syncEvery,
-                outerLearningRate: outer == .diloco ? 0.7 : 1,
-                outerMomentum: outer == .diloco ? 0.9 : 0),
+                outerLearningRate: isMean ? 1 : 0.7, outerMomentum: isMean ? 0 : 0.9,
+                fragments: fragments, overlap: overlap, blend: outer == .streaming ? 0.5 : 0),
             wire: RunConfiguration.Wire(insideRegion: .fp32, betweenRegions: .fp32),
             deadlines: deadlines, data: .gcide)
     }

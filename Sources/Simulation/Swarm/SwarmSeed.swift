@@ -19,7 +19,7 @@ package struct SwarmSeed: Sendable {
         let workers = isLarge ? dice.pick([[1, 1], [2, 1], [2]]) : Self.workers(&dice)
         var configuration = Self.configuration(seed, workers.reduce(0, +), &dice)
         if isLarge { configuration.steps = min(configuration.steps, 8) }
-        topology = Self.topology(workers, &dice)
+        topology = Self.topology(workers, isLarge: isLarge, &dice)
         resumes = dice.once(in: 12)
         var options = Self.network(seed, isLarge: isLarge, &dice)
         let seats = workers.reduce(0, +)
@@ -50,20 +50,37 @@ package struct SwarmSeed: Sendable {
         _ seed: UInt64, _ seats: Int, _ dice: inout Dice
     ) -> RunConfiguration {
         let outer = dice.pick(RunConfiguration.Schedule.Outer.allCases)
-        let every: UInt32 = outer == .everyStep ? 1 : dice.pick([1, 2, 3, 5])
+        let isStreaming = outer == .streaming
+        let every: UInt32 =
+            outer == .everyStep
+            ? 1 : isStreaming ? dice.pick([2, 3, 5, 8]) : dice.pick([1, 2, 3, 5])
+        let steps: UInt32 = dice.pick([4, 8, 13, 20, 40])
+        let fragments = isStreaming ? 1 + dice.below(min(4, Int(every))) : 1
+        let overlap = isStreaming ? UInt32(dice.below(Int(every))) : 0
         var configuration = SampleCluster.configuration(
-            seed: seed, steps: UInt32(dice.pick([4, 8, 13, 20, 40])),
+            seed: seed, steps: isStreaming ? (steps + every - 1) / every * every : steps,
             inner: dice.pick([.everyStep, .everyStep, .none]), outer: outer, syncEvery: every,
-            minimumWorkers: dice.once(in: 4) ? max(1, seats / 2) : 1)
+            minimumWorkers: dice.once(in: 4) ? max(1, seats / 2) : 1, fragments: fragments,
+            overlap: overlap)
+        if outer != .everyStep, outer != .localSGD {
+            configuration.schedule.optimiser = dice.pick([
+                .nesterov, .nesterov, .sgd, .delayedNesterov,
+            ])
+            configuration.schedule.momentumEvery = UInt32(dice.pick([2, 3]))
+        }
         configuration.training.checkpointEvery = UInt32(dice.pick([0, 1, 1, 3]))
         configuration.deadlines.gathering = .seconds(Int64(dice.pick([2, 10, 60])))
         return configuration
     }
 
-    private static func topology(_ workers: [Int], _ dice: inout Dice) -> Topology {
-        SampleCluster.topology(
+    private static func topology(
+        _ workers: [Int], isLarge: Bool, _ dice: inout Dice
+    ) -> Topology {
+        // A window of a large one takes 40 s at 200 kbit/s: heartbeats behind it come too late.
+        let slowest: UInt64 = isLarge ? 5_000_000 : 200_000
+        return SampleCluster.topology(
             workers: workers, oneWay: .milliseconds(Int64(dice.pick([0, 1, 15, 75, 200]))),
-            rate: dice.pick([200_000, 5_000_000, 100_000_000, 1_000_000_000]),
+            rate: dice.pick([slowest, 5_000_000, 100_000_000, 1_000_000_000]),
             jitter: .milliseconds(Int64(dice.pick([0, 0, 1, 20]))),
             step: .milliseconds(Int64(dice.pick([10, 100, 100, 700]))),
             microBatches: dice.pick([[2], [1, 3], [1, 2, 5]]))
@@ -73,7 +90,7 @@ package struct SwarmSeed: Sendable {
         -> SimulationOptions
     {
         // A large one has several chunks in a slice.
-        let elements = isLarge ? 270_000 : dice.pick([3, 16, 61, 100, 257])
+        let elements = isLarge ? 270_000 : dice.pick([4, 16, 61, 100, 257])
         var options = SimulationOptions(seed: seed, payloads: .tensors(elements: elements))
         options.cost.stepSpread = dice.pick([0, 0.05, 0.2])
         options.cost.overhead = .milliseconds(Int64(dice.pick([0, 1, 20])))
@@ -113,6 +130,8 @@ package struct SwarmSeed: Sendable {
         var lines = [
             "workers \(topology.regions.map(\.workers.count)), inner \(schedule.inner.rawValue), "
                 + "outer \(schedule.outer.rawValue), H \(schedule.syncEvery), "
+                + "P \(schedule.fragments), tau \(schedule.overlap), "
+                + "\(schedule.optimiser.rawValue), "
                 + "steps \(configuration.steps), least \(configuration.deadlines.minimumWorkers)",
             "payloads \(options.payloads), step \(topology.regions[0].workers[0].nominalStep.seconds)"
                 + " s, overhead \(options.cost.overhead.seconds) s, checkpoint every "

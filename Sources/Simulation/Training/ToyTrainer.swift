@@ -15,6 +15,8 @@ struct ToyTrainer {
     var state: TrainerState
     /// Gradient of the step under way.
     private(set) var gradient: [Float]
+    /// Outer gradients as they left, of the fragments under way.
+    private var kept: [Float]
     let seat: Int
     let configuration: RunConfiguration
     /// Only sizes travel; nothing is computed.
@@ -32,6 +34,7 @@ struct ToyTrainer {
         let count = isModelled ? 0 : Int(elements)
         state = saved ?? TrainerState(elements: count, seed: configuration.seed)
         gradient = [Float](repeating: 0, count: count)
+        kept = gradient
     }
 
     /// The configured model's, where it is only modelled.
@@ -64,6 +67,16 @@ struct ToyTrainer {
         return (loss / values, UInt64(samples) * tokensPerSample)
     }
 
+    /// Keeps the outer gradient of `fragment` as it is now.
+    mutating func keep(_ fragment: [ElementRange]) {
+        guard !isModelled else { return }
+        for range in fragment {
+            for index in Int(range.start)..<Int(range.start + range.count) {
+                kept[index] = state.outerCopy[index] - state.parameters[index]
+            }
+        }
+    }
+
     /// Values of a chunk of this worker's contribution.
     func encode(_ chunk: TrainerOrder.Chunk, of encoding: TrainerOrder.Encoding)
         -> PayloadPool.Content
@@ -77,6 +90,7 @@ struct ToyTrainer {
                 switch encoding.source {
                 case .gradient: gradient[index]
                 case .outerGradient: state.outerCopy[index] - state.parameters[index]
+                case .keptOuterGradient: kept[index]
                 }
             })
     }
@@ -86,7 +100,7 @@ struct ToyTrainer {
         -> UInt64
     {
         if absorption.target != .gradient { state.step = absorption.step }
-        if absorption.target.endsRound { state.round = absorption.key.round }
+        if absorption.target.endsRound { state.round = absorption.turn }
         guard !isModelled else { return UInt64(absorption.key.round) }
         switch absorption.target {
         case .gradient:
@@ -99,10 +113,10 @@ struct ToyTrainer {
         case .outerStep:
             for (range, values) in means {
                 for (index, value) in zip(indices(range, in: absorption.fragment), values) {
-                    outerStep(index, value)
+                    outerStep(index, value, absorption)
                 }
             }
-            return state.outerDigest
+            return state.outerDigest(of: absorption.fragment)
         }
     }
 
@@ -128,16 +142,39 @@ struct ToyTrainer {
         }
     }
 
-    /// Nesterov SGD in PyTorch's form: m <- mu m + d; theta <- theta - lr (d + mu m).
-    private mutating func outerStep(_ index: Int, _ mean: Float) {
+    private mutating func outerStep(
+        _ index: Int, _ mean: Float, _ absorption: TrainerOrder.Absorption
+    ) {
         let rate = Float(configuration.schedule.outerLearningRate)
         let momentum = Float(configuration.schedule.outerMomentum)
-        let decayed = momentum * state.outerMomentum[index]
-        state.outerMomentum[index] = decayed + mean
-        let ahead = momentum * state.outerMomentum[index]
-        let change = rate * (mean + ahead)
+        let change: Float
+        switch configuration.schedule.optimiser {
+        case .nesterov:
+            // PyTorch's form: m <- mu m + d; theta <- theta - lr (d + mu m).
+            let decayed = momentum * state.outerMomentum[index]
+            state.outerMomentum[index] = decayed + mean
+            let ahead = momentum * state.outerMomentum[index]
+            change = rate * (mean + ahead)
+        case .sgd:
+            change = rate * mean
+        case .delayedNesterov:
+            let every = configuration.schedule.momentumEvery
+            let part = 1 / Float(every) * mean
+            let round = absorption.key.round
+            let old = state.outerMomentum[index]
+            let decayed = round % every == 1 || every == 1 ? momentum * old : old
+            state.outerMomentum[index] = decayed + part
+            let ahead = round % every == 0 ? momentum * state.outerMomentum[index] : 0
+            change = rate * (part + ahead)
+        }
         state.outerCopy[index] -= change
-        state.parameters[index] = state.outerCopy[index]
+        guard absorption.blend > 0 else {
+            state.parameters[index] = state.outerCopy[index]
+            return
+        }
+        let local = absorption.blend * state.parameters[index]
+        let outer = (1 - absorption.blend) * state.outerCopy[index]
+        state.parameters[index] = local + outer
     }
 
     // MARK: State transfer

@@ -48,6 +48,13 @@ struct TrainerState: Equatable, Sendable {
 
     /// Digest of what all replicas share after an outer step.
     var outerDigest: UInt64 { Self.digest([outerCopy, outerMomentum]) }
+    /// The same of one fragment.
+    func outerDigest(of fragment: [ElementRange]) -> UInt64 {
+        Self.digest(
+            [outerCopy, outerMomentum].map { tensor in
+                fragment.flatMap { tensor[Int($0.start)..<Int($0.start + $0.count)] }
+            })
+    }
     /// Digest of what the members of one replica share after an inner step, and everybody when
     /// gradients are shared.
     var innerDigest: UInt64 { Self.digest([parameters, firstMoment, secondMoment]) }

@@ -2,9 +2,8 @@
 /// buf = mu buf + g (the first time buf = g), theta -= lr (g + mu buf).
 ///
 /// DiLoCo (Douillard et al. 2023) uses lr 0.7 and mu 0.9; mu 0 is a plain step, lr 1 with mu 0 sets
-/// theta to the mean of the replicas. Only multiplications and additions, rounded one by one: every
-/// member that decodes the same mean gets the same bytes, on every machine.
-package struct OuterNesterov: Codable, Sendable, Equatable {
+/// theta to the mean of the replicas.
+package struct OuterNesterov: OuterOptimiser, Codable, Equatable {
     package var learningRate: Float
     package var momentum: Float
 
@@ -13,11 +12,10 @@ package struct OuterNesterov: Codable, Sendable, Equatable {
         self.momentum = momentum
     }
 
-    /// One step over equal ranges of the three vectors; `buffer` is zero before the first one, which
-    /// makes buf = g without a special case.
+    /// `buffer` is zero before the first step, which makes buf = g without a special case.
     package func step(
         parameters: inout MutableSpan<Float>, buffer: inout MutableSpan<Float>,
-        gradient: Span<Float>
+        gradient: Span<Float>, round: UInt32
     ) {
         precondition(parameters.count == gradient.count && buffer.count == gradient.count)
         for index in 0..<gradient.count {

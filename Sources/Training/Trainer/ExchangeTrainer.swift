@@ -72,7 +72,11 @@ package final class ExchangeTrainer: Trainer {
     }
 
     /// The mean is in place.
-    package func outerStep(ranges: [Range<Int>], optimiser: OuterNesterov, blend: Float) {}
+    package func keepOuterGradient(ranges: [Range<Int>]) {}
+
+    package func outerStep(
+        ranges: [Range<Int>], optimiser: any OuterOptimiser, round: UInt32, blend: Float
+    ) {}
 
     /// Every vector of the state is the last mean.
     package func withState<R, E: Error>(

@@ -19,8 +19,14 @@ extension MemoryBackedTrainer {
         try memory.meanDestination(kind, range).withMutableSpan(body)
     }
 
-    package func outerStep(ranges: [Range<Int>], optimiser: OuterNesterov, blend: Float) {
-        memory.outerStep(ranges: ranges, optimiser: optimiser, blend: blend)
+    package func keepOuterGradient(ranges: [Range<Int>]) {
+        memory.keepOuterGradient(ranges: ranges)
+    }
+
+    package func outerStep(
+        ranges: [Range<Int>], optimiser: any OuterOptimiser, round: UInt32, blend: Float
+    ) {
+        memory.outerStep(ranges: ranges, optimiser: optimiser, round: round, blend: blend)
     }
 
     package func withState<R, E: Error>(

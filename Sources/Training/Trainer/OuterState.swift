@@ -6,6 +6,7 @@ import TrainingKernels
 final class OuterState {
     let copy: FloatStorage
     let momentum: FloatStorage
+    /// Between leaving and the mean's arrival: what the fragment contributes.
     let mean: FloatStorage
 
     init(count: Int) {
@@ -30,13 +31,22 @@ final class OuterState {
         }
     }
 
+    /// mean = outer copy - live: what leaves now, kept while further steps are taken.
+    func keepOuterGradient(live: Floats, range: Range<Int>) {
+        outerGradient(live: live, range: range, into: mean.floats.part(range))
+    }
+
     /// The outer step of one range and the blend of the live parameters; see `Trainer.outerStep`.
-    func step(range: Range<Int>, optimiser: OuterNesterov, blend: Float, live: Floats) {
+    func step(
+        range: Range<Int>, optimiser: some OuterOptimiser, round: UInt32, blend: Float,
+        live: Floats
+    ) {
         copy.floats.part(range).withMutableSpan { parameters in
             momentum.floats.part(range).withMutableSpan { buffer in
                 mean.floats.part(range).withSpan { gradient in
                     optimiser.step(
-                        parameters: &parameters, buffer: &buffer, gradient: gradient)
+                        parameters: &parameters, buffer: &buffer, gradient: gradient,
+                        round: round)
                 }
             }
         }

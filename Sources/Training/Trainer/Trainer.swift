@@ -6,6 +6,8 @@ package enum ContributionKind: String, Sendable, Codable, CaseIterable {
     case gradient
     /// Outer copy minus live parameters (all other outer schedules).
     case outerGradient
+    /// The outer gradient that `keepOuterGradient` kept.
+    case keptOuterGradient
 }
 
 /// The vectors that together are a trainer's state; each has `parameterCount` floats.
@@ -89,9 +91,13 @@ package protocol Trainer: AnyObject {
         _ body: (inout MutableSpan<Float>) throws(E) -> R
     ) throws(E) -> R
 
+    /// Keeps the outer gradient of `ranges` as it is now, until a mean is written there.
+    func keepOuterGradient(ranges: [Range<Int>])
+
     /// Steps outer copy and momentum of `ranges` on the mean outer gradient written before, then
     /// sets the live parameters there to blend * live + (1 - blend) * outer copy.
-    func outerStep(ranges: [Range<Int>], optimiser: OuterNesterov, blend: Float)
+    func outerStep(
+        ranges: [Range<Int>], optimiser: any OuterOptimiser, round: UInt32, blend: Float)
 
     /// Runs `body` with a part of the state; see `stateVectors`.
     func withState<R, E: Error>(

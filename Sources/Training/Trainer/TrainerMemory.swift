@@ -32,13 +32,15 @@ final class TrainerMemory {
             let result = scratch.floats.part(0, range.count)
             requiredOuter.outerGradient(live: parameters, range: range, into: result)
             return result
+        case .keptOuterGradient:
+            return requiredOuter.mean.floats.part(range)
         }
     }
 
     func meanDestination(_ kind: ContributionKind, _ range: Range<Int>) -> Floats {
         switch kind {
         case .gradient: gradients.part(range)
-        case .outerGradient: requiredOuter.mean.floats.part(range)
+        case .outerGradient, .keptOuterGradient: requiredOuter.mean.floats.part(range)
         }
     }
 
@@ -52,10 +54,17 @@ final class TrainerMemory {
         }
     }
 
-    func outerStep(ranges: [Range<Int>], optimiser: OuterNesterov, blend: Float) {
+    func keepOuterGradient(ranges: [Range<Int>]) {
+        for range in ranges { requiredOuter.keepOuterGradient(live: parameters, range: range) }
+    }
+
+    func outerStep(
+        ranges: [Range<Int>], optimiser: some OuterOptimiser, round: UInt32, blend: Float
+    ) {
         precondition((0...1).contains(blend), "blend \(blend) is not in 0...1")
         for range in ranges {
-            requiredOuter.step(range: range, optimiser: optimiser, blend: blend, live: parameters)
+            requiredOuter.step(
+                range: range, optimiser: optimiser, round: round, blend: blend, live: parameters)
         }
     }
 

@@ -4,7 +4,8 @@ package import ClusterModel
 package struct Plan: Hashable, Codable, Sendable {
     /// Grows with every change, also without a new epoch.
     package var planVersion: UInt32
-    /// Round boundary from which the plan holds; 0 = at once.
+    /// The plan holds from where this turn (of all rounds of all fragments in order; with one fragment
+    /// the outer round) has been applied; 0 = at once.
     package var activateAtRound: UInt32
     /// In rank order.
     package var members: [PlanMember]
@@ -69,6 +70,12 @@ package struct PlanMember: Hashable, Codable, Sendable {
     package var microBatch: UInt32
     /// Where they stand among the `samplesPerStep` of a step.
     package var sampleOffset: UInt32
+    /// H_r: inner steps between two departures of one fragment from this member's replica.
+    package var syncEvery: UInt32
+    /// tau_r: inner steps between a fragment's leaving and its mean's being applied.
+    package var overlap: UInt16
+    /// The inner step after which this member has nothing left to train.
+    package var lastStep: UInt32
     package var state: MemberState
     /// Whom to fetch state from; ``Rank/none`` if nobody.
     package var stateSource: Rank
@@ -78,7 +85,7 @@ package struct PlanMember: Hashable, Codable, Sendable {
     package init(
         rank: Rank, workerID: WorkerID, region: RegionID, name: String, endpoint: String,
         dataKey: PublicKey, incarnation: Incarnation, microBatch: UInt32, sampleOffset: UInt32,
-        state: MemberState,
+        syncEvery: UInt32, overlap: UInt16, lastStep: UInt32, state: MemberState,
         stateSource: Rank, ownerWeight: UInt32 = 1
     ) {
         self.rank = rank
@@ -90,6 +97,9 @@ package struct PlanMember: Hashable, Codable, Sendable {
         self.incarnation = incarnation
         self.microBatch = microBatch
         self.sampleOffset = sampleOffset
+        self.syncEvery = syncEvery
+        self.overlap = overlap
+        self.lastStep = lastStep
         self.state = state
         self.stateSource = stateSource
         self.ownerWeight = ownerWeight
@@ -97,7 +107,7 @@ package struct PlanMember: Hashable, Codable, Sendable {
 }
 
 extension PlanMember: ListItem {
-    static let minimumBytes = 67
+    static let minimumBytes = 77
 
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
@@ -111,6 +121,9 @@ extension PlanMember: ListItem {
             incarnation: Incarnation(rawValue: try reader.integer("PLAN.members.incarnation")),
             microBatch: try reader.integer("PLAN.members.microBatch"),
             sampleOffset: try reader.integer("PLAN.members.sampleOffset"),
+            syncEvery: try reader.integer("PLAN.members.syncEvery"),
+            overlap: try reader.integer("PLAN.members.overlap"),
+            lastStep: try reader.integer("PLAN.members.lastStep"),
             state: try reader.value("PLAN.members.state"),
             stateSource: try reader.rank("PLAN.members.stateSource"),
             ownerWeight: try reader.integer("PLAN.members.ownerWeight"))
@@ -126,6 +139,9 @@ extension PlanMember: ListItem {
         writer.integer(incarnation.rawValue)
         writer.integer(microBatch)
         writer.integer(sampleOffset)
+        writer.integer(syncEvery)
+        writer.integer(overlap)
+        writer.integer(lastStep)
         writer.value(state)
         writer.rank(stateSource)
         writer.integer(ownerWeight)

@@ -66,26 +66,39 @@ enum Fixtures {
             round: round, step: step, stateDigest: stateDigest, samples: 0, sentAt: .zero)
     }
 
-    static func member(_ rank: Int, seat: Int, region: Int) -> PlanMember {
+    static func member(
+        _ rank: Int, seat: Int, region: Int, configuration: RunConfiguration
+    ) -> PlanMember {
         let name = topology().regions[region].name
         return PlanMember(
             rank: Rank(rank), workerID: WorkerID(seat), region: RegionID(region),
             name: "\(name)-\(seat % 2 + 1)", endpoint: "tcp://worker-\(seat):7000",
             dataKey: key(seat), incarnation: Incarnation(rawValue: 1), microBatch: 2,
-            sampleOffset: UInt32(2 * seat), state: .ready, stateSource: .none)
+            sampleOffset: UInt32(2 * seat), syncEvery: configuration.schedule.syncEvery,
+            overlap: UInt16(configuration.schedule.overlap), lastStep: configuration.steps,
+            state: .ready, stateSource: .none)
     }
 
     /// A plan of `seats` of the two regions of two.
     static func plan(
-        version: UInt32 = 1, seats: [Int] = [0, 1, 2, 3], elements: UInt64 = parameterCount
+        version: UInt32 = 1, seats: [Int] = [0, 1, 2, 3], elements: UInt64 = parameterCount,
+        configuration: RunConfiguration = configuration(syncEvery: 1)
     ) -> Plan {
         Plan(
             planVersion: version, activateAtRound: 0,
-            members: seats.enumerated().map { member($0, seat: $1, region: $1 / 2) },
-            fragments: [
+            members: seats.enumerated().map {
+                member($0, seat: $1, region: $1 / 2, configuration: configuration)
+            },
+            fragments: FragmentLayout.ranges(
+                of: configuration.model, elements: elements,
+                fragments: configuration.schedule.fragments
+            ).enumerated().map { index, ranges in
                 PlanFragment(
-                    id: FragmentID(0), round: 1, ranges: [ElementRange(start: 0, count: elements)])
-            ], regionTransform: .fp32, poolTransform: .int8, samplesPerStep: 8)
+                    id: FragmentID(index), round: 1,
+                    ranges: ranges.map {
+                        ElementRange(start: $0.lowerBound, count: $0.upperBound - $0.lowerBound)
+                    })
+            }, regionTransform: .fp32, poolTransform: .int8, samplesPerStep: 8)
     }
 
     static func payload(

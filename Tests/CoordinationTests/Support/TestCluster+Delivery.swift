@@ -170,8 +170,9 @@ extension TestCluster {
         case .compute(let step, let samples):
             return [nodes[worker]!.trainer.compute(step: step, samples: samples)]
         case .encode(let order):
+            if order.keeps { nodes[worker]!.trainer.keep(order.key.fragment) }
             return order.chunks.map { chunk in
-                let contents = nodes[worker]!.trainer.encoded(order.source, chunk)
+                let contents = nodes[worker]!.trainer.encoded(order.source, chunk, of: order.key)
                 let bytes = chunk.range.count * (order.transform == .fp32 ? 4 : 1)
                 let payload = EncodedPayload(
                     handle: store(contents, bytes: bytes, at: worker), bytes: bytes,

@@ -40,11 +40,18 @@ struct TrainerModel {
             elapsed: secondsPerSample * Int64(range.count))
     }
 
-    func encoded(_ source: TrainerOrder.Source, _ chunk: TrainerOrder.Chunk) -> UInt64 {
+    private var kept: [FragmentID: UInt64] = [:]
+
+    mutating func keep(_ fragment: FragmentID) { kept[fragment] = Self.mix(outer, live) }
+
+    func encoded(
+        _ source: TrainerOrder.Source, _ chunk: TrainerOrder.Chunk, of key: CollectiveKey
+    ) -> UInt64 {
         let values =
             switch source {
             case .gradient: gradient
             case .outerGradient: Self.mix(outer, live)
+            case .keptOuterGradient: kept[key.fragment] ?? 0
             }
         return Self.mix(values, chunk.range.lowerBound)
     }
@@ -53,7 +60,7 @@ struct TrainerModel {
         _ order: TrainerOrder.Absorption, contents: [UInt64]
     ) -> Worker.TrainerEvent {
         let mean = contents.isEmpty ? gradient : contents.reduce(0, Self.mix)
-        let digest = take(mean, order.target, step: order.step, round: order.key.round)
+        let digest = take(mean, order.target, step: order.step, round: order.turn)
         return .absorbed(key: order.key, target: order.target, digest: digest)
     }
 

@@ -21,6 +21,9 @@ struct SmallCluster {
     var adapt: String?
     var outer = "diloco"
     var syncEvery = 10
+    /// Lines of `schedule`.
+    var further: [String] = []
+    var layers = 1
     var between = "int8"
     var deadlines: [String: String] = [:]
     var checkpointEvery = 2
@@ -71,9 +74,10 @@ struct SmallCluster {
             lines += ["wire:", "  between: \(between)"]
         }
         lines += ["schedule:", "  inner: every-step", "  outer: \(outer)"]
-        if outer == "diloco" { lines.append("  sync_every: \(syncEvery)") }
+        if outer != "every-step" { lines.append("  sync_every: \(syncEvery)") }
         if let adapt { lines.append("  adapt: \(adapt)") }
-        lines += ["model:", "  width: 32", "  layers: 1", "  heads: 2", "  context: 32"]
+        lines += further.map { "  \($0)" }
+        lines += ["model:", "  width: 32", "  layers: \(layers)", "  heads: 2", "  context: 32"]
         lines += ["training:", "  evaluation_samples: 4", "  checkpoint_every: \(checkpointEvery)"]
         if !deadlines.isEmpty {
             lines.append("deadlines:")

@@ -1,0 +1,256 @@
+import ClusterModel
+import WireProtocol
+
+// MARK: - Deciding what is next
+
+extension WorkerRound {
+    /// Goes as far as the present knowledge allows.
+    mutating func advance(_ now: Instant) {
+        var moved = true
+        while moved { moved = advanceOnce(now) }
+    }
+
+    private mutating func advanceOnce(_ now: Instant) -> Bool {
+        guard let plan else { return false }
+        switch stage {
+        case .idle:
+            guard !isFrozen else { return false }
+            guard step >= plan.pace.lastStep else {
+                if let boundary, appliedTurn >= boundary { return false }
+                mayDepart = false
+                stage = .computing(step: step + 1)
+                effects.append(
+                    .train(.compute(step: step + 1, samples: plan.samples(ofStep: step + 1))))
+                return true
+            }
+            return finish()
+        case .readyToShare(let next, let tokens):
+            guard !isFrozen, !waitsForCommit(beforeSharing: next) else { return false }
+            if plan.replica.count > 1 {
+                share(.inner(region: region, step: next), weight: tokens, now)
+                stage = .sharing(.inner(region: region, step: next))
+            } else {
+                gradientIsWhole(next, tokens)
+            }
+            return true
+        case .readyToExchange(let key, let weight):
+            guard !isFrozen else { return false }
+            depart(key, weight: weight, now)
+            return true
+        case .sharing(let key):
+            guard exchange(key)?.isComplete == true else { return false }
+            stage = .awaitingCommit(key)
+            return true
+        case .awaitingCommit(let key):
+            guard
+                key.scope == .region
+                    || fragments[key.fragment.index].committedRound + 1 >= key.round
+            else { return false }
+            absorb(exchange(key), key)
+            return true
+        case .trained:
+            // Replicas that trained on through an outage, or resumed at unlike steps, need unlike
+            // numbers of rounds: who has finished takes part in the others' with no tokens.
+            guard !isFrozen, calledTurn > appliedTurn, flights.isEmpty else { return false }
+            let key = order.key(of: departedTurn + 1)
+            stage = .readyToExchange(key, weight: fragments[key.fragment.index].tokens)
+            return true
+        case .computing, .absorbing:
+            return false
+        }
+    }
+
+    /// The last step is taken: what has to leave still leaves, what is under way is waited for.
+    private mutating func finish() -> Bool {
+        settle()
+        guard stage == .idle else { return true }
+        guard !isDue(at: step) else { return false }
+        stage = .trained
+        effects.append(.trained)
+        return true
+    }
+
+    /// Starts (or starts again) this worker's part in a collective.
+    mutating func share(
+        _ key: CollectiveKey, weight: UInt64, left: UInt32 = 0, appliesAt: UInt32 = 0,
+        isFirst: Bool = true, _ now: Instant
+    ) {
+        guard let plan else { return }
+        let geometry = plan.geometry(of: key)
+        var exchange = Exchange(
+            key: key, geometry: geometry, weight: weight, mayLeave: mayLeave, began: now)
+        exchange.left = left
+        exchange.appliesAt = appliesAt
+        keep(exchange)
+        effects.append(.openShard(key))
+        defer { takeEarlyMeans(of: key, now) }
+        let overlaps = appliesAt > left
+        effects.append(
+            .train(
+                .encode(
+                    TrainerOrder.Encoding(
+                        key: key, epoch: plan.epoch,
+                        source: key.scope == .region || schedule.sharesGradients
+                            ? .gradient : overlaps ? .keptOuterGradient : .outerGradient,
+                        keeps: overlaps && isFirst, transform: plan.transform(of: key),
+                        chunks: chunksToSend(geometry, by: plan.rank),
+                        fragment: elementRanges(of: key)))))
+    }
+
+    /// In place of an earlier attempt, or as the newest.
+    private mutating func keep(_ exchange: Exchange) {
+        if exchange.key.scope == .region {
+            inner = exchange
+        } else if let index = flights.firstIndex(where: { $0.key == exchange.key }) {
+            flights[index] = exchange
+        } else {
+            flights.append(exchange)
+        }
+    }
+
+    /// Position by position through all slices, so that every owner has something to reduce from the
+    /// start; beginning with the owner after `rank`, so that not all senders turn to the same one.
+    private func chunksToSend(
+        _ geometry: CollectiveGeometry, by rank: Rank
+    ) -> [TrainerOrder.Chunk] {
+        let slices = geometry.slicesSent(by: rank)
+        let first = slices.firstIndex { geometry.owner(ofSlice: $0) > rank } ?? 0
+        let rotated = slices[first...] + slices[..<first]
+        let counts = rotated.map { geometry.positionCount(ofSlice: $0) }
+        var chunks: [TrainerOrder.Chunk] = []
+        chunks.reserveCapacity(counts.reduce(0, +))
+        for position in 0..<(counts.max() ?? 0) {
+            for (slice, count) in zip(rotated, counts) where position < count {
+                chunks.append(
+                    TrainerOrder.Chunk(
+                        slice: slice, position: position,
+                        range: geometry.range(ofSlice: slice, position: position)))
+            }
+        }
+        return chunks
+    }
+
+    /// Ranges of the parameter vector that `key` covers.
+    func elementRanges(of key: CollectiveKey) -> [ElementRange] {
+        guard let plan else { return [] }
+        switch key.scope {
+        case .region: return plan.wholeVector
+        case .pool: return plan.plan.fragments.first { $0.id == key.fragment }?.ranges ?? []
+        }
+    }
+
+    /// The replica's gradient of `next` is in the trainer: step on it, or average it over the pool.
+    private mutating func gradientIsWhole(_ next: UInt32, _ tokens: UInt64) {
+        if schedule.sharesGradients {
+            fragments[0].tokens = tokens
+            stage = .readyToExchange(order.key(of: departedTurn + 1), weight: tokens)
+        } else {
+            for index in fragments.indices { fragments[index].tokens += tokens }
+            absorb(nil, .inner(region: region, step: next), isPlain: true)
+        }
+    }
+
+    /// - Parameter isPlain: the values are in place already (a replica of one).
+    private mutating func absorb(
+        _ exchange: Exchange?, _ key: CollectiveKey, isPlain: Bool = false
+    ) {
+        guard let plan else { return }
+        let target: TrainerOrder.Target
+        switch (key.scope, schedule.sharesGradients && !isPlain) {
+        case (.region, true): target = .gradient
+        case (.region, false): target = .optimiserStep
+        case (.pool, true): target = .pooledOptimiserStep
+        case (.pool, false): target = .outerStep
+        }
+        stage = .absorbing(key, target)
+        let blend =
+            target == .outerStep
+            ? schedule.blend(left: exchange?.left ?? step, pace: plan.pace) : 0
+        effects.append(
+            .train(
+                .absorb(
+                    TrainerOrder.Absorption(
+                        key: key, step: target == .outerStep ? step : step + 1,
+                        turn: key.scope == .pool ? order.turn(of: key) : appliedTurn,
+                        target: target, blend: blend, fragment: elementRanges(of: key),
+                        means: exchange?.decodable ?? []))))
+    }
+}
+
+// MARK: - Trainer's answers
+
+extension WorkerRound {
+    mutating func computed(_ computedStep: UInt32, _ loss: Double, _ tokens: UInt64) {
+        guard stage == .computing(step: computedStep) else {
+            effects.append(.violation("gradient of step \(computedStep) in stage \(stage)"))
+            return
+        }
+        stage = .readyToShare(step: computedStep, tokens: tokens)
+        effects.append(
+            .event(.stepped(worker: worker, step: computedStep, loss: loss, tokens: tokens)))
+    }
+
+    mutating func encoded(
+        _ key: CollectiveKey, _ epoch: Epoch, _ slice: Int, _ position: Int,
+        _ payload: EncodedPayload
+    ) {
+        guard let plan, let exchange = exchange(key), exchange.geometry.epoch == epoch,
+            plan.epoch == epoch, let group = exchange.geometry.group(of: plan.rank)
+        else {
+            effects.append(.release(payload.handle))
+            return
+        }
+        effects.append(
+            .contribute(
+                to: exchange.geometry.owner(ofSlice: slice), key: key, slice: slice,
+                position: position, group: group, payload: payload, weight: exchange.weight,
+                mayLeave: exchange.mayLeave))
+    }
+
+    mutating func absorbed(
+        _ key: CollectiveKey, _ target: TrainerOrder.Target, _ digest: UInt64
+    ) {
+        guard stage == .absorbing(key, target) else {
+            effects.append(.violation("\(target) of \(key) ended in stage \(stage)"))
+            return
+        }
+        let exchange = exchange(key)
+        let mayLeave = exchange?.allMayLeave ?? self.mayLeave
+        retire(exchange)
+        switch target {
+        case .gradient:
+            gradientIsWhole(step + 1, exchange?.totalWeight ?? 0)
+        case .optimiserStep:
+            if let exchange {
+                for index in fragments.indices { fragments[index].tokens += exchange.totalWeight }
+            }
+            step += 1
+            mayDepart = mayLeave
+            settle()
+        case .pooledOptimiserStep, .outerStep:
+            if target == .pooledOptimiserStep { step += 1 }
+            endRound(key, digest, tokens: exchange?.totalWeight ?? 0)
+            settle()
+        }
+    }
+
+    /// Keeps the finished exchange for peers that lack positions; lets go of the one before.
+    private mutating func retire(_ exchange: Exchange?) {
+        guard let exchange else { return }
+        switch exchange.key.scope {
+        case .region:
+            inner = nil
+            finishedInner.map { effects += $0.handles.map(Effect.release) }
+            finishedInner = exchange
+        case .pool:
+            flights.removeAll { $0.key == exchange.key }
+            let same = finishedOuter.firstIndex { $0.key.fragment == exchange.key.fragment }
+            if let same {
+                effects += finishedOuter[same].handles.map(Effect.release)
+                finishedOuter[same] = exchange
+            } else {
+                finishedOuter.append(exchange)
+            }
+        }
+    }
+}

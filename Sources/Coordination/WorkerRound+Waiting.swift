@@ -1,0 +1,71 @@
+package import ClusterModel
+import WireProtocol
+
+// MARK: - Waiting
+
+/// Why a trainer has nothing to do.
+package enum IdleKind: String, Codable, CaseIterable, Sendable {
+    /// A peer or the coordinator has not got there yet.
+    case wait
+    /// Bytes of the collective are on their way.
+    case transfer
+    /// A reconfiguration or a state transfer.
+    case recover
+}
+
+extension WorkerRound {
+    package var idleKind: IdleKind {
+        if isFrozen { return .recover }
+        switch stage {
+        case .sharing(let key):
+            return exchange(key)?.firstArrival == nil ? .wait : .transfer
+        case .idle, .computing, .readyToShare, .readyToExchange, .awaitingCommit, .absorbing,
+            .trained:
+            return .wait
+        }
+    }
+
+    /// What the worker waits for, in words, and for which members; nil while it works.
+    package func waiting(shards: ShardReduction) -> (activity: String, ranks: [Rank])? {
+        if isFrozen { return (plan == nil ? "the first plan" : "the new plan to start", []) }
+        switch stage {
+        case .sharing(let key):
+            guard let exchange = exchange(key) else { return nil }
+            let contributors = shards.missingGroups(key).map {
+                exchange.geometry.sender(
+                    group: $0,
+                    slice: plan.flatMap { exchange.geometry.slice(ownedBy: $0.rank) } ?? 0)
+            }
+            let ranks = contributors.isEmpty ? exchange.missingOwners : contributors
+            return (Self.describe(key), ranks.filter { $0 != plan?.rank })
+        case .awaitingCommit(let key):
+            return (
+                "the commit of \(Self.describe(order.key(of: order.turn(of: key) - order.count)))",
+                []
+            )
+        case .readyToShare(let next, _) where waitsForCommit(beforeSharing: next):
+            return (awaitedCommit, [])
+        case .idle where plan.map { step >= $0.pace.lastStep } ?? false:
+            return (awaitedCommit, [])
+        case .idle, .computing, .readyToShare, .readyToExchange, .absorbing:
+            return nil
+        case .trained:
+            return ("the commit of the last round", [])
+        }
+    }
+
+    /// The commit without which the next turn may not leave.
+    private var awaitedCommit: String {
+        let turn = departedTurn + 1
+        guard turn > order.count else { return "the first turn" }
+        return "the commit of \(Self.describe(order.key(of: turn - order.count)))"
+    }
+
+    static func describe(_ key: CollectiveKey) -> String {
+        switch key.scope {
+        case .region: "gradients of step \(key.round)"
+        case .pool where key.fragment == FragmentID(0): "outer round \(key.round)"
+        case .pool: "outer round \(key.round) of fragment \(key.fragment.rawValue)"
+        }
+    }
+}

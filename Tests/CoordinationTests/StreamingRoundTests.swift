@@ -1,0 +1,190 @@
+import ClusterModel
+import Coordination
+import Testing
+import WireProtocol
+
+/// One worker's round (east-1, a replica of one) with two fragments of four elements each, H 4 and tau 2:
+/// turns 1 and 2 leave after steps 2 and 4.
+@Suite struct StreamingRoundTests {
+    private let order = FragmentOrder(count: 2)
+
+    private func configuration(
+        inner: RunConfiguration.Schedule.Inner = .none
+    ) -> RunConfiguration {
+        var configuration = Fixtures.configuration(
+            outer: .streaming, inner: inner, syncEvery: 4, steps: 12)
+        configuration.schedule.fragments = 2
+        configuration.schedule.overlap = 2
+        configuration.schedule.blend = 0.5
+        return configuration
+    }
+
+    private func started(
+        inner: RunConfiguration.Schedule.Inner = .none
+    ) -> WorkerRound {
+        let configuration = configuration(inner: inner)
+        var round = WorkerRound(
+            worker: WorkerID(0), region: RegionID(0), configuration: configuration)
+        let plan = Fixtures.plan(elements: 8, configuration: configuration)
+        _ = round.handle(.plan(plan, epoch: Epoch(rawValue: 1)), at: .zero)
+        _ = round.handle(.go(planVersion: 1, verdicts: []), at: .zero)
+        return round
+    }
+
+    /// Takes the next step; what the machine wants after it.
+    private func step(_ round: inout WorkerRound) -> [WorkerRound.Effect] {
+        let next = round.step + 1
+        _ = round.handle(.computed(step: next, loss: 1, tokens: 10), at: .zero)
+        return round.handle(
+            .absorbed(
+                key: .inner(region: RegionID(0), step: next), target: .optimiserStep, digest: 0),
+            at: .zero)
+    }
+
+    private func encoding(_ effects: [WorkerRound.Effect]) -> TrainerOrder.Encoding? {
+        for case .train(.encode(let encoding)) in effects { return encoding }
+        return nil
+    }
+
+    private func absorption(_ effects: [WorkerRound.Effect]) -> TrainerOrder.Absorption? {
+        for case .train(.absorb(let absorption)) in effects { return absorption }
+        return nil
+    }
+
+    /// Hands over every position of the mean of `turn`.
+    private func complete(_ turn: UInt32, _ round: inout WorkerRound) -> [WorkerRound.Effect] {
+        (0..<4).flatMap { slice in
+            round.handle(
+                .mean(
+                    WorkerRound.Mean(
+                        key: order.key(of: turn), slice: slice, position: 0,
+                        payload: Fixtures.payload(UInt64(turn) * 10 + UInt64(slice), elements: 1),
+                        weight: 40, mayLeave: true)), at: .zero)
+        }
+    }
+
+    @Test func aTurnLeavesAndTheNextStepBegins() throws {
+        var round = started()
+        #expect(encoding(step(&round)) == nil)
+        let effects = step(&round)
+        let leaving = try #require(encoding(effects))
+        #expect(leaving.key == order.key(of: 1) && leaving.source == .keptOuterGradient)
+        #expect(leaving.keeps && leaving.fragment == [ElementRange(start: 4, count: 4)])
+        // The order matters: the values are kept before the next step changes them.
+        #expect(effects.last == .train(.compute(step: 3, samples: 16..<18)))
+        #expect(round.stage == .computing(step: 3) && round.flightKeys == [order.key(of: 1)])
+    }
+
+    @Test func theMeanIsAppliedExactlyTauStepsLater() throws {
+        var round = started()
+        for _ in 1...2 { _ = step(&round) }
+        #expect(absorption(complete(1, &round)) == nil)
+        #expect(absorption(step(&round)) == nil)
+        let effects = step(&round)
+        // Step 4: turn 2 leaves first, then turn 1 is applied.
+        #expect(encoding(effects)?.key == order.key(of: 2))
+        let applied = try #require(absorption(effects))
+        #expect(applied.key == order.key(of: 1) && applied.blend == 0.5)
+        #expect(applied.step == 4 && applied.turn == 1 && applied.target == .outerStep)
+        let after = round.handle(
+            .absorbed(key: order.key(of: 1), target: .outerStep, digest: 5), at: .zero)
+        #expect(
+            after.contains(.report(Report(key: order.key(of: 1), digest: 5, step: 4, tokens: 40))))
+        #expect(round.stage == .computing(step: 5) && round.round == 1)
+    }
+
+    @Test func aMeanThatIsLateBlocksTheStepItIsDueAt() {
+        var round = started()
+        for _ in 1...4 { _ = step(&round) }
+        #expect(round.stage == .sharing(order.key(of: 1)) && round.idleKind == .wait)
+        _ = round.handle(.arrival(key: order.key(of: 1)), at: .at(1))
+        #expect(round.idleKind == .transfer)
+        #expect(absorption(complete(1, &round))?.key == order.key(of: 1))
+    }
+
+    @Test func weightsCountTheStepsSinceTheFragmentLeft() throws {
+        var round = started()
+        var weights: [CollectiveKey: UInt64] = [:]
+        for _ in 1...4 {
+            if let leaving = encoding(step(&round)), let chunk = leaving.chunks.first {
+                let effects = round.handle(
+                    .encoded(
+                        key: leaving.key, epoch: leaving.epoch, slice: chunk.slice, position: 0,
+                        payload: Fixtures.payload(90, elements: 1)), at: .zero)
+                if case .contribute(_, let key, _, _, _, _, let weight, _) = effects.first {
+                    weights[key] = weight
+                }
+            }
+        }
+        #expect(weights == [order.key(of: 1): 20, order.key(of: 2): 40])
+    }
+
+    @Test func restartContributesWhatLeftAndNotWhatIsThereNow() throws {
+        var round = started()
+        for _ in 1...3 { _ = step(&round) }
+        let plan = Fixtures.plan(
+            version: 2, seats: [0, 2, 3], elements: 8, configuration: configuration())
+        _ = round.handle(.plan(plan, epoch: Epoch(rawValue: 2)), at: .zero)
+        #expect(round.holdings == [Holding(key: order.key(of: 1), state: .inFlight)])
+        let effects = round.handle(
+            .go(
+                planVersion: 2,
+                verdicts: [Verdict(key: order.key(of: 1), verdict: .restart, holder: .none)]),
+            at: .zero)
+        let again = try #require(encoding(effects))
+        #expect(again.source == .keptOuterGradient && !again.keeps)
+        #expect(again.epoch == Epoch(rawValue: 2) && again.key == order.key(of: 1))
+        #expect(round.stage == .computing(step: 4))
+    }
+
+    @Test func aTurnWaitsForTheCommitOfItsFragment() {
+        var round = started()
+        for _ in 1...2 { _ = step(&round) }
+        _ = complete(1, &round)
+        for _ in 3...4 { _ = step(&round) }
+        _ = round.handle(
+            .absorbed(key: order.key(of: 1), target: .outerStep, digest: 5), at: .zero)
+        _ = complete(2, &round)
+        _ = step(&round)
+        // Step 6 is the second departure of fragment 1; round 1 of it is applied, not committed.
+        _ = round.handle(.computed(step: 6, loss: 1, tokens: 10), at: .zero)
+        #expect(round.stage == .readyToShare(step: 6, tokens: 10))
+        #expect(
+            round.waiting(shards: ShardReduction())?.activity
+                == "the commit of outer round 1 of fragment 1")
+        _ = round.handle(.committed(key: order.key(of: 1)), at: .zero)
+        #expect(
+            round.stage
+                == .absorbing(.inner(region: RegionID(0), step: 6), .optimiserStep))
+    }
+
+    @Test func nothingLeavesBeyondABoundary() {
+        var round = started()
+        _ = round.handle(.boundary(turn: 1), at: .zero)
+        for _ in 1...2 { _ = step(&round) }
+        _ = complete(1, &round)
+        _ = step(&round)
+        // Turn 2 is due after step 4 and held back; turn 1 is applied there.
+        #expect(encoding(step(&round)) == nil)
+        #expect(round.stage == .absorbing(order.key(of: 1), .outerStep))
+        _ = round.handle(
+            .absorbed(key: order.key(of: 1), target: .outerStep, digest: 5), at: .zero)
+        #expect(round.flightKeys == [] && round.round == 1)
+    }
+
+    @Test func heldBackMembersVoteAgainstLeaving() throws {
+        var round = started(inner: .everyStep)
+        _ = round.handle(.boundary(turn: 0), at: .zero)
+        let effects = round.handle(.computed(step: 1, loss: 1, tokens: 10), at: .zero)
+        let sharing = try #require(encoding(effects))
+        let contribution = round.handle(
+            .encoded(
+                key: sharing.key, epoch: sharing.epoch, slice: 0, position: 0,
+                payload: Fixtures.payload(90, elements: 4)), at: .zero)
+        guard case .contribute(_, _, _, _, _, _, _, let mayLeave) = contribution.first else {
+            Issue.record("no contribution: \(contribution)")
+            return
+        }
+        #expect(!mayLeave)
+    }
+}

@@ -1,0 +1,129 @@
+import ClusterModel
+import Coordination
+import Simulation
+import Testing
+import WireProtocol
+
+/// Several fragments under way while inner steps go on, through all machines.
+@Suite struct StreamingTests {
+    private func scenario(
+        workers: [Int] = [2, 2], inner: RunConfiguration.Schedule.Inner = .everyStep,
+        every: UInt32 = 4, fragments: Int = 3, overlap: UInt32 = 1, rounds: UInt32 = 4
+    ) -> Scenario {
+        var scenario = Scenario()
+        scenario.topology = SampleCluster.topology(workers: workers)
+        scenario.configuration = SampleCluster.configuration(
+            seed: 1, steps: every * rounds, inner: inner, outer: .streaming, syncEvery: every,
+            fragments: fragments, overlap: overlap)
+        return scenario
+    }
+
+    private func commits(_ result: SimulationResult) -> [CollectiveKey] {
+        result.events.compactMap { stamped in
+            if case .roundCommitted(let key, _, _, _) = stamped.event { key } else { nil }
+        }
+    }
+
+    @Test(arguments: [0, 1, 3] as [UInt32], [1, 2, 4])
+    func everyTurnIsCommittedInOrder(overlap: UInt32, fragments: Int) {
+        let result = scenario(fragments: fragments, overlap: overlap).simulator().run()
+        #expect(result.findings == [] && result.code == .ok)
+        let order = FragmentOrder(count: fragments)
+        let last = UInt32(4 * fragments + fragments - 1)
+        #expect(commits(result) == (1...last).map(order.key(of:)))
+    }
+
+    @Test func transferHidesBehindStepsWhenItFits() {
+        // 400 ms of compute per period and fragments that take 100 ms of link each.
+        func waits(overlap: UInt32) -> Double {
+            var scenario = scenario(workers: [1, 1], inner: .none, overlap: overlap, rounds: 8)
+            scenario.topology = SampleCluster.topology(
+                workers: [1, 1], oneWay: .milliseconds(15), rate: 20_000_000)
+            scenario.options = SimulationOptions(
+                seed: 1, payloads: .modelled(parameters: 100_000))
+            scenario.configuration.training.evaluateEvery = 0
+            scenario.configuration.training.checkpointEvery = 0
+            var idle = 0.0
+            for stamped in scenario.simulator().run().events {
+                if case .budget(_, let budget) = stamped.event {
+                    idle = max(idle, (budget.wait + budget.transfer).seconds / budget.wall.seconds)
+                }
+            }
+            return idle
+        }
+        let blocked = waits(overlap: 0)
+        let hidden = waits(overlap: 1)
+        #expect(blocked > 0.2 && hidden < blocked / 3, "blocked \(blocked), hidden \(hidden)")
+    }
+
+    @Test func aDeathWithSeveralFragmentsUnderWayLosesNothing() {
+        for millisecond in stride(from: 300, to: 900, by: 60) {
+            var scenario = scenario(every: 6, fragments: 3, overlap: 5)
+            scenario.options.faults = [
+                TimedFault(
+                    at: .zero + .milliseconds(Int64(millisecond)), fault: .crash(worker: 3))
+            ]
+            let result = scenario.simulator().run()
+            #expect(result.findings == [], "at \(millisecond) ms: \(result.findings)")
+            #expect(result.code == .ok)
+        }
+    }
+
+    @Test func aJoinerComesInWhereNothingIsUnderWay() {
+        for overlap in [0, 1, 3] as [UInt32] {
+            var scenario = scenario(every: 4, fragments: 2, overlap: overlap, rounds: 12)
+            scenario.options.starts = [.zero, .zero, .zero, .seconds(2)]
+            scenario.configuration.deadlines.gathering = .seconds(1)
+            let result = scenario.simulator().run()
+            #expect(result.findings == [] && result.code == .ok, "\(result.findings)")
+            let joined = result.events.contains { stamped in
+                if case .epochStarted(_, let members, _) = stamped.event {
+                    return members.count == 4
+                }
+                return false
+            }
+            #expect(joined)
+        }
+    }
+
+    @Test func aCoordinatorOutageHoldsTurnsBackAndTheyCatchUp() {
+        var scenario = scenario(every: 4, fragments: 4, overlap: 2, rounds: 20)
+        scenario.options.faults = [
+            TimedFault(at: .zero + .seconds(2), fault: .pause(worker: nil, .seconds(4)))
+        ]
+        let result = scenario.simulator().run()
+        #expect(result.findings == [] && result.code == .ok, "\(result.findings)")
+        #expect(commits(result).count == 83)
+    }
+
+    @Test func unlikeRegionsArriveTogetherWithLocalStepsOfTheirOwn() {
+        func run(
+            _ steps: RunConfiguration.Schedule.LocalSteps, _ outer: RunConfiguration.Schedule.Outer
+        )
+            -> (seconds: Double, last: [UInt32])
+        {
+            var scenario = scenario(
+                workers: [1, 1], inner: .none, every: 20, fragments: outer == .streaming ? 2 : 1,
+                overlap: outer == .streaming ? 2 : 0)
+            scenario.configuration.schedule.outer = outer
+            scenario.configuration.schedule.localSteps = steps
+            scenario.topology.regions[1].workers[0].nominalStep = .milliseconds(200)
+            let result = scenario.simulator().run()
+            #expect(result.findings == [] && result.code == .ok, "\(result.findings)")
+            var last: [UInt32] = [0, 0]
+            for stamped in result.events {
+                if case .stepped(let worker, let step, _, _) = stamped.event {
+                    last[Int(worker.rawValue)] = step
+                }
+            }
+            return ((result.virtualTime - .zero).seconds, last)
+        }
+        for outer in [RunConfiguration.Schedule.Outer.diloco, .streaming] {
+            let equal = run(.equal, outer)
+            let nominal = run(.nominal, outer)
+            #expect(equal.last == [80, 80])
+            #expect(nominal.last == [80, 40])
+            #expect(nominal.seconds < 0.65 * equal.seconds)
+        }
+    }
+}
