@@ -106,6 +106,37 @@ extension SystemTests {
             }
         }
 
+        /// Biases move by counts of workers with unlike batches; a digest that differed would end the run.
+        @Test("experts: members agree on every digest, and the simulation ends with the same model")
+        func experts() async throws {
+            try await withScratch { scratch in
+                var cluster = SmallCluster()
+                cluster.steps = 30
+                cluster.model = [
+                    "experts: 4", "expert_width: 32", "shared_experts: 1", "gate: sigmoid",
+                    "balance: quantile", "capacity: 1.5",
+                ]
+                let file = try cluster.write(to: scratch)
+                let run = try Run(scratch, file)
+                try await #expect(run.program.ending() == .code(0), "\(run.program.errors)")
+                let summary = try run.summary()
+                #expect(summary.rounds.conflicts.isEmpty && summary.counts.violations == 0)
+                let use = try #require(summary.experts)
+                #expect(use.series.map(\.step) == [10, 20, 30])
+                #expect(use.blocks.count == 1 && use.blocks[0].shares.count == 4)
+                #expect(abs(use.blocks[0].shares.reduce(0, +) - 1) < 1e-6)
+                let simulated = try Program(
+                    "longhaul", ["simulate", file, "--train", "real", "--dir", "simulated"],
+                    in: scratch)
+                try await #expect(simulated.ending() == .code(0), "\(simulated.errors)")
+                let models = try [run.directory, scratch.path("simulated")].map {
+                    try Data(contentsOf: URL(filePath: "\($0)/model.safetensors"))
+                }
+                #expect(models[0] == models[1])
+                #expect(models[0].range(of: Data("gate.e_score_correction_bias".utf8)) != nil)
+            }
+        }
+
         @Test("the same seed takes the same course in every process")
         func traceHash() async throws {
             try await withScratch { scratch in

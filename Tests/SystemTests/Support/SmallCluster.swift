@@ -27,6 +27,8 @@ struct SmallCluster {
     var between = "int8"
     var deadlines: [String: String] = [:]
     var checkpointEvery = 2
+    /// Further keys of `model`, in order.
+    var model: [String] = []
 
     /// Two workers in one region, every step together.
     static func oneRegion(steps: Int, batches: [Int] = [2, 2]) -> SmallCluster {
@@ -78,6 +80,7 @@ struct SmallCluster {
         if let adapt { lines.append("  adapt: \(adapt)") }
         lines += further.map { "  \($0)" }
         lines += ["model:", "  width: 32", "  layers: \(layers)", "  heads: 2", "  context: 32"]
+        lines += model.map { "  " + $0 }
         lines += ["training:", "  evaluation_samples: 4", "  checkpoint_every: \(checkpointEvery)"]
         if !deadlines.isEmpty {
             lines.append("deadlines:")
