@@ -42,7 +42,8 @@ MEMBERS = [
     dict(rank=0, workerID=0, region=0, name="lingang-0", endpoint="tcp://10.1.0.7:40123",
          dataKey=key32(1), incarnation=WORKER, microBatch=8, sampleOffset=0, syncEvery=50,
          overlap=2, lastStep=300, state=0, stateSource=lh.NO_RANK, ownerWeight=1),
-    dict(rank=1, workerID=2, region=1, name="jinan_0.b", endpoint="ipc:///tmp/lane-1",
+    dict(rank=1, workerID=2, region=1, name="jinan_0.b",
+         endpoint="tcp://10.1.0.9:4 ipc:///tmp/l/lanes#0d9c",
          dataKey=key32(200), incarnation=WORKER + 1, microBatch=4, sampleOffset=8, syncEvery=31,
          overlap=65_535, lastStep=2**32 - 1, state=1, stateSource=0, ownerWeight=12_582_912),
 ]

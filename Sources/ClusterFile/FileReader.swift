@@ -9,7 +9,7 @@ struct FileReader {
 
     static let topKeys = [
         "name", "steps", "seed", "coordinator", "regions", "links", "schedule", "wire", "model",
-        "training", "deadlines", "data", "emulate", "devices", "reference",
+        "training", "deadlines", "data", "emulate", "same_host", "devices", "reference",
     ]
 
     /// `nil` when something was wrong; the issues say what.
@@ -26,7 +26,11 @@ struct FileReader {
             .integer("seed", of: "a whole number of 0 or more, below 2^64", example: "7"))
         let emulation = readEmulation(top)
         let devices = readDevices(top)
-        let topology = readTopology(top, emulation: emulation, devices: devices)
+        var topology = readTopology(top, emulation: emulation, devices: devices)
+        topology?.sameHost = top.value(
+            .choice(
+                "same_host", of: "how workers of a region on one machine reach each other",
+                Topology.SameHost.allCases.map { ($0.rawValue, $0) }))
         let model = readModel(top)
         let schedule = readSchedule(top, topology: topology, model: model, steps: steps)
         checkMemory(top, topology: topology, model: model, schedule: schedule)

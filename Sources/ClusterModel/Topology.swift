@@ -4,6 +4,15 @@ package struct Topology: Codable, Equatable, Sendable {
     package var links: [Link]
     /// The region the coordinator runs in: control traffic of other regions crosses the link too.
     package var coordinatorRegion: RegionID
+    /// How workers of one region on one machine reach each other; nil: as everybody else.
+    package var sameHost: SameHost?
+
+    /// The emulated link of two regions is never left out, whatever this says.
+    package enum SameHost: String, Codable, CaseIterable, Sendable {
+        case tcp
+        /// Unix sockets.
+        case ipc
+    }
 
     package init(regions: [Region], links: [Link], coordinatorRegion: RegionID) {
         self.regions = regions

@@ -20,14 +20,16 @@ package enum CoordinationLimits {
         let held = 2 * Double(link.rate) / 8 * roundTrip
         return min(max(UInt64(held), laneWindowMinimum), laneWindowMaximum)
     }
-    /// One lane's share of a window: whole chunks, one at least, so that every lane can be used. The
-    /// shares together exceed the window by less than one chunk for each lane. Before the number is
+    /// One lane's share of a window: whole chunks, and one more, because credit comes back chunk by chunk
+    /// while the lanes' chunks arrive interleaved (8 lanes with two chunks each reached 50 MB/s of a
+    /// link that one lane with the whole window filled to 60). The shares together exceed the window by
+    /// less than two chunks for each lane. Before the number is
     /// decided (0) the first lane has it all, and keeps what it was granted until that is used up.
     package static func laneShare(of window: UInt64, lanes: UInt16) -> UInt64 {
         let count = UInt64(lanes)
         guard count > 1 else { return window }
         let chunk = UInt64(ProtocolLimits.dataPayloadBytes)
-        return (window + count * chunk - 1) / (count * chunk) * chunk
+        return ((window + count * chunk - 1) / (count * chunk) + 1) * chunk
     }
     /// Lanes to a far peer where nothing asks for more: each starts slowly by itself, and a lost packet
     /// halves one quarter of the traffic.
@@ -63,6 +65,9 @@ package enum CoordinationLimits {
     /// wait for their state: without them the run falls back, and on a slow link their heartbeats may
     /// queue behind that very state.
     package static let lastHolderPatience: Int64 = 8
+    /// How many times the silence limit a region may be silent as a whole: its link is down more likely
+    /// than all its machines are, and an eviction would cost every one of them a transfer of state.
+    package static let cutOffPatience: Int64 = 3
     /// A timer that fires this much late means that *this* process stood still (stopped, swapped,
     /// suspended); silence of others in that time proves nothing.
     package static let ownStall = Interval.seconds(2)

@@ -339,6 +339,7 @@ extension Coordinator {
         let patience = configuration.deadlines.patience - CoordinationLimits.probeInterval
         let silent = members.seats(silentSince: now - patience)
         let holders = lastHolders(silent)
+        let cutOff = cutOffRegions(now)
         for seat in silent {
             guard let member = members[seat] else { continue }
             if let last = member.silenceReportedAt, now - last < patience { continue }
@@ -348,8 +349,10 @@ extension Coordinator {
                     .waiting(
                         observer: "coordinator", activity: "a sign of life",
                         names: [member.name], since: member.lastHeard,
-                        until: member.lastHeard + silenceLimit(seat, holders),
-                        then: "evict it and go on with the rest")))
+                        until: member.lastHeard + silenceLimit(member, holders, cutOff),
+                        then: cutOff.contains(member.region)
+                            ? "evict it and the rest of its region, which is silent as a whole"
+                            : "evict it and go on with the rest")))
         }
     }
 
@@ -357,12 +360,15 @@ extension Coordinator {
         let limit = configuration.deadlines.silence
         let overdue = members.seats(silentSince: now - limit)
         let holders = lastHolders(overdue)
+        let cutOff = overdue.isEmpty ? [] : cutOffRegions(now)
         let silent = overdue.filter { seat in
-            members[seat].map { now - $0.lastHeard >= silenceLimit(seat, holders) } ?? false
+            members[seat].map { now - $0.lastHeard >= silenceLimit($0, holders, cutOff) } ?? false
         }
         for seat in joiners.seats(silentSince: now - limit) { joiners.remove(seat) }
         guard !silent.isEmpty else { return }
-        let longest = silent.map { silenceLimit($0, holders) }.max() ?? limit
+        let longest =
+            silent.compactMap { members[$0] }
+            .map { silenceLimit($0, holders, cutOff) }.max() ?? limit
         let reason = "silent for \(Int(longest.seconds)) s"
         evict(silent, code: .evicted, reason: reason, now)
     }
@@ -374,9 +380,39 @@ extension Coordinator {
         return holders.count == members.establishedCount ? holders : []
     }
 
-    private func silenceLimit(_ seat: WorkerID, _ lastHolders: [WorkerID]) -> Interval {
+    /// The first sign of life from a region that was cut off: the others' silence was the link's too, so
+    /// they have the whole limit from now on.
+    mutating func welcomeBack(_ seat: WorkerID, _ now: Instant) {
+        guard let member = members[seat],
+            now - member.lastHeard >= configuration.deadlines.patience,
+            cutOffRegions(now).contains(member.region)
+        else { return }
+        members.updateAll { if $0.region == member.region { $0.lastHeard = now } }
+    }
+
+    /// Other regions than the coordinator's, of which no member has been heard for the patience.
+    private func cutOffRegions(_ now: Instant) -> [RegionID] {
+        let patience = configuration.deadlines.patience
+        var heard: [RegionID] = [topology.coordinatorRegion]
+        var silent: [RegionID] = []
+        for member in members {
+            if now - member.lastHeard < patience {
+                if !heard.contains(member.region) { heard.append(member.region) }
+            } else if !silent.contains(member.region) {
+                silent.append(member.region)
+            }
+        }
+        return silent.filter { !heard.contains($0) }
+    }
+
+    private func silenceLimit(
+        _ member: Member, _ lastHolders: [WorkerID], _ cutOff: [RegionID]
+    ) -> Interval {
         let limit = configuration.deadlines.silence
-        return lastHolders.contains(seat) ? limit * CoordinationLimits.lastHolderPatience : limit
+        if lastHolders.contains(member.seat) {
+            return limit * CoordinationLimits.lastHolderPatience
+        }
+        return cutOff.contains(member.region) ? limit * CoordinationLimits.cutOffPatience : limit
     }
 
     private mutating func reportGathering(_ now: Instant) {

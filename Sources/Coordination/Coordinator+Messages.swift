@@ -44,6 +44,7 @@ extension Coordinator {
         _ connection: ConnectionID, _ incarnation: Incarnation, _ now: Instant
     ) -> Bool {
         if let seat = members.seat(of: connection, incarnation) {
+            welcomeBack(seat, now)
             members.update(seat) {
                 $0.lastHeard = now
                 $0.silenceReportedAt = nil

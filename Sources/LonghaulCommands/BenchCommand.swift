@@ -10,6 +10,7 @@ struct BenchCommand: ParsableCommand {
             BenchTrainCommand.self, BenchReduceCommand.self, BenchCodecCommand.self,
             BenchAllreduceCommand.self, BenchAllreduceWorkerCommand.self,
             BenchControlCommand.self, BenchControlClientsCommand.self,
+            BenchLanesCommand.self, BenchLanesReceiverCommand.self,
         ])
 }
 

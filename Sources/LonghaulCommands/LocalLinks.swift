@@ -63,6 +63,19 @@ final class LocalLinks {
         }
     }
 
+    /// Runs `body` where processes of the region run: sockets made there stay there.
+    func inside<Value>(_ region: RegionID, _ body: () throws -> Value) rethrows -> Value {
+        guard let network else { return try body() }
+        return try network.namespaces[region.index].inside(body)
+    }
+
+    /// Sets the congestion control of a region's connections from now on; packet mode only.
+    ///
+    /// - Returns: false where the kernel does not have it.
+    func setCongestionControl(_ name: String, of region: RegionID) -> Bool {
+        network?.namespaces[region.index].set("ipv4/tcp_congestion_control", name) ?? false
+    }
+
     /// In packet mode peers dial the region's own address.
     func listenFlags(_ region: RegionID) -> [String] {
         network.map { ["--listen", "tcp://\($0.address(ofRegion: region.index)):*"] } ?? []

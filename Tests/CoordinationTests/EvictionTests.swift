@@ -192,6 +192,42 @@ import WireProtocol
         #expect(cluster.node(3).finished == .evicted)
     }
 
+    private static func crossesWest(_ delivery: TestCluster.Delivery) -> Bool {
+        let west = [WorkerID(2), WorkerID(3)]
+        switch delivery.channel {
+        case .toCoordinator(let worker), .toWorker(let worker): return west.contains(worker)
+        case .lane(let from, let to, _, _): return west.contains(from) != west.contains(to)
+        case .trainer, .reducer: return false
+        }
+    }
+
+    /// A region that is silent as a whole has lost its link: 20 s of that cost nobody a place.
+    @Test func outageOfARegionsLinkEvictsNobody() {
+        var cluster = trainingForever()
+        cluster.holds = Self.crossesWest
+        cluster.advance(to: 21)
+        #expect(cluster.waited(for: "west-1", by: cluster.events))
+        #expect(cluster.coordinator.epoch == Epoch(rawValue: 1))
+        cluster.release()
+        cluster.advance(to: 30)
+        #expect(cluster.coordinator.epoch == Epoch(rawValue: 1))
+        #expect(cluster.coordinatorResult == .ok)
+        #expect((0..<4).allSatisfy { cluster.node($0).finished == .ok })
+        #expect(cluster.violations == [])
+    }
+
+    @Test func outageOfThreeTimesTheSilenceLimitEvictsTheRegion() {
+        var cluster = trainingForever()
+        cluster.holds = Self.crossesWest
+        cluster.advance(to: 45.4)
+        #expect(cluster.coordinator.epoch == Epoch(rawValue: 1))
+        cluster.advance(to: 47)
+        #expect(
+            cluster.events.contains(
+                .workerEvicted(worker: WorkerID(2), name: "west-1", reason: "silent for 45 s")))
+        #expect(cluster.coordinatorResult == .ok)
+    }
+
     @Test func pauseOfTheWholeMachineEvictsNobody() {
         var cluster = trainingForever()
         cluster.now = .at(100)

@@ -226,12 +226,12 @@ import WireProtocol
         #expect(bundle.heldPayloads().map(\.rawValue) == [1, 2])
     }
 
-    @Test("shares are whole chunks, one at least, and exceed the window by less than one each")
+    @Test("shares are whole chunks and one more, so exceed the window by less than two each")
     func shares() {
         #expect(CoordinationLimits.laneShare(of: 8 << 20, lanes: 1) == 8 << 20)
-        #expect(CoordinationLimits.laneShare(of: 4 << 20, lanes: 4) == 1 << 20)
+        #expect(CoordinationLimits.laneShare(of: 4 << 20, lanes: 4) == 5 << 18)
         #expect(CoordinationLimits.laneShare(of: 4 << 20, lanes: 0) == 4 << 20)
-        #expect(CoordinationLimits.laneShare(of: 1 << 20, lanes: 16) == 256 << 10)
-        #expect(CoordinationLimits.laneShare(of: 3_750_000, lanes: 4) == 1 << 20)
+        #expect(CoordinationLimits.laneShare(of: 1 << 20, lanes: 16) == 2 << 18)
+        #expect(CoordinationLimits.laneShare(of: 3_750_000, lanes: 4) == 5 << 18)
     }
 }

@@ -48,6 +48,8 @@ package final class ChildProcess {
     package func interrupt() { kill(pid, SIGINT) }
     package func terminate() { kill(pid, SIGTERM) }
     package func forceEnd() { kill(pid, SIGKILL) }
+    /// SIGSTOP, or SIGCONT after it.
+    package func signal(stop: Bool) { kill(pid, stop ? SIGSTOP : SIGCONT) }
 
     /// How it ended: an exit code, or the signal that killed it.
     package enum Ending: Equatable, Sendable {

@@ -1,5 +1,6 @@
 import ClusterModel
 import Coordination
+import Foundation
 import WireProtocol
 import ZeroMQ
 
@@ -29,7 +30,10 @@ final class LaneSockets {
     }
 
     let router: Socket
+    /// As others dial it; two parts where same-host workers may use a Unix socket.
     let endpoint: String
+    /// Of that socket.
+    private let directory: String?
     private let context: Context
     private let authenticator: ZapAuthenticator
     private let options: WorkerOptions
@@ -59,7 +63,16 @@ final class LaneSockets {
         }
         router = try Socket(context, kind: .router, options: settings)
         let bound = try router.bind(options.listen)
-        endpoint = Self.advertised(bound, host: options.advertiseHost)
+        let advertised = Self.advertised(bound, host: options.advertiseHost)
+        guard topology.sameHost == .ipc else {
+            directory = nil
+            endpoint = advertised
+            return
+        }
+        let directory = try SameHost.makeDirectory()
+        self.directory = directory
+        _ = try router.bind("ipc://\(directory)/lanes")
+        endpoint = SameHost.endpoint(advertised, path: "\(directory)/lanes")
     }
 
     private static func settings(_ security: SocketSecurity) -> SocketOptions {
@@ -86,8 +99,10 @@ final class LaneSockets {
         try authenticator.replaceAllowed(names)
     }
 
-    func dial(_ member: PlanMember, lane index: UInt16) throws {
-        guard let key = CurvePublicKey(member.dataKey.bytes.span) else { return }
+    /// - Returns: the address that was dialled.
+    @discardableResult
+    func dial(_ member: PlanMember, lane index: UInt16) throws -> String {
+        guard let key = CurvePublicKey(member.dataKey.bytes.span) else { return "" }
         var settings = Self.settings(
             options.isPlain ? .plaintext : .curveClient(options.keys, server: key))
         if member.region != ownRegion {
@@ -95,10 +110,13 @@ final class LaneSockets {
         }
         let socket = try Socket(context, kind: .dealer, options: settings)
         let monitor = try SocketMonitor(socket)
-        try socket.connect(member.endpoint)
+        let address = SameHost.choose(
+            member.endpoint, isAllowed: topology.sameHost == .ipc && member.region == ownRegion)
+        try socket.connect(address)
         let lane = LaneID(peer: member.workerID, role: .dialler, index: index)
         dialled[lane] = Dialled(lane, member, socket, monitor)
         sortDialled()
+        return address
     }
 
     private func sortDialled() {
@@ -142,6 +160,14 @@ final class LaneSockets {
             guard let route = accepted[lane] else { return false }
             return try router.send(to: route, &frame) == .sent
         }
+    }
+
+    /// Closes a dialled lane whose queue is full and dials it anew: what was in the queue is sent again
+    /// once the peer has said what it holds.
+    func redial(_ lane: LaneID) throws {
+        guard let member = dialled[lane]?.member else { return }
+        hangUp(lane)
+        try dial(member, lane: lane.index)
     }
 
     /// Takes what has arrived, at most a burst from each socket.
@@ -252,5 +278,11 @@ final class LaneSockets {
         for entry in dialledInOrder { hangUp(entry.lane) }
         router.close()
         authenticator.stop()
+        removeSocketFile()
+    }
+
+    /// Also where sockets must stay open until the process ends.
+    func removeSocketFile() {
+        if let directory { try? FileManager.default.removeItem(atPath: directory) }
     }
 }

@@ -65,6 +65,7 @@ package final class WorkerNode {
     package func run() throws -> (code: ExitCode, reason: String) {
         defer {
             trainer.stop()
+            lanes?.removeSocketFile()
             // libzmq 4.3.4 aborts on closing a socket whose SOCKS proxy has failed; the process ends
             // now anyway, and there is nobody left to say anything to.
             if !controlIsDown || options.controlProxy == nil {
@@ -342,7 +343,12 @@ package final class WorkerNode {
         case .allow(let members): try lanes.allow(members)
         case .dial(let member, let lane):
             do {
-                try lanes.dial(member, lane: lane)
+                if try lanes.dial(member, lane: lane).hasPrefix("ipc:") {
+                    try report(
+                        .note(
+                            source: options.name,
+                            text: "reaches \(member.name), on this machine, by a Unix socket"))
+                }
             } catch {
                 try report(
                     .violation(
@@ -417,8 +423,9 @@ package final class WorkerNode {
             options.counters.sent(
                 frameBytes: size,
                 leavesRegion: figures.regions[Int(lane.peer.rawValue)] != machine.round.region)
-        } else if lane.role == .acceptor {
+        } else {
             try step(.laneDisconnected(lane))
+            if lane.role == .dialler { try lanes.redial(lane) }
         }
     }
 
