@@ -35,6 +35,7 @@ FRAGMENTS = 256
 RANGES = 256
 IN_FLIGHT = 1024
 LINKS = 64
+DETOURS = 1024
 
 NAME_CHARACTERS = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
@@ -315,7 +316,25 @@ MEMBER = Record(rank=RANK, workerID=U32, region=U16, name=Name(), endpoint=ENDPO
                 dataKey=Key32(), incarnation=U64, microBatch=U32, sampleOffset=U32,
                 syncEvery=U32, overlap=U16, lastStep=U32, state=Enum("B", (0, 1)),
                 stateSource=RANK, ownerWeight=U32)
+DETOUR = Record(a=RANK, b=RANK, relay=RANK)
 FRAGMENT = Record(id=U16, round=U32, ranges=List(Record(start=POSITION, count=POSITION), RANGES))
+
+
+class Inner:
+    """A type of the data plane and its fields, in another message (section 6.3)."""
+
+    kind = Enum("B", range(32, 40))
+    # The least that any of those types has.
+    minimum = 1 + 8
+
+    def read(self, reader, name):
+        inner = NAMES[self.kind.read(reader, f"{name}.type")]
+        return {"type": inner, "fields": MESSAGES[inner].record.read(reader, inner)}
+
+    def write(self, value, out, name):
+        shape = MESSAGES[value["type"]]
+        self.kind.write(shape.number, out, f"{name}.type")
+        shape.record.write(value["fields"], out, value["type"])
 
 
 @dataclass
@@ -347,7 +366,8 @@ MESSAGES = {
     "PLAN": _shape(
         4, CONTROL_FRAME_BYTES - HEADER_BYTES, planVersion=U32, activateAtRound=U32,
         members=List(MEMBER, MEMBERS), fragments=List(FRAGMENT, FRAGMENTS),
-        regionTransform=TRANSFORM, poolTransform=TRANSFORM, samplesPerStep=U32),
+        regionTransform=TRANSFORM, poolTransform=TRANSFORM, samplesPerStep=U32,
+        detours=List(DETOUR, DETOURS)),
     "READY": _shape(
         5, 14 + 13 * IN_FLIGHT, planVersion=U32, step=U64,
         holdings=List(Record(key=KEY, state=Enum("B", range(3))), IN_FLIGHT)),
@@ -367,7 +387,7 @@ MESSAGES = {
         11, 14 + 10 * MEMBERS, key=KEY,
         contributions=List(Record(rank=RANK, weight=U64), MEMBERS)),
     "EVENT": _shape(12, payload=(1, EVENT_BYTES)),
-    "SUSPECT": _shape(13, rank=RANK, incarnation=U64, reason=Enum("H", (1, 2, 3))),
+    "SUSPECT": _shape(13, rank=RANK, incarnation=U64, reason=Enum("H", (1, 2, 3, 4))),
     "LEAVE": _shape(14, 4 + TEXT_BYTES, code=U16, reason=SENTENCE),
     "BYE": _shape(15),
     "STOP": _shape(16, 5 + TEXT_BYTES, code=U16, reason=SENTENCE, save=Bool()),
@@ -393,6 +413,9 @@ MESSAGES = {
         38, payload=(0, DATA_PAYLOAD_BYTES), item=Enum("B", range(6)), start=U64,
         count=Integer("I", (0, CHUNK_ELEMENTS)), total=U64, round=U32, step=U64, digest=U64),
     "LANE-BYE": _shape(39, lastSequence=U64),
+    "RELAY": _shape(
+        41, 21 + 41, payload=(0, DATA_PAYLOAD_BYTES), origin=U32, destination=U32, epoch=U32,
+        sequence=U64, inner=Inner()),
 }
 NAMES = {shape.number: name for name, shape in MESSAGES.items()}
 
@@ -498,7 +521,13 @@ def _check_payload(frame, start):
             frame.payload.decode("utf-8")
         except UnicodeDecodeError as error:
             raise FrameError("invalidUTF8", start + error.start, f"EVENT: {error}") from None
-    if frame.type == "STATE-CHUNK":
-        elements = 0 if frame.fields["item"] == 0 else frame.fields["count"]
+    type_, fields = frame.type, frame.fields
+    if type_ == "RELAY":
+        type_, fields = fields["inner"]["type"], fields["inner"]["fields"]
+        least, most = MESSAGES[type_].payload
+        if not least <= len(frame.payload) <= most:
+            raise FrameError("payloadLength", 44, f"{type_} in RELAY: {len(frame.payload)} bytes")
+    if type_ == "STATE-CHUNK":
+        elements = 0 if fields["item"] == 0 else fields["count"]
         if len(frame.payload) != 4 * elements:
             raise FrameError("payloadLength", 44, f"{elements} elements are {4 * elements} bytes")

@@ -82,10 +82,17 @@ CONTROL = [
           fragments=[dict(id=0, round=8, ranges=[dict(start=0, count=1000),
                                                  dict(start=5000, count=7)]),
                      dict(id=1, round=9, ranges=[dict(start=1000, count=4000)])],
-          regionTransform=0, poolTransform=3, samplesPerStep=12), b"", dict(rank=0xFFFF)),
+          regionTransform=0, poolTransform=3, samplesPerStep=12, detours=[]), b"", dict(rank=0xFFFF)),
+    ("two members that only dial, and two detours", "PLAN",
+     dict(planVersion=4, activateAtRound=0,
+          members=[dict(member, endpoint="", state=0, stateSource=lh.NO_RANK)
+                   for member in MEMBERS],
+          fragments=[], regionTransform=0, poolTransform=0, samplesPerStep=0,
+          detours=[dict(a=0, b=1, relay=2), dict(a=0, b=3, relay=0xFFFE)]), b"",
+     dict(rank=0xFFFF)),
     ("nobody and nothing", "PLAN",
      dict(planVersion=0, activateAtRound=0, members=[], fragments=[], regionTransform=6,
-          poolTransform=0, samplesPerStep=2**32 - 1), b"", dict(rank=0xFFFF)),
+          poolTransform=0, samplesPerStep=2**32 - 1, detours=[]), b"", dict(rank=0xFFFF)),
     ("what is held of three collectives", "READY",
      dict(planVersion=3, step=210, holdings=[
          dict(key=inner(1, 210), state=2), dict(key=outer(0, 7), state=1),
@@ -116,6 +123,7 @@ CONTROL = [
      dict(rank=0xFFFF)),
     ("one run event", "EVENT", {}, '{"note":{"source":"jinan","text":"济南"}}'.encode(), {}),
     ("a reset connection", "SUSPECT", dict(rank=3, incarnation=WORKER, reason=1), b"", {}),
+    ("no lane opens", "SUSPECT", dict(rank=0, incarnation=WORKER, reason=4), b"", {}),
     ("as planned", "LEAVE", dict(code=0, reason="all steps done"), b"", {}),
     ("the coordinator was away too long", "LEAVE",
      dict(code=69, reason="no coordinator for 60 s"), b"", {}),
@@ -152,8 +160,26 @@ DATA = [
     ("one chunk of the mean", "PULL", dict(key=outer(1, 7), kind=1, slice=1, position=4), b"", {}),
     ("two chunks of the outer copy", "STATE-REQUEST", dict(item=2, start=65_536, count=131_072),
      b"", {}),
+    ("the description of the second moment", "STATE-REQUEST", dict(item=5, start=0, count=0), b"",
+     {}),
     ("three elements", "STATE-CHUNK", STATE_CHUNK, struct.pack("<3f", 1e-8, -0.0, 3e38), {}),
     ("the index", "STATE-CHUNK", dict(STATE_CHUNK, item=0, start=0, count=0), b"", {}),
+    ("a description", "STATE-CHUNK", dict(STATE_CHUNK, item=5, start=0, count=0), b"", {}),
+    ("a chunk passed on, under an older epoch inside", "RELAY",
+     dict(origin=2, destination=0, epoch=2, sequence=9,
+          inner=dict(type="CHUNK", fields=CHUNK)), struct.pack("<3f", 1.0, -2.5, 0.125), {}),
+    ("a lane's hello", "RELAY",
+     dict(origin=0, destination=2, epoch=3, sequence=0,
+          inner=dict(type="LANE-HELLO",
+                     fields=dict(peerIncarnation=WORKER, workerID=2, resumeFrom=0,
+                                 grantedTo=8_388_608, lanes=1))), b"", {}),
+    ("the shortest", "RELAY",
+     dict(origin=0, destination=2, epoch=3, sequence=0,
+          inner=dict(type="LANE-BYE", fields=dict(lastSequence=1))), b"", {}),
+    ("a piece of state, the longest fields", "RELAY",
+     dict(origin=0, destination=2, epoch=3, sequence=2,
+          inner=dict(type="STATE-CHUNK", fields=STATE_CHUNK)),
+     struct.pack("<3f", 1e-8, -0.0, 3e38), {}),
     ("nothing more on this lane", "LANE-BYE", dict(lastSequence=44), b"", dict(sequence=0)),
     ("a lane of a past epoch", "ERROR",
      dict(code=4, text="epoch 2 is over, this is epoch 3", offendingType=32,
@@ -242,7 +268,7 @@ def rejected():
     add("unknownType", "type 0", "control", patched(hello, 5, "B", 0))
     add("unknownType", "type 21, the first unused of the control plane", "control",
         patched(bye, 5, "B", 21))
-    add("unknownType", "type 40, the first unused of the data plane", "data",
+    add("unknownType", "type 40, unused on the data plane", "data",
         patched(chunk, 5, "B", 40))
     add("unknownType", "type 255", "control", patched(hello, 5, "B", 255))
     add("wrongPlane", "a chunk on the control plane", "control", chunk)
@@ -284,9 +310,13 @@ def rejected():
         patched(control["READY"], 64 + 14 + 12, "B", 3))
     add("invalidEnum", "verdict 2", "control", patched(control["GO"], 64 + 6 + 12, "B", 2))
     add("invalidEnum", "suspect reason 0", "control", patched(control["SUSPECT"], 74, "H", 0))
-    add("invalidEnum", "suspect reason 4", "control", patched(control["SUSPECT"], 74, "H", 4))
-    add("invalidEnum", "region transform 7", "control", patched(plan, len(plan) - 6, "B", 7))
-    add("invalidEnum", "pool transform 7", "control", patched(plan, len(plan) - 5, "B", 7))
+    add("invalidEnum", "suspect reason 5", "control", patched(control["SUSPECT"], 74, "H", 5))
+    add("invalidEnum", "region transform 7", "control", patched(plan, len(plan) - 8, "B", 7))
+    add("invalidEnum", "pool transform 7", "control", patched(plan, len(plan) - 7, "B", 7))
+    add("listTooLong", "a list of detours over its limit", "control",
+        patched(plan, len(plan) - 2, "H", 1025))
+    add("metaTruncated", "a detour that is not there", "control",
+        patched(plan, len(plan) - 2, "H", 1))
     add("invalidEnum", "member state 2", "control", patched(plan, fragments - 7, "B", 2))
     add("invalidEnum", "scope 2", "control", patched(report, 64, "B", 2))
     add("invalidEnum", "scope 2 in a chunk", "data", patched(chunk, 64, "B", 2))
@@ -313,6 +343,23 @@ def rejected():
     add("payloadLength", "a state chunk of 4 elements with 12 bytes", "data",
         patched(state, 73, "I", 4))
     add("payloadLength", "a state index with a payload", "data", patched(state, 64, "B", 0))
+    relay = data["RELAY"]
+    short = relay[:84] + b"\x27" + bytes(8)
+    add("invalidEnum", "a control message in a relay", "data", patched(relay, 84, "B", 12))
+    add("invalidEnum", "a relay in a relay", "data", patched(relay, 84, "B", 41))
+    add("invalidEnum", "an error in a relay", "data", patched(relay, 84, "B", 18))
+    add("invalidEnum", "chunk kind 2 in a relay", "data", patched(relay, 97, "B", 2))
+    add("metaTruncated", "a chunk in a relay that lacks its last field", "data",
+        resized(relay, relay[64:123], relay[125:]))
+    add("metaLeftover", "a relay with more than its inner fields", "data",
+        resized(relay, relay[64:125] + b"\0", relay[125:]))
+    add("payloadLength", "a chunk in a relay without payload", "data",
+        resized(relay, relay[64:125]))
+    add("payloadLength", "a lane's end in a relay with a payload", "data",
+        resized(relay, short[64:], b"1"))
+    add("payloadLength", "a state chunk of 4 elements in a relay with 12 bytes", "data",
+        resized(relay, relay[64:84] + b"\x26" + state[64:73] + struct.pack("<I", 4)
+                + state[77:105], state[105:]))
     add("outOfRange", "a range that starts at 2^62", "control",
         patched(plan, fragments + 10, "Q", 1 << 62))
     add("outOfRange", "a range of 2^62 elements", "control",

@@ -139,6 +139,29 @@ extension CheckReport {
             roundTripPerStep: links.compactMap(\.roundTripSeconds).max().map { $0 / step })
     }
 
+    /// Who cannot be dialled, and over whom such workers reach each other.
+    private static func dialNotes(_ topology: Topology) -> [String] {
+        let seats = topology.seats
+        let hidden = seats.filter { $0.worker.dialsOut == true }.map(\.worker.name)
+        guard !hidden.isEmpty else { return [] }
+        func name(_ id: WorkerID) -> String { seats[Int(id.rawValue)].worker.name }
+        guard hidden.count < seats.count || seats.count == 1 else {
+            return [
+                "Nobody can be dialled: all \(seats.count) workers have `dial_out`. The run will not "
+                    + "start; one of them needs a port that others reach."
+            ]
+        }
+        let pairs = topology.relayedPairs.compactMap { pair in
+            pair.relay.map { "\(name(pair.a)) - \(name(pair.b)) via \(name($0))" }
+        }
+        let shown = pairs.prefix(8).joined(separator: ", ")
+        let more = pairs.count > 8 ? " and \(pairs.count - 8) more" : ""
+        return [
+            "Only dial out: \(hidden.joined(separator: ", "))."
+                + (pairs.isEmpty ? "" : " Relayed: \(shown)\(more); those bytes cross twice.")
+        ]
+    }
+
     private static func notes(_ file: ClusterFile, regions: [Region]) -> [String] {
         let seats = file.topology.seats
         var notes: [String] = []
@@ -175,6 +198,7 @@ extension CheckReport {
                 "Step times differ: the fastest worker waits \(Figures.percent(share)) of the time "
                     + "for the slowest; a larger batch for it would use that.")
         }
+        notes += dialNotes(file.topology)
         if !file.seedIsGiven {
             notes.append(
                 "No `seed`: every run draws its own; this one drew "

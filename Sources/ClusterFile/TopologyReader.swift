@@ -93,8 +93,8 @@ extension FileReader {
     ) -> Topology.Worker? {
         guard
             let section = Section(
-                node, path: path, line: line, keys: ["name", "batch", "step", "device"],
-                issues: issues)
+                node, path: path, line: line,
+                keys: ["name", "batch", "step", "device", "dial_out"], issues: issues)
         else { return nil }
         let name = section.required(
             .name("name", of: "the worker's name", example: "shanghai-1"))
@@ -113,8 +113,10 @@ extension FileReader {
             return nil
         }
         guard let name, let batch, step != nil || !hasStep else { return nil }
-        let worker = Topology.Worker(
+        var worker = Topology.Worker(
             name: name, microBatch: batch, nominalStep: step ?? .zero)
+        worker.dialsOut = section.value(
+            .flag("dial_out", of: "nobody can dial this worker (NAT); it dials the others"))
         guard section.line(of: "device") != nil else { return worker }
         return give(devices, to: worker, section)
     }

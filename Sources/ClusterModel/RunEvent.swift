@@ -36,6 +36,10 @@ package enum RunEvent: Codable, Equatable, Sendable {
     case lanesDecided(LaneCount)
     /// How a worker's replica used its experts in one step, block by block.
     case expertUse(worker: WorkerID, step: UInt32, [ExpertUse])
+    /// A worker has taken over the state of its peers.
+    case stateTaken(StateTaken)
+    /// What a member has passed on between two others that have no lane to each other. Cumulative.
+    case relayed(worker: WorkerID, [RelayUse])
     case note(source: String, text: String)
     case runEnded(code: Int32, reason: String)
 
@@ -159,6 +163,53 @@ package enum RunEvent: Codable, Equatable, Sendable {
             self.shares = shares
             self.dropped = dropped
         }
+    }
+
+    /// Frames passed on from one member to another.
+    package struct RelayUse: Codable, Equatable, Sendable {
+        package var from: WorkerID
+        package var to: WorkerID
+        package var frames: UInt64
+        /// Of whole frames, once: they cross a link on the way in and one on the way out.
+        package var bytes: UInt64
+        package init(from: WorkerID, to: WorkerID, frames: UInt64, bytes: UInt64) {
+            self.from = from
+            self.to = to
+            self.frames = frames
+            self.bytes = bytes
+        }
+    }
+
+    package struct StateTaken: Codable, Equatable, Sendable {
+        package struct Source: Codable, Equatable, Sendable {
+            package var worker: WorkerID
+            package var bytes: UInt64
+            package init(worker: WorkerID, bytes: UInt64) {
+                self.worker = worker
+                self.bytes = bytes
+            }
+        }
+        package var worker: WorkerID
+        package var step: UInt32
+        package var round: UInt32
+        /// From the first description of it to the last digest compared.
+        package var took: Interval
+        /// Bytes in place when the plan changed on the way, which were not fetched again.
+        package var resumedBytes: UInt64
+        /// In the order in which they were first asked; fp32 bytes without frames.
+        package var sources: [Source]
+        package init(
+            worker: WorkerID, step: UInt32, round: UInt32, took: Interval, resumedBytes: UInt64,
+            sources: [Source]
+        ) {
+            self.worker = worker
+            self.step = step
+            self.round = round
+            self.took = took
+            self.resumedBytes = resumedBytes
+            self.sources = sources
+        }
+        package var bytes: UInt64 { sources.reduce(0) { $0 + $1.bytes } }
     }
 
     package struct LinkUse: Codable, Equatable, Sendable {

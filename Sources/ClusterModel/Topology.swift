@@ -38,6 +38,8 @@ package struct Topology: Codable, Equatable, Sendable {
         package var nominalStep: Interval
         /// What kind of machine it stands for.
         package var device: Device?
+        /// Nobody can dial it (it is behind a translation of addresses): it dials the others.
+        package var dialsOut: Bool?
         package init(
             name: String, microBatch: Int, nominalStep: Interval, device: Device? = nil
         ) {
@@ -103,6 +105,22 @@ package struct Topology: Codable, Equatable, Sendable {
             }
         }
         return seats
+    }
+
+    /// Seats that only dial out, pair by pair, with the seat that passes on between them when everybody is
+    /// there: of those that can be dialled the first of the lower one's region, else of the other's, else
+    /// of all; nil where nobody can be dialled.
+    package var relayedPairs: [(a: WorkerID, b: WorkerID, relay: WorkerID?)] {
+        let hidden = seats.filter { $0.worker.dialsOut == true }
+        let open = seats.filter { $0.worker.dialsOut != true }
+        return hidden.enumerated().flatMap { place, a in
+            hidden[(place + 1)...].map { b in
+                let relay =
+                    open.first { $0.region == a.region } ?? open.first { $0.region == b.region }
+                    ?? open.first
+                return (a.id, b.id, relay?.id)
+            }
+        }
     }
 
     package func region(named name: String) -> RegionID? {

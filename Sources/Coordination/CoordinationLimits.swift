@@ -38,6 +38,14 @@ package enum CoordinationLimits {
     package static let losslessLanes: UInt16 = 8
     /// A round trip this short is no distance: one connection fills it.
     package static let nearRoundTrip = Interval.milliseconds(2)
+    /// Pieces of state (256 KiB) a joiner asks one source of its region for ahead of its answers: few, so
+    /// that sources share what there is; a trainer reads one in a tenth of a millisecond.
+    package static let nearStatePiecesAhead = 4
+    /// The same over a link with such a window: what the link holds in a round trip and one more, so that
+    /// it stays full; no more than a trainer should have to read at once.
+    package static func statePiecesAhead(_ window: UInt64) -> Int {
+        Int(min(window / 2 / UInt64(4 * CollectiveGeometry.chunkElements), 31)) + 1
+    }
     /// The same where a simulator sends whole slices: no slice is larger, so nothing waits for credit.
     package static let wholeSliceWindowBytes: UInt64 = 1 << 44
     /// Messages the lanes to one peer may hold. A round of 10^9 parameters over two owners is 7,630
@@ -71,6 +79,11 @@ package enum CoordinationLimits {
     /// A timer that fires this much late means that *this* process stood still (stopped, swapped,
     /// suspended); silence of others in that time proves nothing.
     package static let ownStall = Interval.seconds(2)
+    /// How long a lane may take to open before the peer's own is used instead, or the coordinator is told
+    /// that there is none. Longer than the silence that evicts: a dead peer must not look unreachable.
+    package static let laneOpening = Interval.seconds(20)
+    /// From the first such report to the plan that answers it: others say the same in the same second.
+    package static let unreachableCollection = Interval.seconds(2)
     /// How long a leaving worker waits for BYE before it goes without.
     package static let byeWait = Interval.seconds(3)
     /// How long the coordinator waits for the last LEAVE after STOP.

@@ -68,16 +68,39 @@ extension Coordinator {
         case .gathering, .ended:
             break
         case .reconfiguring, .running:
-            retreatJoiners(now)
-            if stage == .gathering { return considerJoiners(now) }
-            guard members.count >= configuration.deadlines.minimumWorkers, !members.isEmpty else {
-                let least = configuration.deadlines.minimumWorkers
-                return stop(
-                    .quorumLost,
-                    "\(members.count) workers left, the run needs \(least) (\(reason))", now)
-            }
-            replan(reason: reason, activateAtRound: 0, now)
+            replanInPlace(reason: reason, now)
         }
+    }
+
+    /// Another plan for the members that are there; at the boundary where they stand, if they all do.
+    mutating func replanInPlace(reason: String, _ now: Instant) {
+        let boundary = commonBoundary
+        if boundary == 0 { retreatJoiners(now) }
+        if stage == .gathering { return considerJoiners(now) }
+        guard members.count >= configuration.deadlines.minimumWorkers, !members.isEmpty else {
+            let least = configuration.deadlines.minimumWorkers
+            return stop(
+                .quorumLost,
+                "\(members.count) workers left, the run needs \(least) (\(reason))", now)
+        }
+        replan(reason: reason, activateAtRound: boundary, now)
+        guard boundary > 0, case .reconfiguring = stage else { return }
+        // The report that was missing may have been that of the dead.
+        for key in reports.keys.sorted() { commitIfComplete(key, now) }
+    }
+
+    /// The round boundary of the plan that is out, if every member that takes part in rounds stands there
+    /// already; 0 if not. Then joiners can stay, and keep what they have of the state.
+    private var commonBoundary: UInt32 {
+        guard case .reconfiguring = stage, let plan, plan.activateAtRound > 0,
+            members.establishedCount > 0, members.establishedCount < members.count
+        else { return 0 }
+        if plan.activateAtRound <= committedTurn { return plan.activateAtRound }
+        let key = order.key(of: plan.activateAtRound)
+        let stands = members.allSatisfy {
+            !$0.isEstablished || !$0.isAwaited || reports[key]?[$0.seat] != nil
+        }
+        return stands ? plan.activateAtRound : 0
     }
 
     /// Members that have not been through a GO wait for the next boundary again: a death in between
@@ -102,9 +125,12 @@ extension Coordinator {
             members.take(&joiners)
         }
         if isStart { beginFrom(members.map(\.hello.round).max() ?? 0) }
+        guard let detours = settleRoutes(now) else { return }
         epoch = epoch.next
         planVersion += 1
-        let plan = makePlan(activateAtRound: activateAtRound, isStart: isStart)
+        let plan = makePlan(
+            activateAtRound: activateAtRound, isStart: isStart, detours: detours)
+        sayDetours(plan)
         self.plan = plan
         var rank = 0
         members.updateAll {
@@ -138,7 +164,9 @@ extension Coordinator {
 
     private var turnName: String { order.count == 1 ? "round" : "turn" }
 
-    private func makePlan(activateAtRound: UInt32, isStart: Bool) -> Plan {
+    private func makePlan(
+        activateAtRound: UInt32, isStart: Bool, detours: [Detour]
+    ) -> Plan {
         let sources = stateSources(isStart: isStart)
         let weights = ownerWeights()
         // At once means that some may have computed a step which others have not: nobody's samples move.
@@ -169,7 +197,7 @@ extension Coordinator {
             planVersion: planVersion, activateAtRound: activateAtRound, members: planned,
             fragments: fragments, regionTransform: configuration.wire.insideRegion,
             poolTransform: configuration.wire.betweenRegions,
-            samplesPerStep: balance.samplesPerStep)
+            samplesPerStep: balance.samplesPerStep, detours: detours)
     }
 
     /// By region: regions behind slow links own less (``OwnerShares``).
@@ -325,6 +353,7 @@ extension Coordinator {
         }
         reportSilence(now)
         evictSilent(now)
+        answerUnreachable(now)
         switch stage {
         case .gathering: reportGathering(now)
         case .reconfiguring(let since): reportReconfiguration(since, now)
@@ -446,7 +475,8 @@ extension Coordinator {
                         ? "the reports of \(turnName) \(plan?.activateAtRound ?? 0)"
                         : "READY for plan \(planVersion)",
                     names: missing.compactMap { members[$0]?.name }, since: since, until: nil,
-                    then: "go on waiting while they are alive; each must reach the others' ports"
+                    then: "go on waiting while they are alive; a pair without a lane for "
+                        + "\(Int(CoordinationLimits.laneOpening.seconds)) s gets a detour"
                 )))
     }
 }

@@ -29,11 +29,13 @@ extension Coordinator {
         case .ready(let ready): markReady(connection, ready, now)
         case .heartbeat(let heartbeat): beat(connection, heartbeat, now)
         case .report(let report): record(report, from: connection, now)
-        case .suspect(let suspect): probe(suspect)
+        case .suspect(let suspect):
+            probe(suspect)
+            if suspect.reason == .unreachable { noteUnreachable(connection, suspect, now) }
         case .event, .bye, .error: break
         case .hello, .leave, .welcome, .refuse, .plan, .go, .heartbeatAck, .commit, .close, .stop,
             .evicted, .enrol, .enrolled, .laneHello, .laneWelcome, .chunk, .acknowledge, .pull,
-            .stateRequest, .stateChunk, .laneBye:
+            .stateRequest, .stateChunk, .laneBye, .relay:
             effects.append(
                 .event(.violation(culprit: name, what: "sent \(message.type) to a coordinator")))
         }
@@ -303,6 +305,7 @@ extension Coordinator {
         guard deviating.isEmpty else { return disagree(key, collected, deviating, now) }
         reports[key] = nil
         committed[key.fragment.index] = key.round
+        lastCommitAt = now
         broadcast(
             .commit(
                 Commit(

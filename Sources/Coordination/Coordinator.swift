@@ -95,6 +95,12 @@ package struct Coordinator: Sendable {
     let order: FragmentOrder
     /// The model's fragments.
     let layout: [[ElementRange]]
+    /// Pairs of members between whom no lane opens, for as long as both live.
+    var unreachable: [UnreachablePair] = []
+    /// Reported and not answered yet, and since when.
+    var suspected: [UnreachablePair] = []
+    var suspectedAt: Instant?
+    var lastCommitAt = Instant.zero
     /// Last committed round of each fragment.
     var committed: [UInt32]
     /// How fast each seat's replica goes round.

@@ -27,6 +27,8 @@ struct PayloadLedger: Sendable {
         /// Of the peer: a lane of its next life grants credit of its own.
         var incarnation: Incarnation
         var bytes: Int
+        /// Of the lane over a detour, not of a connection.
+        var isDetoured = false
     }
     private var counts: [PayloadHandle: Int] = [:]
     private var origins: [PayloadHandle: Origin] = [:]
@@ -37,6 +39,12 @@ struct PayloadLedger: Sendable {
     mutating func adopt(_ handle: PayloadHandle, from origin: Origin? = nil) {
         precondition(counts[handle] == nil, "payload handle used twice")
         counts[handle] = 1
+        origins[handle] = origin
+    }
+
+    /// Where a payload that counted against nobody's credit so far comes from.
+    mutating func assign(_ handle: PayloadHandle, to origin: Origin) {
+        precondition(counts[handle] != nil && origins[handle] == nil, "a payload of two lanes")
         origins[handle] = origin
     }
 

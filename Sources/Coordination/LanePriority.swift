@@ -20,6 +20,7 @@ package struct LanePriority: Comparable, Sendable {
             LanePriority(
                 rank: 1, isContribution: chunk.kind == .contribution,
                 isPool: chunk.key.scope == .pool, due: due ?? chunk.key.round)
+        case .relay(let relay): priority(of: relay.inner, due: due)
         case .stateChunk:
             LanePriority(rank: 2, isContribution: false, isPool: false, due: 0)
         case .pull, .stateRequest, .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat,

@@ -84,7 +84,8 @@ package struct LaneSession: Sendable {
     package private(set) var bytesInFlight: UInt64 = 0
 
     // Receiving side.
-    private var received: UInt64 = 0
+    /// Everything up to here has come.
+    package private(set) var received: UInt64 = 0
     private var bytesReceived: UInt64 = 0
     private var bytesConsumed: UInt64 = 0
     private var grantAnnounced: UInt64 = 0
@@ -230,7 +231,7 @@ extension LaneSession {
             return resume(from: welcome.resumeFrom, grantedTo: welcome.grantedTo) + [.opened]
         case .acknowledge(let ack):
             return acknowledge(upTo: ack.received, grantedTo: ack.grantedTo)
-        case .chunk, .pull, .stateRequest, .stateChunk:
+        case .chunk, .pull, .stateRequest, .stateChunk, .relay:
             return receiveSequenced(sequence, message, payload, payloadBytes)
         case .laneBye:
             phase = .down

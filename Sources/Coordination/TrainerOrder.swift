@@ -17,10 +17,27 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
     case checkpoint(step: UInt32, round: UInt32)
     /// The last order before leaving. `model`: also write the model file. Answered by `.saved`.
     case save(step: UInt32, round: UInt32, model: Bool)
-    /// Encode a piece of the state for a joiner. Answered by `.stateRead`.
+    /// Encode a piece of the state for a joiner, or describe an item. Answered by `.stateRead`.
     case readState(StateRequest, to: WorkerID)
-    /// Put a piece of a peer's state into place; the last one says so. Answered by `.stateInstalled`.
-    case installState(StateChunk, payload: PayloadHandle, last: Bool)
+    /// Put a piece of a peer's state into place. Answered by `.consumed`.
+    case installState(StateChunk, payload: PayloadHandle)
+    /// All pieces are in place: compare the digests and go on from there. Answered by `.tookOver`.
+    case takeOver(Handover)
+
+    /// A state whose pieces are installed, as the peer it comes from describes it.
+    package struct Handover: Codable, Equatable, Sendable {
+        package struct Item: Codable, Equatable, Sendable {
+            package var item: StateItem
+            package var digest: UInt64
+        }
+        /// The plan under which it is taken over.
+        package var planVersion: UInt32
+        package var step: UInt32
+        package var round: UInt32
+        /// Of outer copy and momentum, or of the parameters: as in a report.
+        package var digest: UInt64
+        package var items: [Item]
+    }
 
     /// Chunks of one collective to encode, slice by slice.
     package struct Encoding: Codable, Equatable, Sendable {

@@ -34,6 +34,7 @@ extension Worker {
         case .plan(let plan): announce(plan, epoch, now)
         case .go(let go):
             hasStarted = true
+            transfer = nil
             drive(.go(planVersion: go.planVersion, verdicts: go.verdicts), now)
         case .commit(let commit):
             pendingReports.removeAll { $0.report.key == commit.key }
@@ -57,7 +58,7 @@ extension Worker {
         case .heartbeatAck, .enrolled:
             break
         case .hello, .ready, .heartbeat, .report, .event, .suspect, .leave, .enrol, .laneHello,
-            .laneWelcome, .chunk, .acknowledge, .pull, .stateRequest, .stateChunk, .laneBye:
+            .laneWelcome, .chunk, .acknowledge, .pull, .stateRequest, .stateChunk, .laneBye, .relay:
             effects.append(
                 .event(
                     .violation(culprit: "coordinator", what: "sent a message only workers send")))
@@ -129,12 +130,15 @@ extension Worker {
                 .tryAgain, "the state it was taking over is gone; start it again")
         }
         effects.append(.allow(plan.members.filter { $0.workerID != worker }))
+        unlinkedSince = []
         replaceLanes(plan)
-        dropUnsent()
+        replaceAnswered(plan)
+        // At a boundary the others may still need what has not left yet.
+        if plan.activateAtRound == 0 { dropUnsent() }
+        replaceDetours(plan)
         replayPostponed(now)
-        transfer = nil
+        beginTransfer()
         sayReadyIfLinked()
-        fetchStateIfNeeded()
     }
 
     /// READY goes out once per plan, when a lane to every other member is open.
@@ -158,8 +162,7 @@ extension Worker {
     var unlinkedPeers: [PlanMember] {
         guard let plan = round.plan else { return [] }
         return plan.plan.members.filter {
-            $0.workerID != worker
-                && !(bundles[$0.workerID]?.isLinked ?? false)
+            $0.workerID != worker && !isLinked(to: $0.workerID)
         }
     }
 

@@ -24,12 +24,21 @@ extension Worker {
             acceptedIncarnations[lane] = nil
             for handle in session?.heldPayloads() ?? [] { release(handle) }
         }
-        for member in plan.members where member.workerID != worker { dial(member) }
+        let detoured = detouredPeers(plan)
+        for member in plan.members where member.workerID != worker {
+            if !member.endpoint.isEmpty, !detoured.contains(member.workerID) {
+                dial(member)
+            } else if bundles[member.workerID] != nil {
+                park(member.workerID)
+            }
+        }
         for lane in earlyHellos.keys.sorted() {
-            guard plan.members.contains(where: { $0.workerID == lane.peer }),
-                let frame = earlyHellos.removeValue(forKey: lane)
+            guard let member = plan.members.first(where: { $0.workerID == lane.peer }),
+                let frame = earlyHellos[lane], frame.incarnation <= member.incarnation
             else { continue }
-            accept(lane, frame)
+            earlyHellos[lane] = nil
+            // An earlier life's is of no use any more.
+            if frame.incarnation == member.incarnation { accept(lane, frame) }
         }
     }
 
@@ -101,7 +110,7 @@ extension Worker {
                         rank: member.rank, incarnation: incarnation, reason: .connectionReset))))
     }
 
-    private func isLinked(_ peer: WorkerID, _ role: LaneSession.Role) -> Bool {
+    func isLinked(_ peer: WorkerID, _ role: LaneSession.Role) -> Bool {
         switch role {
         case .dialler: return bundles[peer]?.isLinked ?? false
         case .acceptor:
@@ -123,8 +132,10 @@ extension Worker {
         if let payload = frame.payload {
             ledger.adopt(
                 payload,
-                from: PayloadLedger.Origin(
-                    lane: lane, incarnation: frame.incarnation, bytes: frame.payloadBytes))
+                from: frame.message.type == .relay
+                    ? nil
+                    : PayloadLedger.Origin(
+                        lane: lane, incarnation: frame.incarnation, bytes: frame.payloadBytes))
         }
         if case .laneHello = frame.message {
             greet(lane, frame)
@@ -135,26 +146,29 @@ extension Worker {
             frame.payload.map { forget($0) }
             return
         }
+        // The credit of what is passed on is that of its two ends.
+        let bytes = frame.message.type == .relay ? 0 : frame.payloadBytes
         switch lane.role {
         case .dialler:
             let answers =
                 bundles[lane.peer]?.handle(
                     .received(
                         lane: lane.index, sequence: frame.sequence, message: frame.message,
-                        payload: frame.payload, payloadBytes: frame.payloadBytes), at: now) ?? []
+                        payload: frame.payload, payloadBytes: bytes), at: now) ?? []
             apply(answers, to: lane.peer, frame: frame)
         case .acceptor:
             let answers =
                 accepted[lane]?.handle(
                     .received(
                         sequence: frame.sequence, message: frame.message, payload: frame.payload,
-                        payloadBytes: frame.payloadBytes)) ?? []
+                        payloadBytes: bytes)) ?? []
             apply(answers, of: lane, frame: frame)
+            flushAnswers(to: lane.peer)
         }
     }
 
     /// Releases a payload that never counted against a lane's credit.
-    private mutating func forget(_ handle: PayloadHandle) {
+    mutating func forget(_ handle: PayloadHandle) {
         if ledger.release(handle).freed { effects.append(.release(handle)) }
     }
 
@@ -199,6 +213,7 @@ extension Worker {
             accepted[lane]?.handle(
                 .received(sequence: 0, message: frame.message, payload: nil, payloadBytes: 0)) ?? []
         apply(resent, of: lane)
+        flushAnswers(to: lane.peer)
     }
 
     // MARK: Effects of lanes
@@ -241,7 +256,7 @@ extension Worker {
                         lanes: decision.lanes, because: decision.because))))
     }
 
-    private mutating func apply(
+    mutating func apply(
         _ effects: [LaneSession.Effect], of lane: LaneID, frame: LaneFrame? = nil
     ) {
         for effect in effects {
@@ -254,8 +269,7 @@ extension Worker {
             case .acknowledged(let handle): release(handle)
             case .discard(let handle): forget(handle)
             case .opened:
-                sayReadyIfLinked()
-                fetchStateIfNeeded()
+                linked()
             case .violation(let what): blame(lane.peer, what)
             case .deliver:
                 guard let frame else { preconditionFailure("delivered without a frame") }
@@ -265,6 +279,7 @@ extension Worker {
     }
 
     mutating func returnCredit(_ origin: PayloadLedger.Origin) {
+        if origin.isDetoured { return returnDetourCredit(origin) }
         let lane = origin.lane
         guard incarnation(of: lane) == origin.incarnation else { return }
         switch lane.role {
@@ -276,6 +291,14 @@ extension Worker {
 
     mutating func dropUnsent() {
         for peer in bundles.keys.sorted() { tell(peer, .dropUnsent) }
+        for peer in detours.keys.sorted() {
+            let unsent = detours[peer]?.queue.removeAll() ?? []
+            for handle in unsent.compactMap(\.payload) { release(handle) }
+        }
+        for peer in answered.keys.sorted() {
+            let unsent = answered[peer]?.removeAll() ?? []
+            for handle in unsent.compactMap(\.payload) { release(handle) }
+        }
     }
 
     /// What is under way to a peer now, for the rate of the link it crosses.
@@ -289,7 +312,8 @@ extension Worker {
     // MARK: Messages
 
     /// By epoch: now, later, or never.
-    private mutating func sort(_ lane: LaneID, _ frame: LaneFrame, _ now: Instant) {
+    mutating func sort(_ lane: LaneID, _ frame: LaneFrame, _ now: Instant) {
+        if case .relay(let relay) = frame.message { return pass(relay, frame, from: lane, now) }
         guard let epoch = round.plan?.epoch, frame.epoch <= epoch else {
             postponed.append((lane, frame))
             return
@@ -332,6 +356,7 @@ extension Worker {
         case .pull(let pull): serve(pull, to: lane.peer)
         case .stateRequest(let request): serveState(request, to: lane.peer)
         case .stateChunk(let chunk): takeState(chunk, frame.payload, from: lane.peer, now)
+        case .relay(let relay): pass(relay, frame, from: lane, now)
         case .laneHello, .laneWelcome, .acknowledge, .laneBye, .hello, .welcome, .refuse, .plan,
             .ready, .go, .heartbeat, .heartbeatAck, .report, .commit, .close, .event, .suspect,
             .leave, .bye, .stop, .evicted, .error, .enrol, .enrolled:
@@ -339,17 +364,23 @@ extension Worker {
         }
     }
 
-    /// Sends to a peer over whichever of the lanes this worker dialled has credit.
+    /// Sends to a peer over whichever of the lanes this worker dialled has credit; of the peer's own, if it
+    /// cannot be dialled; or over a detour.
     mutating func send(
         to peer: WorkerID, _ message: Message, payload: PayloadHandle?, bytes: Int
     ) {
-        guard bundles[peer] != nil, let epoch = round.plan?.epoch else {
+        let isDetour = activeDetour(peer) != nil
+        let isOwn = !isDetour && answered[peer] == nil
+        guard !isOwn || bundles[peer] != nil, let epoch = round.plan?.epoch else {
             payload.map { release($0) }
             return
         }
         let outgoing = LaneSession.Outgoing(
             epoch: epoch, message: message, payload: payload, payloadBytes: bytes)
-        tell(peer, .enqueue(outgoing))
+        if isOwn { return tell(peer, .enqueue(outgoing)) }
+        if isDetour { return sendOverDetour(outgoing, to: peer) }
+        answered[peer]?.append(outgoing, .priority(of: message))
+        flushAnswers(to: peer)
     }
 
     mutating func blame(_ peer: WorkerID, _ what: String) {

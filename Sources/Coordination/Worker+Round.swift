@@ -203,8 +203,7 @@ extension Worker {
             }
         case .stateRead(let peer, let chunk, let payload): sendState(chunk, payload, to: peer)
         case .consumed(let handle): release(handle)
-        case .stateInstalled(let step, let round, let digest):
-            stateInstalled(step, round, digest, now)
+        case .tookOver(let handover): tookOver(handover, now)
         }
     }
 }

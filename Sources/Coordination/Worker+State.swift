@@ -1,38 +1,6 @@
 import ClusterModel
 import WireProtocol
 
-/// A joiner's progress in taking over a peer's state, item by item, piece by piece.
-struct StateTransfer: Equatable, Sendable {
-    let source: WorkerID
-    /// Elements of one piece: a chunk.
-    static let pieceElements: UInt64 = UInt64(CollectiveGeometry.chunkElements)
-    /// Pieces asked for ahead of the one awaited: keeps a 30 ms link busy within the lane's credit.
-    static let ahead = 8
-    /// Items in the order in which they are fetched.
-    static let items: [StateItem] = [
-        .parameters, .outerCopy, .outerMomentum, .firstMoment, .secondMoment,
-    ]
-    var step: UInt32 = 0
-    var round: UInt32 = 0
-    /// Remaining requests, in order; empty before the index has come.
-    var requests: [StateRequest] = []
-    var nextRequest = 0
-    var received = 0
-
-    var isComplete: Bool { !requests.isEmpty && received == requests.count }
-
-    mutating func plan(total: UInt64) {
-        for item in Self.items {
-            var start: UInt64 = 0
-            while start < total {
-                let count = min(Self.pieceElements, total - start)
-                requests.append(StateRequest(item: item, start: start, count: UInt32(count)))
-                start += count
-            }
-        }
-    }
-}
-
 // MARK: - State transfer
 
 extension Worker {
@@ -41,15 +9,44 @@ extension Worker {
         round.plan?.me.state == .needsState && installedVersion != round.plan?.plan.planVersion
     }
 
-    /// Asks the source for its index; called when the lanes are open.
-    mutating func fetchStateIfNeeded() {
-        guard needsState, transfer == nil, let plan = round.plan,
-            let source = peer(plan.me.stateSource), unlinkedPeers.isEmpty
-        else { return }
-        transfer = StateTransfer(source: source)
-        send(
-            to: source, .stateRequest(StateRequest(item: .index, start: 0, count: 0)), payload: nil,
-            bytes: 0)
+    /// Members that may hold what this worker needs, the plan's `stateSource` first: those of its own
+    /// region that are ready under the plan, or all if there is none.
+    private func stateSources(_ plan: ActivePlan) -> [StateTransfer.Source] {
+        guard let reference = peer(plan.me.stateSource), reference != worker else { return [] }
+        let ready = plan.plan.members.filter { $0.workerID != worker && $0.state == .ready }
+        let near = ready.filter { $0.region == round.region }
+        let others = (near.isEmpty ? ready : near).map(\.workerID).filter { $0 != reference }
+        return ([reference] + others).map { source in
+            let member = plan.member(source)
+            return StateTransfer.Source(
+                source,
+                ahead: member?.region == round.region
+                    ? CoordinationLimits.nearStatePiecesAhead
+                    : CoordinationLimits.statePiecesAhead(laneWindow(member)))
+        }
+    }
+
+    /// A plan has come into force: begins to take over a state, or goes on with what is in place.
+    mutating func beginTransfer() {
+        guard needsState, let plan = round.plan else { return }
+        let sources = stateSources(plan)
+        guard let reference = sources.first?.worker else { return }
+        if transfer != nil {
+            transfer?.restart(reference: reference, sources: sources)
+        } else {
+            transfer = StateTransfer(reference: reference, sources: sources)
+        }
+        askSources()
+    }
+
+    /// Asks every source whose lane is open what it holds; called when one has opened.
+    mutating func askSources() {
+        guard needsState, let transfer else { return }
+        for source in transfer.sources where !source.isAsked && isLinked(to: source.worker) {
+            for request in self.transfer?.greet(source.worker) ?? [] {
+                send(to: source.worker, .stateRequest(request), payload: nil, bytes: 0)
+            }
+        }
     }
 
     /// The source's side: it stands at a boundary, so its state does not move.
@@ -57,60 +54,71 @@ extension Worker {
         guard round.isFrozen else {
             return blame(peer, "asks for state outside a reconfiguration")
         }
+        stateReads.append(round.plan?.epoch ?? .none)
         effects.append(.train(.readState(request, to: peer)))
     }
 
     mutating func sendState(_ chunk: StateChunk, _ payload: EncodedPayload, to peer: WorkerID) {
         ledger.adopt(payload.handle)
+        guard !stateReads.isEmpty, stateReads.removeFirst() == round.plan?.epoch else {
+            return release(payload.handle)
+        }
         send(to: peer, .stateChunk(chunk), payload: payload.handle, bytes: payload.bytes)
     }
 
     mutating func takeState(
         _ chunk: StateChunk, _ payload: PayloadHandle?, from peer: WorkerID, _ now: Instant
     ) {
-        guard transfer?.source == peer, needsState else {
+        guard needsState, transfer != nil else {
             payload.map { release($0) }
-            return blame(peer, "sends state nobody asked for")
+            // A slow holder's description may come when all is here already.
+            return chunk.count == 0 ? () : blame(peer, "sends state nobody asked for")
         }
-        if chunk.item == .index {
+        if chunk.count == 0 {
             payload.map { release($0) }
-            transfer?.step = UInt32(clamping: chunk.step)
-            transfer?.round = chunk.round
-            transfer?.plan(total: chunk.total)
-            for _ in 0..<StateTransfer.ahead { requestNextPiece() }
-            return
+            if transfer?.describe(chunk, by: peer, at: now) == false {
+                return blame(peer, "describes state nobody asked for")
+            }
+        } else if let payload, transfer?.take(chunk, from: peer) == true {
+            hasPartialState = true
+            effects.append(.train(.installState(chunk, payload: payload)))
+        } else {
+            payload.map { release($0) }
+            return blame(peer, "sends a piece of state that is not the one asked for: \(chunk)")
         }
-        guard let payload else { return }
-        transfer?.received += 1
-        requestNextPiece()
-        hasPartialState = true
-        effects.append(
-            .train(
-                .installState(chunk, payload: payload, last: transfer?.isComplete ?? false)))
+        for (source, request) in transfer?.requests() ?? [] {
+            send(to: source, .stateRequest(request), payload: nil, bytes: 0)
+        }
+        handOverIfComplete()
     }
 
-    private mutating func requestNextPiece() {
-        guard let transfer, transfer.nextRequest < transfer.requests.count else { return }
-        self.transfer?.nextRequest += 1
-        send(
-            to: transfer.source, .stateRequest(transfer.requests[transfer.nextRequest]),
-            payload: nil, bytes: 0)
+    /// All pieces are in place, or on their way to the trainer in this order: it checks them.
+    private mutating func handOverIfComplete() {
+        guard let transfer, transfer.isComplete, !transfer.isHandedOver,
+            let version = round.plan?.plan.planVersion,
+            let handover = transfer.handover(planVersion: version)
+        else { return }
+        self.transfer?.isHandedOver = true
+        effects.append(.train(.takeOver(handover)))
     }
 
-    mutating func stateInstalled(
-        _ step: UInt32, _ round: UInt32, _ digest: UInt64, _ now: Instant
-    ) {
+    mutating func tookOver(_ handover: TrainerOrder.Handover, _ now: Instant) {
         // The plan may have changed meanwhile: that state is not the one it asks for.
-        guard transfer?.isComplete == true else { return }
-        installedVersion = self.round.plan?.plan.planVersion
+        guard let transfer, transfer.isHandedOver, needsState,
+            handover.planVersion == round.plan?.plan.planVersion
+        else { return }
+        installedVersion = handover.planVersion
         hasPartialState = false
-        transfer = nil
-        drive(.stateInstalled(step: step, round: round), now)
+        drive(.stateInstalled(step: handover.step, round: handover.round), now)
         effects.append(
             .event(
-                .note(
-                    source: name,
-                    text: "took over the state of step \(step), round \(round) from a peer")))
+                .stateTaken(
+                    RunEvent.StateTaken(
+                        worker: worker, step: handover.step, round: handover.round,
+                        took: now - (transfer.began ?? now), resumedBytes: transfer.resumedBytes,
+                        sources: transfer.account.map {
+                            RunEvent.StateTaken.Source(worker: $0.worker, bytes: $0.bytes)
+                        }))))
         sayReadyIfLinked()
     }
 }

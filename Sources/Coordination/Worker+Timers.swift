@@ -63,6 +63,9 @@ extension Worker {
             now - due > CoordinationLimits.ownStall
         else { return }
         lastHeard = lastHeard + (now - due)
+        for index in unlinkedSince.indices {
+            unlinkedSince[index].at = unlinkedSince[index].at + (now - due)
+        }
     }
 
     private mutating func heartbeat(_ now: Instant) {
@@ -76,6 +79,7 @@ extension Worker {
                         sentAt: now, step: UInt64(round.step), phase: wirePhase,
                         waitingForRanks: waited, samples: samples))))
         callMissing()
+        if case .member = phase { watchLinks(now) }
         for (index, pending) in pendingReports.enumerated()
         where now - pending.sentAt >= CoordinationLimits.reportRetry {
             pendingReports[index].sentAt = now

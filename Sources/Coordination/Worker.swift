@@ -84,7 +84,8 @@ package struct Worker: Sendable {
         /// The bytes of an `installState` are in place.
         case consumed(PayloadHandle)
         case stateRead(to: WorkerID, chunk: StateChunk, payload: EncodedPayload)
-        case stateInstalled(step: UInt32, round: UInt32, digest: UInt64)
+        /// The digests are right, and the trainer stands where the state does.
+        case tookOver(TrainerOrder.Handover)
     }
 
     package enum Effect: Codable, Equatable, Sendable {
@@ -135,6 +136,12 @@ package struct Worker: Sendable {
     var laneConditions = LaneConditions()
     /// Numbers of lanes that were said already, by the peer's region.
     var saidLanes: [RegionID: UInt16] = [:]
+    /// Lanes over a third member, of the plan in force, by peer.
+    var detours: [WorkerID: DetourLane] = [:]
+    /// What waits for the lanes of peers that this worker answers on the lanes they have dialled.
+    var answered: [WorkerID: LaneQueue] = [:]
+    /// Members without an open lane, and since when.
+    var unlinkedSince: [(peer: WorkerID, at: Instant)] = []
     var ledger = PayloadLedger()
 
     /// A plan that comes into force at a later round boundary.
@@ -156,6 +163,9 @@ package struct Worker: Sendable {
     /// Encodings of means between the end of a pass and the shard's answer to it.
     var reducedPayloads: [PayloadHandle: EncodedPayload] = [:]
     var transfer: StateTransfer?
+    /// Epochs of the requests for state the trainer has not answered, in order: an answer that a new plan
+    /// has overtaken is nobody's.
+    var stateReads: [Epoch] = []
     /// Pieces of a peer's state are in the trainer, and not all of them.
     var hasPartialState = false
     /// Plan under which a state was taken over.

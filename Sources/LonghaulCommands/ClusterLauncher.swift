@@ -113,6 +113,7 @@ struct ClusterLauncher {
                 "--exit-with-parent", "--json",
             ] + recordFlags + links.listenFlags(seat.region) + links.proxyFlags(seat.region)
         if isResumed { flags.append("--resume") }
+        if seat.worker.dialsOut == true { flags.append("--dial-out") }
         return try links.start(
             name: name, executable: "\(binaries)/longhaul-worker", in: seat.region,
             arguments: flags)

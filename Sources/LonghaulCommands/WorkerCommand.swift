@@ -16,6 +16,7 @@ package struct WorkerCommand: ParsableCommand {
                 --listen 'tcp://0.0.0.0:*' --advertise worker7.example.org
               longhaul-worker --token-file - --dir state < join.token      all on one machine
               longhaul-worker --token-file join.token --dir state --resume
+              longhaul-worker --token-file join.token --dir state --dial-out     behind NAT
             """,
         version: Longhaul.version)
 
@@ -42,6 +43,13 @@ package struct WorkerCommand: ParsableCommand {
 
     @Option(help: "Host name that peers dial, if it is not the listening address.")
     var advertise: String?
+
+    @Flag(
+        help: """
+            Nobody can dial this worker: offer no port, dial all others and answer on those connections. \
+            Two such workers need a third that both can dial.
+            """)
+    var dialOut = false
 
     @Option(help: "Directory for state, keys and the model.")
     var dir = "runs/worker"
@@ -70,7 +78,15 @@ package struct WorkerCommand: ParsableCommand {
     package init() {}
 
     package func run() throws {
-        try Reachability.check(listen: listen, advertise: advertise)
+        if dialOut {
+            guard advertise == nil else {
+                throw Failure(
+                    .usage, "--dial-out and --advertise contradict each other",
+                    hint: "--advertise names a host that others dial; with --dial-out nobody does")
+            }
+        } else {
+            try Reachability.check(listen: listen, advertise: advertise)
+        }
         BlasLibrary.reexecIfMisdetected { Console.error("longhaul-worker: \($0)") }
         BlasLibrary.setThreads(1)
         ProcessMemory.keepFreed()
@@ -82,11 +98,12 @@ package struct WorkerCommand: ParsableCommand {
         let contact = try findCoordinator(keys, interrupt)
         if exitWithParent { interrupt.watchParent() }
         let label = contact.name
-        let options = WorkerOptions(
+        var options = WorkerOptions(
             name: contact.name, region: region, coordinator: contact.endpoint,
             coordinatorKey: contact.serverKey, keys: keys, listen: listen,
             advertiseHost: advertise, directory: dir, resume: resume, proxies: try proxies(),
             controlProxy: viaCoordinator, dataPath: data)
+        options.dialsOut = dialOut
         let recorder = try record.map { try MachineRecorder(path: $0) }
         let node = try WorkerNode(options, interrupt: interrupt, recorder: recorder) { line in
             Console.error("[\(label)] \(line)")

@@ -78,4 +78,6 @@ package enum SuspectReason: UInt16, CaseIterable, Codable, Sendable {
     case connectionReset = 1
     case digestDiffers = 2
     case malformedFrames = 3
+    /// No lane to it opens.
+    case unreachable = 4
 }

@@ -30,6 +30,13 @@ extension Message {
                 throw .payloadLength(
                     type: .stateChunk, allowed: expected...expected, got: payload.count)
             }
+        case .relay(let relay):
+            let allowed = relay.inner.type.shape.payload
+            guard allowed.contains(payload.count) else {
+                throw .payloadLength(
+                    type: relay.inner.type, allowed: allowed, got: payload.count)
+            }
+            try relay.inner.checkPayload(payload, of: bytes)
         case .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat, .heartbeatAck, .report,
             .commit, .close, .suspect, .leave, .bye, .stop, .evicted, .error, .enrol, .enrolled,
             .laneHello, .laneWelcome, .chunk, .acknowledge, .pull, .stateRequest, .laneBye:

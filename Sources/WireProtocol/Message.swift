@@ -28,6 +28,8 @@ package enum Message: Hashable, Codable, Sendable {
     case stateRequest(StateRequest)
     case stateChunk(StateChunk)
     case laneBye(LaneBye)
+    /// Another message in it, of the data plane and not a RELAY.
+    indirect case relay(Relay)
 
     package var type: MessageType {
         switch self {
@@ -59,6 +61,7 @@ package enum Message: Hashable, Codable, Sendable {
         case .stateRequest: .stateRequest
         case .stateChunk: .stateChunk
         case .laneBye: .laneBye
+        case .relay: .relay
         }
     }
 
@@ -93,6 +96,7 @@ package enum Message: Hashable, Codable, Sendable {
         case .stateRequest(let fields): fields
         case .stateChunk(let fields): fields
         case .laneBye(let fields): fields
+        case .relay(let fields): fields
         }
     }
 
@@ -128,6 +132,7 @@ package enum Message: Hashable, Codable, Sendable {
             case .stateRequest: .stateRequest(try StateRequest(reading: &reader))
             case .stateChunk: .stateChunk(try StateChunk(reading: &reader))
             case .laneBye: .laneBye(try LaneBye(reading: &reader))
+            case .relay: .relay(try Relay(reading: &reader))
             }
     }
 }

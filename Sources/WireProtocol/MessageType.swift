@@ -35,6 +35,7 @@ package enum MessageType: UInt8, CaseIterable, Codable, Sendable {
     case stateRequest = 37
     case stateChunk = 38
     case laneBye = 39
+    case relay = 41
 
     /// Whether frames of this type may travel on `plane`. ERROR may travel on both: a lane has no
     /// other way to say why it is refused.
@@ -50,10 +51,23 @@ package enum MessageType: UInt8, CaseIterable, Codable, Sendable {
     /// sequence 0 on a lane. On the control connection every frame is numbered.
     package var isSequencedOnLane: Bool {
         switch self {
-        case .chunk, .pull, .stateRequest, .stateChunk: true
+        case .chunk, .pull, .stateRequest, .stateChunk, .relay: true
         case .laneHello, .laneWelcome, .acknowledge, .laneBye, .error: false
         case .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat, .heartbeatAck, .report,
             .commit, .close, .event, .suspect, .leave, .bye, .stop, .evicted, .enrol, .enrolled:
+            false
+        }
+    }
+
+    /// Whether a RELAY may carry it.
+    package var isRelayed: Bool {
+        switch self {
+        case .laneHello, .laneWelcome, .chunk, .acknowledge, .pull, .stateRequest, .stateChunk,
+            .laneBye:
+            true
+        case .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat, .heartbeatAck, .report,
+            .commit, .close, .event, .suspect, .leave, .bye, .stop, .evicted, .error, .enrol,
+            .enrolled, .relay:
             false
         }
     }
@@ -89,6 +103,7 @@ package enum MessageType: UInt8, CaseIterable, Codable, Sendable {
         case .stateRequest: "STATE-REQUEST"
         case .stateChunk: "STATE-CHUNK"
         case .laneBye: "LANE-BYE"
+        case .relay: "RELAY"
         }
     }
 }

@@ -44,6 +44,8 @@ package enum ProtocolLimits {
     /// At 0.01 % loss one connection carries some 50 Mbit/s over 30 ms; more connections than this
     /// between two workers only compete.
     package static let lanes: UInt16 = 16
+    /// Pairs without a lane; a pool with more of them needs another network.
+    package static let detours = 1024
     /// One outer round per fragment and a few inner all-reduces can be in flight.
     package static let collectivesInFlight = 1024
 }
@@ -91,7 +93,7 @@ extension MessageType {
         case .hello: FrameShape(meta: 92...475)
         case .welcome: FrameShape(meta: 33...33 + Limits.configurationBytes)
         case .refuse: FrameShape(meta: 8...8 + 2 * text)
-        case .plan: FrameShape(meta: 18...Limits.controlFrameBytes - Limits.headerBytes)
+        case .plan: FrameShape(meta: 20...Limits.controlFrameBytes - Limits.headerBytes)
         case .ready: FrameShape(meta: 14...14 + 13 * list)
         case .go: FrameShape(meta: 6...6 + 15 * list)
         case .heartbeat: FrameShape(meta: 27...27 + 2 * Limits.ranks)
@@ -117,6 +119,8 @@ extension MessageType {
         case .stateRequest: FrameShape(meta: 13)
         case .stateChunk: FrameShape(meta: 41, payload: 0...Limits.dataPayloadBytes)
         case .laneBye: FrameShape(meta: 8)
+        // The inner message has 8 to 41 bytes of fields.
+        case .relay: FrameShape(meta: 29...62, payload: 0...Limits.dataPayloadBytes)
         }
     }
 }

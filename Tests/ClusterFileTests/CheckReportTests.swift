@@ -116,6 +116,29 @@ struct CheckReportTests {
         #expect(text.split(separator: "\n").allSatisfy { $0.count <= 120 })
     }
 
+    @Test func whoCannotBeDialledAndWhoPassesOnIsSaid() throws {
+        let hidden = try Sample.twoRegions(
+            replacing: "{name: e2, batch: 1, step: 100 ms}",
+            with: "{name: e2, batch: 1, step: 100 ms, dial_out: true}"
+        ).replacing(
+            "{name: w2, batch: 2, step: 100 ms}",
+            with: "{name: w2, batch: 2, step: 100 ms, dial_out: true}")
+        let notes = try report(hidden).notes
+        #expect(
+            notes.contains(
+                "Only dial out: e2, w2. Relayed: e2 - w2 via e1; those bytes cross twice."))
+        var nobody = Sample.twoRegions
+        for name in ["e1", "e2", "w1", "w2"] {
+            nobody = nobody.replacing("{name: \(name),", with: "{name: \(name), dial_out: true,")
+        }
+        #expect(try report(nobody).notes.contains { $0.hasPrefix("Nobody can be dialled") })
+        let issues = Sample.issues(
+            try Sample.twoRegions(
+                replacing: "{name: e2, batch: 1, step: 100 ms}",
+                with: "{name: e2, batch: 1, step: 100 ms, dial_out: yes}"))
+        #expect(issues.count == 1)
+    }
+
     @Test func theJSONReadsBackAsTheSameReport() throws {
         let report = try report(Sample.twoRegions)
         let data = try report.json()

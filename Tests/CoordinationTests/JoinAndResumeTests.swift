@@ -63,6 +63,121 @@ import WireProtocol
         #expect(Set([0, 2, 3].map { cluster.node($0).trainer.outer }).count == 1)
     }
 
+    /// One region of four; three of them train, and stop where round 3 ends.
+    private func joinerAtTheBoundary(
+        holding hold: @escaping (TestCluster.Delivery) -> Bool
+    ) -> TestCluster {
+        var cluster = TestCluster(Fixtures.configuration(syncEvery: 2, steps: 12), sizes: [4])
+        for seat in 0..<3 { cluster.launch(seat) }
+        cluster.holds = {
+            if case .order(.compute(let next, _)) = $0.content { next >= 3 } else { false }
+        }
+        cluster.advance(to: 70)
+        cluster.launch(3)
+        cluster.settle()
+        cluster.holds = hold
+        cluster.settle()
+        return cluster
+    }
+
+    private func isPiece(_ delivery: TestCluster.Delivery, readAt seat: Int) -> Bool {
+        guard delivery.channel == .trainer(WorkerID(seat)),
+            case .order(.readState(let request, _)) = delivery.content
+        else { return false }
+        return request.count > 0
+    }
+
+    private func taken(_ cluster: TestCluster) -> [RunEvent.StateTaken] {
+        cluster.node(3).events.compactMap {
+            if case .stateTaken(let taken) = $0 { taken } else { nil }
+        }
+    }
+
+    /// fp32 bytes of the five vectors of a state.
+    private let wholeState = 5 * 4 * Fixtures.parameterCount
+
+    @Test func stateComesFromEveryMemberOfTheRegion() throws {
+        var cluster = joinerAtTheBoundary { _ in false }
+        cluster.release()
+        let taken = try #require(taken(cluster).first)
+        #expect(taken.sources.map(\.worker) == [WorkerID(0), WorkerID(1), WorkerID(2)])
+        #expect(taken.sources.allSatisfy { $0.bytes >= wholeState / 5 })
+        #expect(taken.bytes == wholeState)
+        #expect(taken.resumedBytes == 0)
+        #expect(cluster.coordinatorResult == .ok)
+        #expect(cluster.violations == [])
+    }
+
+    @Test func aSourceThatDiesCostsWhatItHadNotSent() throws {
+        var cluster = joinerAtTheBoundary { isPiece($0, readAt: 1) }
+        #expect(taken(cluster) == [])
+        #expect(cluster.coordinator.plan?.planVersion == 2)
+        cluster.kill(1)
+        cluster.release()
+        // The others stood at the boundary: the joiner stays in the plan, with what it has.
+        let taken = try #require(taken(cluster).first)
+        #expect(taken.round == 3)
+        #expect(taken.bytes == wholeState)
+        #expect(taken.resumedBytes > 0 && taken.resumedBytes < wholeState)
+        #expect(!taken.sources.map(\.worker).contains(WorkerID(1)))
+        #expect(cluster.coordinatorResult == .ok)
+        #expect(Set([0, 2, 3].map { cluster.node($0).trainer.outer }).count == 1)
+        #expect(cluster.violations == [])
+    }
+
+    @Test func theReferenceMayDieToo() throws {
+        var cluster = joinerAtTheBoundary { isPiece($0, readAt: 0) }
+        let plan = try #require(cluster.coordinator.plan)
+        #expect(plan.members[3].stateSource == Rank(0))
+        cluster.kill(0)
+        cluster.release()
+        let taken = try #require(taken(cluster).first)
+        #expect(taken.bytes == wholeState)
+        #expect(taken.resumedBytes > 0)
+        #expect(cluster.coordinatorResult == .ok)
+        #expect(cluster.violations == [])
+    }
+
+    /// Seed 156: a holder's trainer answers a request of the epoch before.
+    @Test func anAnswerThatAPlanHasOvertakenIsNotSent() throws {
+        var cluster = joinerAtTheBoundary { isPiece($0, readAt: 1) }
+        cluster.kill(0)
+        cluster.settle()
+        cluster.release()
+        #expect(try #require(taken(cluster).first).bytes == wholeState)
+        #expect(cluster.violations == [])
+        #expect(cluster.coordinatorResult == .ok)
+    }
+
+    /// Seeds 165 and 255: a holder describes what it has when everything has come from the others.
+    @Test func aDescriptionThatComesTooLateIsNobodysFault() {
+        var cluster = joinerAtTheBoundary { delivery in
+            guard case .order(.readState(let request, _)) = delivery.content else { return false }
+            return delivery.channel == .trainer(WorkerID(2)) && request.count == 0
+        }
+        #expect(taken(cluster).first?.sources.map(\.worker) == [WorkerID(0), WorkerID(1)])
+        cluster.release()
+        #expect(cluster.violations == [])
+        #expect(cluster.coordinatorResult == .ok)
+    }
+
+    /// Seed 393: LANE-HELLO came before the plan that names its sender, and so did the sender's death.
+    @Test func anEarlierLifesGreetingIsForgotten() {
+        var cluster = threeOfFour()
+        let hello = LaneHello(peerIncarnation: Incarnation(rawValue: 1), workerID: WorkerID(3))
+        cluster.give(
+            .lane(
+                LaneID(peer: WorkerID(3), role: .acceptor),
+                Worker.LaneFrame(
+                    incarnation: Incarnation(rawValue: 1), epoch: .none, sequence: 0,
+                    message: .laneHello(hello), payload: nil, payloadBytes: 0)),
+            to: WorkerID(0))
+        cluster.launch(3, incarnation: 2)
+        cluster.release()
+        #expect(cluster.violations == [])
+        #expect(cluster.coordinatorResult == .ok)
+    }
+
     @Test func restartedProcessReplacesItsFormerLife() {
         var cluster = TestCluster.started(Fixtures.configuration(syncEvery: 2, steps: 16)) {
             if case .order(.compute(step: 3, samples: _)) = $0.content { true } else { false }

@@ -74,6 +74,13 @@ private enum Examples {
             .coordinatorLost(
                 worker: WorkerID(1), since: .zero, until: Instant(nanoseconds: .max)),
             .coordinatorReturned(worker: WorkerID(1)),
+            .stateTaken(
+                RunEvent.StateTaken(
+                    worker: WorkerID(1), step: 7, round: 2, took: .milliseconds(3),
+                    resumedBytes: 5, sources: [.init(worker: WorkerID(0), bytes: .max)])),
+            .relayed(
+                worker: WorkerID(1),
+                [.init(from: WorkerID(0), to: WorkerID(2), frames: 1, bytes: .max)]),
         ]
     }
 
@@ -104,6 +111,8 @@ private enum Examples {
         case .codecUse: 21
         case .lanesDecided: 22
         case .expertUse: 23
+        case .stateTaken: 24
+        case .relayed: 25
         }
     }
 }
@@ -112,7 +121,7 @@ private enum Examples {
     @Test("every kind of event survives, bit for bit")
     func roundTrip() throws {
         let events = Examples.events
-        #expect(Set(events.map(Examples.number)) == Set(0...23))
+        #expect(Set(events.map(Examples.number)) == Set(0...25))
         for event in events {
             #expect(EventCoding.decode(EventCoding.encode(event)) == event)
         }

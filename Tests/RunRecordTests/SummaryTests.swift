@@ -262,6 +262,46 @@ struct SummaryTests {
         #expect(SummaryText.render(summary).contains("experts' MaxVio"))
     }
 
+    @Test func whatWasPassedOnAddsUpOverTheLivesOfTheRelay() throws {
+        let run = SyntheticRun()
+        func passed(_ time: Int64, _ relay: Int, _ bytes: UInt64) -> StampedEvent {
+            StampedEvent(
+                time: Instant(nanoseconds: time), source: "w",
+                event: .relayed(
+                    worker: WorkerID(relay),
+                    [.init(from: WorkerID(0), to: WorkerID(3), frames: bytes / 100, bytes: bytes)]))
+        }
+        // Worker 1 comes back and counts from zero; then worker 2 takes over.
+        let said = [passed(1, 1, 500), passed(2, 1, 900), passed(3, 1, 200), passed(4, 2, 100)]
+        let summary = try RunSummary(events: run.events + said)
+        #expect(summary.relayed.map(\.bytes) == [1_100, 100])
+        #expect(summary.relayed.map(\.frames) == [11, 1])
+        #expect(summary.relayed.allSatisfy { $0.from == "shanghai-1" && $0.to == "jinan-2" })
+        let text = SummaryText.render(summary)
+        #expect(text.contains("relayed: shanghai-1 -> jinan-2 via shanghai-2, 1.1 kB"))
+    }
+
+    @Test func aStateTakenOverIsOnTheTimeLine() throws {
+        let run = SyntheticRun()
+        let taken = StampedEvent(
+            time: Instant(nanoseconds: 5_000_000_000), source: "w",
+            event: .stateTaken(
+                RunEvent.StateTaken(
+                    worker: WorkerID(3), step: 60, round: 2, took: .seconds(2),
+                    resumedBytes: 1_000_000,
+                    sources: [
+                        .init(worker: WorkerID(0), bytes: 3_000_000),
+                        .init(worker: WorkerID(2), bytes: 1_000_000),
+                    ])))
+        let incident = try #require(
+            try RunSummary(events: run.events + [taken]).incidents.first {
+                $0.kind == .stateTaken
+            })
+        for part in ["step 60, round 2", "2 MB/s", "shanghai-1 (3 MB)", "1 MB were in place"] {
+            #expect(incident.text.contains(part), "\(part) is not in \(incident.text)")
+        }
+    }
+
     @Test func curvesAndSeriesOfALongRunAreBounded() throws {
         let run = SyntheticRun(steps: 6_000, syncEvery: 30, loss: { _, _ in 2 })
         let summary = try RunSummary(events: run.events)

@@ -39,6 +39,25 @@ extension SystemTests {
                     "evicted after \((evicted - lastSign.time).seconds) s, next round after",
                     "\((nextRound - lastSign.time).seconds) s")
                 #expect(nextRound - lastSign.time < .seconds(5))
+                // The death itself was noticed, not its silence, and one change of membership was enough.
+                let reasons = events.compactMap { stamped -> String? in
+                    if case .workerEvicted(_, _, let reason) = stamped.event { reason } else { nil }
+                }
+                #expect(reasons == ["its connection was reset"])
+                let epochs = events.filter {
+                    if case .epochStarted = $0.event { true } else { false }
+                }
+                #expect(epochs.count == 2)
+                // Ten rounds' time for one change of membership would be a collective left hanging.
+                let commits = events.filter {
+                    if case .roundCommitted = $0.event { true } else { false }
+                }.map(\.time)
+                let periods = zip(commits, commits.dropFirst()).map { ($1 - $0).seconds }.sorted()
+                let usual = periods[periods.count / 2]
+                print(
+                    "eviction to next commit \((nextRound - evicted).seconds) s, a round usually",
+                    "takes \(usual) s")
+                #expect((nextRound - evicted).seconds < 10 * usual)
                 // Rounds 1...20 all came, none twice.
                 #expect(events.commits.map(\.round) == Array(1...20))
                 let summary = try run.summary()

@@ -94,6 +94,11 @@ private func swiftFields(_ fields: [String: Any]) -> [String: Any] {
         if let value = fields[clock] { fields[clock] = ["nanoseconds": value] }
     }
     if let links = fields["links"] as? [[String: Any]] { fields["links"] = links.map(swiftFields) }
+    if let inner = fields["inner"] as? [String: Any], let name = inner["type"] as? String,
+        let type = MessageType.allCases.first(where: { $0.name == name })
+    {
+        fields["inner"] = ["\(type)": ["_0": inner["fields"] ?? [:]]]
+    }
     return fields
 }
 

@@ -62,6 +62,10 @@ final class LaneSockets {
                 context, authenticator: authenticator, serverOptions: settings)
         }
         router = try Socket(context, kind: .router, options: settings)
+        guard !options.dialsOut else {
+            endpoint = ""
+            return
+        }
         let bound = try router.bind(options.listen)
         let advertised = Self.advertised(bound, host: options.advertiseHost)
         guard topology.sameHost == .ipc else {

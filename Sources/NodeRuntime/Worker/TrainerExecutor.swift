@@ -9,7 +9,7 @@ import ZeroMQ
 enum TrainerTask: Sendable {
     case order(TrainerOrder)
     case absorb(TrainerOrder.Absorption, [PayloadBytes])
-    case install(StateChunk, PayloadBytes, PayloadHandle, last: Bool)
+    case install(StateChunk, PayloadBytes, PayloadHandle)
 }
 
 /// What the trainer thread hands back to the loop thread.
@@ -27,11 +27,11 @@ enum TrainerOutput: Sendable {
 final class TrainerExecutor {
     let trainer: any Trainer
     let setup: TrainerSetup
-    private let account: TimeAccount
-    private let emit: (TrainerOutput) -> Void
-    private let encoder = ChunkEncoder()
-    private let decoder = ChunkDecoder()
-    private let pool: FramePool
+    let account: TimeAccount
+    let emit: (TrainerOutput) -> Void
+    let encoder = ChunkEncoder()
+    let decoder = ChunkDecoder()
+    let pool: FramePool
     /// Samples drawn so far.
     private var drawn: UInt64
     private var gathered: [Float] = []
@@ -41,8 +41,10 @@ final class TrainerExecutor {
     private var feedbackEpoch = Epoch.none
     private var hasNamedKernels = false
     /// As the trainer itself knows them: what a saved state says.
-    private var step: UInt32
-    private var round: UInt32
+    var step: UInt32
+    var round: UInt32
+    /// Of the state as it stands, by item; computed when a peer asks, void when the state moves.
+    var itemDigests: [StateItem: UInt64] = [:]
     /// Replaces writing state and model at the end.
     var atEnd: ((any Trainer, TrainerSetup) -> Void)?
 
@@ -62,6 +64,7 @@ final class TrainerExecutor {
     }
 
     func run(_ task: TrainerTask) {
+        if task.movesState { itemDigests = [:] }
         switch task {
         case .order(.compute(let step, let samples)): compute(step, samples)
         case .order(.encode(let encoding)): encode(encoding)
@@ -70,8 +73,8 @@ final class TrainerExecutor {
         case .order(.checkpoint(let step, let round)): checkpoint(step, round)
         case .order(.save(_, _, let model)): save(model: model)
         case .order(.readState(let request, let peer)): readState(request, peer)
-        case .install(let chunk, let bytes, let handle, let last):
-            install(chunk, bytes, handle, last: last)
+        case .install(let chunk, let bytes, let handle): install(chunk, bytes, handle)
+        case .order(.takeOver(let handover)): takeOver(handover)
         case .order(.absorb), .order(.installState):
             preconditionFailure("orders with payloads come with their bytes")
         }
@@ -344,75 +347,6 @@ final class TrainerExecutor {
         try setup.writeState(
             trainer, step: step, round: round, samples: drawn, digest: stateDigest())
     }
-
-    // MARK: State for peers
-
-    private func readState(_ request: StateRequest, _ peer: WorkerID) {
-        account.enter(.recover)
-        let total = UInt64(trainer.parameterCount)
-        var chunk = StateChunk(
-            item: request.item, start: request.start, count: 0, total: total, round: round,
-            step: UInt64(step), digest: stateDigest())
-        guard let vector = StateVector(request.item) else {
-            emit(
-                .stateRead(
-                    to: peer, chunk, PayloadBytes(made: [], transform: .fp32, stage: .stored)))
-            return
-        }
-        let end = min(request.start + UInt64(request.count), total)
-        guard request.start < end else {
-            return emit(.failed("a peer asks for elements \(request.start)..., of \(total)"))
-        }
-        chunk.count = UInt32(end - request.start)
-        var bytes: [UInt8] = []
-        if trainer.stateVectors.contains(vector) {
-            do {
-                // A state frame has one form; the last exchange left its own choice in the encoder.
-                encoder.choice = .stored
-                _ = try trainer.withState(vector, range: Int(request.start)..<Int(end)) { values in
-                    try encoder.encode(values, transform: .fp32, appendingTo: &bytes)
-                }
-            } catch {
-                return emit(.failed("cannot encode state for a peer: \(error)"))
-            }
-        } else {
-            bytes = [UInt8](repeating: 0, count: 4 * Int(chunk.count))
-        }
-        emit(
-            .stateRead(
-                to: peer, chunk, PayloadBytes(made: bytes, transform: .fp32, stage: .stored)))
-    }
-
-    private func install(
-        _ chunk: StateChunk, _ bytes: PayloadBytes, _ handle: PayloadHandle, last: Bool
-    ) {
-        account.enter(.recover)
-        if let vector = StateVector(chunk.item), trainer.stateVectors.contains(vector) {
-            let range = Int(chunk.start)..<Int(chunk.start) + Int(chunk.count)
-            do {
-                try trainer.withMutableState(vector, range: range) { target throws(ChunkError) in
-                    try bytes.withBytes { encoded throws(ChunkError) in
-                        try decoder.decode(
-                            encoded, transform: .fp32, stage: .stored, into: &target)
-                    }
-                }
-            } catch {
-                emit(.failed("cannot install state: \(error)"))
-            }
-        }
-        emit(.event(.consumed(handle)))
-        guard last else { return }
-        step = UInt32(clamping: chunk.step)
-        round = chunk.round
-        setup.synchroniseCounters(trainer, step: step)
-        let digest = stateDigest()
-        guard digest == chunk.digest else {
-            return emit(
-                .failed(
-                    "the state taken over has digest \(digest), its source said \(chunk.digest)"))
-        }
-        emit(.event(.stateInstalled(step: step, round: round, digest: digest)))
-    }
 }
 
 /// Whose residue it is: a fragment's slice.
@@ -442,19 +376,5 @@ private struct GatheredValues {
         _ body: (Span<Float>) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         try body(values.span)
-    }
-}
-
-extension StateVector {
-    /// Nil for the index.
-    init?(_ item: StateItem) {
-        switch item {
-        case .index: return nil
-        case .parameters: self = .parameters
-        case .outerCopy: self = .outerCopy
-        case .outerMomentum: self = .outerMomentum
-        case .firstMoment: self = .firstMoment
-        case .secondMoment: self = .secondMoment
-        }
     }
 }

@@ -45,6 +45,11 @@ final class TrainerThread: Sendable {
                         Self.digest(trainer, setup, self.account)
                     }
                 }
+                if let place = options.standsAt {
+                    restored = RestoredState(
+                        step: place.step, round: place.round, samples: 0,
+                        digest: Self.digest(trainer, setup, self.account))
+                }
                 let executor = TrainerExecutor(
                     trainer: trainer, setup: setup, restored: restored, account: account,
                     pool: options.pool

@@ -114,14 +114,14 @@ private final class TrainerWork: @unchecked Sendable {
     func run(_ order: TrainerOrder, _ payloads: [PayloadBytes]) {
         switch order {
         case .absorb(let absorption): executor.run(.absorb(absorption, payloads))
-        case .installState(let chunk, let handle, let last):
-            executor.run(.install(chunk, payloads[0], handle, last: last))
+        case .installState(let chunk, let handle):
+            executor.run(.install(chunk, payloads[0], handle))
         case .checkpoint(let step, _):
             // States are for restarts, and there are none.
             outputs.append(
                 .event(.checkpointed(path: "(not written)", step: step, bytes: 0)))
         case .save(_, _, let model): executor.finish(model: model, writes: writesModel)
-        case .compute, .encode, .evaluate, .readState: executor.run(.order(order))
+        case .compute, .encode, .evaluate, .readState, .takeOver: executor.run(.order(order))
         }
     }
 }

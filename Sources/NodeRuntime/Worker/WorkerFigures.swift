@@ -6,6 +6,8 @@ struct WorkerFigures {
     /// Region of each seat.
     var regions: [RegionID] = []
     private var byRegion: [RunEvent.Traffic] = []
+    /// Frames of others that went through here.
+    private(set) var relayed: [RunEvent.RelayUse] = []
 
     mutating func sent(to peer: WorkerID, frameBytes: Int, message: WireProtocol.Message) {
         guard regions.indices.contains(Int(peer.rawValue)) else { return }
@@ -27,6 +29,18 @@ struct WorkerFigures {
         }
     }
 
+    /// A frame between two others went through here.
+    mutating func passedOn(from: WorkerID, to: WorkerID, frameBytes: Int) {
+        let place =
+            relayed.firstIndex { $0.from == from && $0.to == to }
+            ?? {
+                relayed.append(RunEvent.RelayUse(from: from, to: to, frames: 0, bytes: 0))
+                return relayed.count - 1
+            }()
+        relayed[place].frames += 1
+        relayed[place].bytes += UInt64(frameBytes)
+    }
+
     var traffic: [RunEvent.Traffic] { byRegion }
 
     /// A line for the worker's own terminal, for events that matter there; nil for the others.
@@ -44,7 +58,8 @@ struct WorkerFigures {
             return "waiting for \(names.joined(separator: ", ")): \(activity); else: \(then)"
         case .runStarted, .workerJoined, .epochStarted, .stepped, .evaluated, .roundCommitted,
             .workerEvicted, .workerLeft, .checkpointWritten, .budget, .traffic, .linkUse,
-            .peakMemory, .modelWritten, .codecUse, .expertUse, .lanesDecided, .note,
+            .peakMemory, .modelWritten, .codecUse, .expertUse, .lanesDecided,
+            .stateTaken, .relayed, .note,
             .runEnded:
             return nil
         }

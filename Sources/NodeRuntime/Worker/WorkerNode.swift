@@ -284,6 +284,8 @@ package final class WorkerNode {
                 in: held, range: range, transform: chunk.transform, stage: chunk.stage)
         case .stateChunk:
             return PayloadBytes(in: held, range: range, transform: .fp32, stage: .stored)
+        case .relay(let relay):
+            return payloadBytes(relay.inner, held, range)
         default:
             return nil
         }
@@ -379,9 +381,9 @@ package final class WorkerNode {
         case .absorb(let absorption):
             trainer.submit(
                 .absorb(absorption, absorption.means.map { payloads[$0.payload.handle] }))
-        case .installState(let chunk, let handle, let last):
-            trainer.submit(.install(chunk, payloads[handle], handle, last: last))
-        case .compute, .encode, .evaluate, .checkpoint, .save, .readState:
+        case .installState(let chunk, let handle):
+            trainer.submit(.install(chunk, payloads[handle], handle))
+        case .compute, .encode, .evaluate, .checkpoint, .save, .readState, .takeOver:
             trainer.submit(.order(order))
         }
     }
@@ -420,6 +422,9 @@ package final class WorkerNode {
         let size = frame.count
         if try lanes.send(lane, &frame) {
             figures.sent(to: lane.peer, frameBytes: size, message: message)
+            if case .relay(let relay) = message, relay.origin != machine.worker {
+                figures.passedOn(from: relay.origin, to: lane.peer, frameBytes: size)
+            }
             options.counters.sent(
                 frameBytes: size,
                 leavesRegion: figures.regions[Int(lane.peer.rawValue)] != machine.round.region)
@@ -471,6 +476,8 @@ package final class WorkerNode {
         guard let worker = machine?.worker else { return }
         try report(.budget(worker: worker, trainer.account.budget))
         for traffic in figures.traffic { try report(.traffic(worker: worker, traffic)) }
+        let relayed = figures.relayed
+        if !relayed.isEmpty { try report(.relayed(worker: worker, relayed)) }
         try report(.peakMemory(process: options.name, bytes: ProcessMemory.peakBytes()))
     }
 }
@@ -478,6 +485,10 @@ package final class WorkerNode {
 extension WireProtocol.Message {
     /// Where the payload of a data frame starts.
     fileprivate var payloadOffset: Int {
-        if case .stateChunk = self { StateChunk.payloadOffset } else { Chunk.payloadOffset }
+        switch self {
+        case .stateChunk: StateChunk.payloadOffset
+        case .relay(let relay): relay.payloadOffset
+        default: Chunk.payloadOffset
+        }
     }
 }

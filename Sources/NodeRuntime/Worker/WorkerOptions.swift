@@ -15,6 +15,8 @@ package struct WorkerOptions: Sendable {
     package var listen: String
     /// Host peers dial, if it differs from the listening one (a worker behind a fixed translation).
     package var advertiseHost: String?
+    /// Nobody can dial this worker: it offers no port and dials the others.
+    package var dialsOut = false
     /// State and model files.
     package var directory: String
     package var resume: Bool
@@ -34,6 +36,8 @@ package struct WorkerOptions: Sendable {
     var pool = FramePool()
     /// Replaces the configured model and its text.
     var makeTrainer: (@Sendable (TrainerSetup) -> any Trainer)?
+    /// What the trainer holds is the state of this step and round, as if it had been saved.
+    var standsAt: (step: UInt32, round: UInt32)?
     /// No lossless stage.
     var storesChunks = false
     /// Called on the trainer's thread instead of writing the state at the end.

@@ -26,6 +26,8 @@ extension RunEvent {
         case .codecUse: "codecUse"
         case .lanesDecided: "lanesDecided"
         case .expertUse: "expertUse"
+        case .stateTaken: "stateTaken"
+        case .relayed: "relayed"
         case .note: "note"
         case .runEnded: "runEnded"
         }
@@ -37,10 +39,10 @@ extension RunEvent {
         switch self {
         case .runStarted, .workerJoined, .epochStarted, .workerEvicted, .workerLeft, .violation,
             .coordinatorLost, .coordinatorReturned, .checkpointWritten, .checkpointFailed,
-            .modelWritten, .runEnded:
+            .modelWritten, .stateTaken, .runEnded:
             true
         case .stepped, .evaluated, .roundCommitted, .waiting, .budget, .traffic, .linkUse,
-            .peakMemory, .codecUse, .expertUse, .lanesDecided, .note:
+            .peakMemory, .codecUse, .expertUse, .lanesDecided, .relayed, .note:
             false
         }
     }

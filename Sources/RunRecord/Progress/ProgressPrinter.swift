@@ -126,6 +126,8 @@ package struct ProgressPrinter {
                 "\(count.worker) -> \(count.peer): \(count.lanes) "
                     + "lane\(count.lanes == 1 ? "" : "s"), because \(count.because)", .plain
             )
+        case .stateTaken(let taken):
+            return (StateText.text(taken) { state.name(of: $0) }, .good)
         case .note(let source, let text):
             // For the report, not for the eyes of who watches.
             if text.hasPrefix(SummaryBuilder.kernelNotePrefix) { return nil }
@@ -133,7 +135,7 @@ package struct ProgressPrinter {
         case .runEnded(let code, let reason):
             return ("run ended, code \(code): \(reason)", code == 0 ? .good : .bad)
         case .stepped, .evaluated, .roundCommitted, .budget, .traffic, .linkUse, .peakMemory,
-            .codecUse, .expertUse:
+            .codecUse, .expertUse, .relayed:
             return nil
         }
     }

@@ -55,7 +55,8 @@ struct ProgressState {
             evaluate(step: step, loss: loss, samples: samples)
         case .epochStarted, .waiting, .violation, .coordinatorLost,
             .coordinatorReturned, .checkpointWritten, .checkpointFailed, .peakMemory,
-            .modelWritten, .codecUse, .expertUse, .lanesDecided, .note, .runEnded:
+            .modelWritten, .codecUse, .expertUse, .lanesDecided, .stateTaken, .relayed, .note,
+            .runEnded:
             break
         }
     }

@@ -47,6 +47,7 @@ enum ReportLinks {
             the emulated link, with framing, encryption and control traffic. Lane bytes are the \
             frames workers handed over, before encryption. Use is the mean over the training time \
             of the relay's count, or of the lanes' where there is no relay.</p>
+            \(relayed(summary))
             \(classes(summary))
             <h3>What this link stands for</h3>
             \(similarity(summary))
@@ -155,6 +156,22 @@ enum ReportLinks {
             \(table)
             <p class="note">Workers' contributions to rounds between regions, all rounds. A chunk that \
             covers tensors of several classes counts for each by its share.</p>
+            """
+    }
+
+    private static func relayed(_ summary: RunSummary) -> Markup {
+        guard !summary.relayed.isEmpty else { return "" }
+        let table = HTMLReport.table(
+            ["passed on", "frames", "bytes"],
+            summary.relayed.map {
+                [$0.path, Figures.grouped($0.frames), Figures.bytes(Double($0.bytes))]
+            })
+        return """
+            <h3>Workers without a lane to each other</h3>
+            \(table)
+            <p class="note">Neither of the two could be dialled by the other, so a third one passed their \
+            frames on. The bytes cross the relaying worker's links twice, in and out, and are in their \
+            figures too.</p>
             """
     }
 

@@ -119,7 +119,13 @@ package enum SummaryText {
             ? "" : "\nbits/value of contributions: " + classes.joined(separator: ", ")
         return indented(
             table + "\nlinks: \(kind); "
-                + "curve encryption \(summary.identity.curve ? "on" : "off")" + perClass)
+                + "curve encryption \(summary.identity.curve ? "on" : "off")" + perClass
+                + relayed(summary))
+    }
+
+    private static func relayed(_ summary: RunSummary) -> String {
+        summary.relayed.map { "\nrelayed: \($0.path), \(Figures.bytes(Double($0.bytes)))" }
+            .joined()
     }
 
     private static func linkKind(_ identity: RunSummary.Identity) -> String {

@@ -12,6 +12,7 @@ struct Timeline {
         (.joined, "joined"), (.epoch, "epoch"), (.waiting, "waiting"), (.evicted, "evicted"),
         (.left, "left"), (.coordinatorLost, "outage"), (.violation, "violation"),
         (.checkpoint, "checkpoint"), (.checkpointFailed, "failed save"),
+        (.stateTaken, "state taken"),
     ]
 
     var markup: Markup {

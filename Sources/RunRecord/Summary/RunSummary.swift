@@ -21,6 +21,8 @@ package struct RunSummary: Codable, Equatable, Sendable {
     package var tensorClasses: [TensorClass]
     /// How experts were used; nil for a dense model.
     package var experts: Experts?
+    /// Pairs of workers without a lane, and what others passed on between them.
+    package var relayed: [Relayed]
     package var loss: Loss
     package var rounds: Rounds
     package var counts: Counts
@@ -42,6 +44,15 @@ package struct RunSummary: Codable, Equatable, Sendable {
 }
 
 extension RunSummary {
+    /// One direction of a pair without a lane. Bytes are of whole frames, counted once.
+    package struct Relayed: Codable, Equatable, Sendable {
+        package var from: String
+        package var to: String
+        package var via: String
+        package var frames: UInt64
+        package var bytes: UInt64
+    }
+
     /// What a reader needs to repeat the run or to compare it.
     package struct Identity: Codable, Equatable, Sendable {
         package var run: String

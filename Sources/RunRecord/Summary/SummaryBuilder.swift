@@ -25,6 +25,7 @@ package struct SummaryBuilder {
     var links = LinkTally()
     var classes = TensorClassTotals()
     var experts = ExpertTally()
+    var relayed = RelayTally()
     var rounds = RoundTally()
     var log = IncidentTally()
     var memory: [String: UInt64] = [:]
@@ -100,7 +101,9 @@ package struct SummaryBuilder {
         case .codecUse(let id, let uses): classes.add(uses, by: id)
         case .lanesDecided(let count): links.add(count)
         case .expertUse(let id, let step, let use): experts.add(use, by: id, step: step)
-        case .checkpointWritten, .checkpointFailed, .peakMemory, .modelWritten, .note, .runEnded:
+        case .relayed(let id, let uses): relayed.add(uses, by: id)
+        case .checkpointWritten, .checkpointFailed, .peakMemory, .modelWritten, .stateTaken, .note,
+            .runEnded:
             takeRest(event, source: source, now: now)
         }
     }
@@ -117,6 +120,8 @@ package struct SummaryBuilder {
         case .checkpointFailed(let id, let path, let reason):
             log.count { $0.failedCheckpoints += 1 }
             log.add(.checkpointFailed, at: now, "\(name(of: id)): \(path): \(reason)")
+        case .stateTaken(let taken):
+            log.add(.stateTaken, at: now, StateText.text(taken) { name(of: $0) })
         case .peakMemory(let process, let bytes):
             memory[process] = max(memory[process] ?? 0, bytes)
         case .modelWritten(let id, let path, let digest):
@@ -135,7 +140,8 @@ package struct SummaryBuilder {
             log.add(.ended, at: now, "run ended, code \(code): \(reason)")
         case .runStarted, .workerJoined, .epochStarted, .stepped, .evaluated, .roundCommitted,
             .waiting, .workerEvicted, .workerLeft, .violation, .coordinatorLost,
-            .coordinatorReturned, .budget, .traffic, .linkUse, .codecUse, .expertUse, .lanesDecided:
+            .coordinatorReturned, .budget, .traffic, .linkUse, .codecUse, .expertUse, .lanesDecided,
+            .relayed:
             break
         }
     }

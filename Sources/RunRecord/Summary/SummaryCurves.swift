@@ -76,6 +76,7 @@ extension RunSummary {
             case coordinatorLost = "coordinator_lost"
             case checkpoint
             case checkpointFailed = "checkpoint_failed"
+            case stateTaken = "state_taken"
             case model, note, started, ended
         }
         package var kind: Kind

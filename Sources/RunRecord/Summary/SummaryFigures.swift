@@ -27,7 +27,7 @@ extension SummaryBuilder {
             workers: ordered.map { workerFigures($0.key, $0.value, seats) },
             metering: metering(start.topology),
             links: linkFigures, tensorClasses: classes.figures, experts: experts.figures,
-            loss: loss, rounds: roundFigures,
+            relayed: relayed.figures { name(of: $0) }, loss: loss, rounds: roundFigures,
             counts: log.counts,
             incidents: log.incidents.sorted { $0.seconds < $1.seconds },
             peakMemory: memory.sorted { $0.key < $1.key }

@@ -67,7 +67,8 @@ struct RunChecker {
             switch timed.fault {
             case .corruptLane, .corruptControl: expectsViolations = true
             case .slowLink, .slowWorker, .resetLane, .leave: break
-            case .crash, .restart, .pause, .partition, .isolate, .resetControl, .clockJump,
+            case .crash, .restart, .pause, .partition, .isolate, .unreachable, .resetControl,
+                .clockJump,
                 .crashCoordinator:
                 expectsEvictions = true
             }

@@ -144,7 +144,9 @@ extension Simulator {
             return .values(TrainerState.values(of: bytes.span, in: frame.payload))
         }
         let payload = Array(bytes[frame.payload])
-        guard case .chunk(let chunk) = frame.message else {
+        var message = frame.message
+        if case .relay(let relay) = message { message = relay.inner }
+        guard case .chunk(let chunk) = message else {
             return .encoded(EncodedBytes(payload, transform: .fp32, stage: .stored))
         }
         return .encoded(EncodedBytes(payload, transform: chunk.transform, stage: chunk.stage))
@@ -241,6 +243,7 @@ extension Simulator {
 
 extension Message {
     var carriesPayload: Bool {
-        type.shape.payload.upperBound > 0 && type.isPermitted(on: .data)
+        if case .relay(let relay) = self { return relay.inner.carriesPayload }
+        return type.shape.payload.upperBound > 0 && type.isPermitted(on: .data)
     }
 }

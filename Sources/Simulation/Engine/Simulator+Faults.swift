@@ -20,6 +20,9 @@ extension Simulator {
             queue.schedule(.startWorker(seat: seat), at: now + Self.redial)
         case .pause(let seat, _): pause(seat)
         case .partition, .isolate, .slowLink: overlay(fault, by: 1)
+        case .unreachable(let from, let to, _):
+            fabric.block(from, to, by: 1)
+            for lane in lanes(from, to) { reset(lane) }
         case .resetControl(let seat):
             if let control = workers[seat].control { reset(control) }
         case .resetLane(let from, let to, let number):
@@ -57,6 +60,7 @@ extension Simulator {
         case .partition, .isolate, .slowLink:
             overlay(fault, by: -1)
             releaseHeld()
+        case .unreachable(let from, let to, _): fabric.block(from, to, by: -1)
         case .slowWorker(let seat, let factor, _):
             if let index = workers[seat].slowings.firstIndex(of: factor) {
                 workers[seat].slowings.remove(at: index)
@@ -77,8 +81,8 @@ extension Simulator {
             if inwards { fabric.cut(.worker(seat), outwards: false, by: change) }
         case .slowLink(let from, let to, _):
             fabric.slowDown(RegionID(from), RegionID(to), by: change)
-        case .crash, .restart, .pause, .resetControl, .resetLane, .clockJump, .corruptLane,
-            .corruptControl, .slowWorker, .leave, .crashCoordinator:
+        case .crash, .restart, .pause, .unreachable, .resetControl, .resetLane, .clockJump,
+            .corruptLane, .corruptControl, .slowWorker, .leave, .crashCoordinator:
             break
         }
     }

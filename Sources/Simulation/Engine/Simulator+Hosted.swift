@@ -12,8 +12,8 @@ extension Simulator {
         let handles: [PayloadHandle] =
             switch order {
             case .absorb(let absorption): absorption.means.map(\.payload.handle)
-            case .installState(_, let payload, _): [payload]
-            case .compute, .encode, .evaluate, .checkpoint, .save, .readState: []
+            case .installState(_, let payload): [payload]
+            case .compute, .encode, .evaluate, .checkpoint, .save, .readState, .takeOver: []
             }
         hosted.begin(
             order,

@@ -69,8 +69,9 @@ extension Simulator {
         case .checkpoint, .save: return cost.time(5 * whole, at: cost.stateRate)
         case .readState(let request, _):
             return cost.time(4 * Int(request.count), at: cost.stateRate)
-        case .installState(let chunk, _, _):
+        case .installState(let chunk, _):
             return cost.time(4 * Int(chunk.count), at: cost.stateRate)
+        case .takeOver: return cost.time(5 * whole, at: cost.stateRate)
         }
     }
 
@@ -113,7 +114,7 @@ extension Simulator {
         case .absorb: (part, name) = (\.apply, "absorb")
         case .evaluate: (part, name) = (\.apply, "evaluate")
         case .checkpoint, .save: (part, name) = (\.recover, "save")
-        case .readState, .installState: (part, name) = (\.recover, "state")
+        case .readState, .installState, .takeOver: (part, name) = (\.recover, "state")
         }
         let start = now - workers[seat].budget.pending(now)
         workers[seat].budget.book(part, until: now)
@@ -171,8 +172,8 @@ extension Simulator {
             workers[seat].disk = workers[seat].trainer?.state
             return [.saved]
         case .readState(let request, let peer): return [readState(request, to: peer, seat)]
-        case .installState(let chunk, let payload, let last):
-            return installState(chunk, payload, last, seat)
+        case .installState(let chunk, let payload): return installState(chunk, payload, seat)
+        case .takeOver(let handover): return takeOver(handover, seat)
         }
     }
 
@@ -217,7 +218,7 @@ extension Simulator {
     }
 
     private func installState(
-        _ chunk: StateChunk, _ payload: PayloadHandle, _ last: Bool, _ seat: Int
+        _ chunk: StateChunk, _ payload: PayloadHandle, _ seat: Int
     ) -> [Worker.TrainerEvent] {
         switch workers[seat].pool.content(payload) {
         case .values(let values): workers[seat].trainer?.install(chunk, values)
@@ -225,13 +226,20 @@ extension Simulator {
         case nil:
             checker.find("payloads", now, "\(workers[seat].name) installs a released payload")
         }
-        guard last, let state = workers[seat].trainer?.state else { return [.consumed(payload)] }
+        return [.consumed(payload)]
+    }
+
+    private func takeOver(
+        _ handover: TrainerOrder.Handover, _ seat: Int
+    ) -> [Worker.TrainerEvent] {
+        for item in handover.items
+        where workers[seat].trainer?.digest(of: item.item) != item.digest {
+            checker.find(
+                "state", now,
+                "\(workers[seat].name) has taken over other \(item.item) than described")
+        }
+        workers[seat].trainer?.stand(at: handover)
         checker.reference.installed(seat)
-        return [
-            .consumed(payload),
-            .stateInstalled(
-                step: state.step, round: state.round,
-                digest: options.payloads.isModelled ? UInt64(state.round) : state.outerDigest),
-        ]
+        return [.tookOver(handover)]
     }
 }

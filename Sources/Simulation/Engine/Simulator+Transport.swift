@@ -91,7 +91,9 @@ extension Simulator {
             !fabric.isCut(from: region(of: from), from, to: region(of: to), to),
             !fabric.isCut(from: region(of: to), to, to: region(of: from), from)
         else { return false }
-        guard options.allowList, case .worker(let peer) = to else { return true }
+        guard case .worker(let peer) = to else { return true }
+        guard !fabric.isBlocked(connections[index].dialler, peer) else { return false }
+        guard options.allowList else { return true }
         return workers[peer].allowed.contains(connections[index].dialler)
     }
 

@@ -52,7 +52,8 @@ extension Simulator {
         return Hello(
             minVersion: ProtocolLimits.version, maxVersion: ProtocolLimits.version,
             worker: workers[seat].name, region: topology.regions[workers[seat].region.index].name,
-            endpoint: "sim://\(workers[seat].name)/\(workers[seat].life)", dataKey: key,
+            endpoint: workers[seat].profile.dialsOut == true
+                ? "" : "sim://\(workers[seat].name)/\(workers[seat].life)", dataKey: key,
             parameterCount: options.payloads.elements,
             configurationDigest: Self.configurationDigest, round: saved?.round ?? 0,
             step: UInt64(saved?.step ?? 0),

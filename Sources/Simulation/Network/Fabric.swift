@@ -17,6 +17,9 @@ struct Fabric {
     /// Number of faults that cut a node off, outwards and inwards; index 0 is the coordinator.
     private var cutOut: [Int]
     private var cutIn: [Int]
+    /// Number of faults that keep a worker from dialling another; by dialler and acceptor.
+    /// Asked, never iterated.
+    private var blocked: [[Int]: Int] = [:]
     /// Further delay of a directed pair of regions, in nanoseconds, and a factor on its rate.
     private var slow: [Int]
 
@@ -101,6 +104,14 @@ struct Fabric {
         } else {
             cutIn[Int(node.code)] += change
         }
+    }
+
+    mutating func block(_ dialler: Int, _ acceptor: Int, by change: Int) {
+        blocked[[dialler, acceptor], default: 0] += change
+    }
+
+    func isBlocked(_ dialler: Int, _ acceptor: Int) -> Bool {
+        blocked[[dialler, acceptor], default: 0] > 0
     }
 
     mutating func slowDown(_ from: RegionID, _ to: RegionID, by change: Int) {

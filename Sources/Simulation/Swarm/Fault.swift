@@ -14,6 +14,9 @@ package enum Fault: Codable, Equatable, Sendable {
     /// One worker is cut off from everybody: its frames, those for it, or both.
     case isolate(worker: Int, outwards: Bool, inwards: Bool, Interval)
     case slowLink(from: Int, to: Int, Interval)
+    /// No connection that `from` dials to `to` succeeds; the one there is is reset. The processes and all
+    /// other paths are well (a port that a firewall closes).
+    case unreachable(from: Int, to: Int, Interval)
     /// The worker's connection to the coordinator is reset; what was under way is lost.
     case resetControl(worker: Int)
     /// A lane that `from` dialled to `to` is reset: the one of this number, counted round if there are
@@ -35,7 +38,7 @@ package enum Fault: Codable, Equatable, Sendable {
         switch self {
         case .pause(_, let length), .partition(_, _, _, let length),
             .isolate(_, _, _, let length), .slowLink(_, _, let length),
-            .slowWorker(_, _, let length):
+            .slowWorker(_, _, let length), .unreachable(_, _, let length):
             length
         case .crash, .restart, .resetControl, .resetLane, .clockJump, .corruptLane,
             .corruptControl, .leave, .crashCoordinator:

@@ -12,15 +12,24 @@ struct FaultDraw {
         let count = dice.pick([1, 1, 2, 3, 5, 8])
         let window = dice.pick([until, until / 4, 2_000])
         let start = dice.below(max(1, until - window + 1))
-        let faults = (0..<count).map { _ in
-            TimedFault(
-                at: .zero + dice.time(start...(start + window)), fault: one(dice.pick(kinds), &dice)
-            )
+        var faults: [TimedFault] = []
+        for _ in 0..<count {
+            let at = Instant.zero + dice.time(start...(start + window))
+            let kind = dice.pick(kinds)
+            faults.append(TimedFault(at: at, fault: one(kind, &dice)))
+            // Somebody comes back and needs a state, and one who may be sending it dies.
+            guard kind == Self.sourceDeath else { continue }
+            if case .restart(let seat, _) = faults[faults.count - 1].fault {
+                let source = seats > 1 ? (seat + 1 + dice.below(seats - 1)) % seats : seat
+                faults.append(
+                    TimedFault(at: at + dice.time(20...6_000), fault: .crash(worker: source)))
+            }
         }
         return faults.sorted { $0.at < $1.at }
     }
 
-    static let kindCount = 15
+    static let kindCount = 17
+    private static let sourceDeath = 16
 
     private func one(_ kind: Int, _ dice: inout Dice) -> Fault {
         let seat = dice.below(seats)
@@ -47,6 +56,8 @@ struct FaultDraw {
         case 12: return .corruptControl(worker: seat, back: dice.once(in: 2))
         case 13:
             return .slowWorker(worker: seat, factor: Double(dice.pick([2, 5, 20])), length(&dice))
+        case 14: return .unreachable(from: seat, to: other, length(&dice))
+        case Self.sourceDeath: return .restart(worker: seat, resume: false)
         default:
             return dice.once(in: 3) ? .crashCoordinator : .leave(worker: seat)
         }

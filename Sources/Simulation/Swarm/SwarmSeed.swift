@@ -19,7 +19,7 @@ package struct SwarmSeed: Sendable {
         let workers = isLarge ? dice.pick([[1, 1], [2, 1], [2]]) : Self.workers(&dice)
         var configuration = Self.configuration(seed, workers.reduce(0, +), &dice)
         if isLarge { configuration.steps = min(configuration.steps, 8) }
-        topology = Self.topology(workers, isLarge: isLarge, &dice)
+        var topology = Self.topology(workers, isLarge: isLarge, &dice)
         resumes = dice.once(in: 12)
         var options = Self.network(seed, isLarge: isLarge, &dice)
         let seats = workers.reduce(0, +)
@@ -35,7 +35,9 @@ package struct SwarmSeed: Sendable {
             }
             options.starts = Self.starts(seats, &dice)
         }
+        if dice.once(in: 4) { Self.hide(&topology, &dice) }
         options.livenessBound = Self.bound(topology, configuration)
+        self.topology = topology
         self.configuration = configuration
         self.options = options
         description = Self.describe(topology, configuration, options, resumes: resumes)
@@ -84,6 +86,15 @@ package struct SwarmSeed: Sendable {
             jitter: .milliseconds(Int64(dice.pick([0, 0, 1, 20]))),
             step: .milliseconds(Int64(dice.pick([10, 100, 100, 700]))),
             microBatches: dice.pick([[2], [1, 3], [1, 2, 5]]))
+    }
+
+    /// Some workers that nobody can dial.
+    private static func hide(_ topology: inout Topology, _ dice: inout Dice) {
+        for region in topology.regions.indices {
+            for worker in topology.regions[region].workers.indices where dice.once(in: 3) {
+                topology.regions[region].workers[worker].dialsOut = true
+            }
+        }
     }
 
     private static func network(_ seed: UInt64, isLarge: Bool, _ dice: inout Dice)
@@ -140,6 +151,8 @@ package struct SwarmSeed: Sendable {
                 + "keeps unsent \(options.keepsUnsentFrames), supervision "
                 + "\(options.supervision.map { "\($0.seconds) s" } ?? "none"), resumes \(resumes)",
         ]
+        let hidden = topology.seats.filter { $0.worker.dialsOut == true }.map(\.worker.name)
+        if !hidden.isEmpty { lines.append("only dial out: " + hidden.joined(separator: ", ")) }
         if let link = topology.links.first {
             lines.append(
                 "links \(link.oneWayDelay.seconds) s, \(link.rate) bit/s, jitter "

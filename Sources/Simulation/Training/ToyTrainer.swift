@@ -181,19 +181,31 @@ struct ToyTrainer {
 
     func read(_ request: StateRequest) -> (chunk: StateChunk, content: PayloadPool.Content) {
         let values = state[request.item]
-        let isIndex = request.item == .index
         let chunk = StateChunk(
-            item: request.item, start: request.start, count: isIndex ? 0 : request.count,
-            total: elements, round: state.round, step: UInt64(state.step), digest: 0)
-        if isIndex { return (chunk, .values([])) }
+            item: request.item, start: request.start, count: request.count, total: elements,
+            round: state.round, step: UInt64(state.step), digest: digest(of: request.item))
+        if request.count == 0 { return (chunk, .values([])) }
         if isModelled { return (chunk, .modelled(bytes: 4 * Int(request.count))) }
         let start = Int(request.start)
         return (chunk, .values(Array(values[start..<start + Int(request.count)])))
     }
 
+    /// Of a modelled state its round and step stand for what it is.
+    func digest(of item: StateItem) -> UInt64 {
+        if isModelled { return UInt64(state.round) << 32 | UInt64(state.step) }
+        return item == .index ? state.outerDigest : TrainerState.digest([state[item]])
+    }
+
+    mutating func stand(at handover: TrainerOrder.Handover) {
+        state.step = handover.step
+        state.round = handover.round
+    }
+
     mutating func install(_ chunk: StateChunk, _ values: [Float]) {
-        state.step = UInt32(clamping: chunk.step)
-        state.round = chunk.round
+        if isModelled {
+            state.step = UInt32(clamping: chunk.step)
+            state.round = chunk.round
+        }
         guard !isModelled else { return }
         state[chunk.item].replaceSubrange(
             Int(chunk.start)..<Int(chunk.start) + values.count, with: values)

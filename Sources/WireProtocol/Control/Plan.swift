@@ -16,11 +16,14 @@ package struct Plan: Hashable, Codable, Sendable {
     package var poolTransform: TransformID
     /// Samples of one inner step over all seats of the run, taken or not.
     package var samplesPerStep: UInt32
+    /// Pairs without a lane between them.
+    package var detours: [Detour]
 
     package init(
         planVersion: UInt32, activateAtRound: UInt32, members: [PlanMember],
         fragments: [PlanFragment], regionTransform: TransformID, poolTransform: TransformID,
-        samplesPerStep: UInt32
+        samplesPerStep: UInt32,
+        detours: [Detour] = []
     ) {
         self.planVersion = planVersion
         self.activateAtRound = activateAtRound
@@ -29,6 +32,7 @@ package struct Plan: Hashable, Codable, Sendable {
         self.regionTransform = regionTransform
         self.poolTransform = poolTransform
         self.samplesPerStep = samplesPerStep
+        self.detours = detours
     }
 }
 
@@ -41,7 +45,8 @@ extension Plan: MetaFields {
             fragments: try reader.list("PLAN.fragments", limit: ProtocolLimits.fragments),
             regionTransform: try reader.value("PLAN.regionTransform"),
             poolTransform: try reader.value("PLAN.poolTransform"),
-            samplesPerStep: try reader.integer("PLAN.samplesPerStep"))
+            samplesPerStep: try reader.integer("PLAN.samplesPerStep"),
+            detours: try reader.list("PLAN.detours", limit: ProtocolLimits.detours))
     }
 
     func write(to writer: inout ByteWriter) throws(FrameError) {
@@ -52,6 +57,7 @@ extension Plan: MetaFields {
         writer.value(regionTransform)
         writer.value(poolTransform)
         writer.integer(samplesPerStep)
+        try writer.list(detours, "PLAN.detours", limit: ProtocolLimits.detours)
     }
 }
 
@@ -61,7 +67,7 @@ package struct PlanMember: Hashable, Codable, Sendable {
     package var workerID: WorkerID
     package var region: RegionID
     package var name: String
-    /// Data ROUTER.
+    /// Data ROUTER; empty: nobody can dial it, it dials the others.
     package var endpoint: String
     /// CURVE server key of that ROUTER.
     package var dataKey: PublicKey
@@ -145,6 +151,37 @@ extension PlanMember: ListItem {
         writer.value(state)
         writer.rank(stateSource)
         writer.integer(ownerWeight)
+    }
+}
+
+/// Two members that have no lane between them, and the one that passes their frames on
+/// (section 8.9).
+package struct Detour: Hashable, Codable, Sendable {
+    /// The lower rank of the two: it says LANE-HELLO.
+    package var a: Rank
+    package var b: Rank
+    package var relay: Rank
+
+    package init(a: Rank, b: Rank, relay: Rank) {
+        self.a = a
+        self.b = b
+        self.relay = relay
+    }
+}
+
+extension Detour: ListItem {
+    static let minimumBytes = 6
+
+    init(reading reader: inout ByteReader) throws(FrameError) {
+        self.init(
+            a: try reader.rank("PLAN.detours.a"), b: try reader.rank("PLAN.detours.b"),
+            relay: try reader.rank("PLAN.detours.relay"))
+    }
+
+    func write(to writer: inout ByteWriter) throws(FrameError) {
+        writer.rank(a)
+        writer.rank(b)
+        writer.rank(relay)
     }
 }
 

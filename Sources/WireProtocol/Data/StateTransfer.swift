@@ -5,7 +5,7 @@ package struct StateRequest: Hashable, Codable, Sendable {
     package var item: StateItem
     /// First element.
     package var start: UInt64
-    /// Elements; 0 with ``StateItem/index``.
+    /// Elements; 0 asks for the description of the item.
     package var count: UInt32
 
     package init(item: StateItem, start: UInt64, count: UInt32) {
@@ -35,15 +35,15 @@ package struct StateChunk: Hashable, Codable, Sendable {
     package var item: StateItem
     /// First element.
     package var start: UInt64
-    /// Elements in this frame; 0 with ``StateItem/index``.
+    /// Elements in this frame; 0 in a description.
     package var count: UInt32
-    /// Elements of the whole item.
+    /// Elements of the whole item; 0 if the holder has none of it.
     package var total: UInt64
     /// Last outer round applied by the holder.
     package var round: UInt32
     /// Inner steps done by the holder.
     package var step: UInt64
-    /// XXH3-64 of the item's total bytes; 0 = not computed.
+    /// XXH3-64 of the item's total bytes; of the index that of a REPORT.
     package var digest: UInt64
 
     package init(

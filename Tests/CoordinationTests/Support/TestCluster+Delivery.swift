@@ -150,6 +150,10 @@ extension TestCluster {
     ) {
         guard nodes[lane.peer] != nil else { return }
         let role: LaneSession.Role = lane.role == .dialler ? .acceptor : .dialler
+        if lane.role == .dialler {
+            let last = sequences[[worker, lane.peer]] ?? 0
+            sequences[[worker, lane.peer]] = max(last, sequence)
+        }
         let held = payload.map { nodes[worker]!.pool[$0] ?? (0, 0) }
         let frame = Worker.LaneFrame(
             incarnation: nodes[worker]!.incarnation, epoch: epoch, sequence: sequence,
@@ -195,15 +199,17 @@ extension TestCluster {
                 handle: store(piece.contents, bytes: bytes, at: worker), bytes: bytes,
                 elements: request.count, transform: .fp32, stage: .stored)
             return [.stateRead(to: peer, chunk: piece.chunk, payload: payload)]
-        case .installState(let chunk, let payload, let last):
+        case .installState(let chunk, let payload):
             nodes[worker]!.trainer.install(chunk, contents: contents(payload, at: worker))
-            let consumed = Worker.TrainerEvent.consumed(payload)
-            guard last else { return [consumed] }
-            let trainer = nodes[worker]!.trainer
-            return [
-                consumed,
-                .stateInstalled(step: trainer.step, round: trainer.round, digest: trainer.outer),
-            ]
+            return [.consumed(payload)]
+        case .takeOver(let handover):
+            for item in handover.items
+            where nodes[worker]!.trainer.digest(of: item.item) != item.digest {
+                Issue.record("\(worker) has taken over other \(item.item) than described")
+            }
+            nodes[worker]!.trainer.step = handover.step
+            nodes[worker]!.trainer.round = handover.round
+            return [.tookOver(handover)]
         }
     }
 

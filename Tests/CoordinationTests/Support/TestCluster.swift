@@ -47,6 +47,8 @@ struct TestCluster {
     let configuration: RunConfiguration
     let sizes: [Int]
     let parameterCount: UInt64
+    /// Seats that nobody can dial.
+    var hidden: Set<Int> = []
     var now = Instant.at(1)
     var coordinator: Coordinator
     /// By seat; a killed worker is gone.
@@ -60,6 +62,8 @@ struct TestCluster {
     var events: [RunEvent] = []
     var sent: [(to: WorkerID, message: Message)] = []
     var coordinatorResult: ExitCode?
+    /// Highest number of a frame on each dialled lane: dialler, acceptor.
+    var sequences: [[WorkerID]: UInt64] = [:]
 
     init(
         _ configuration: RunConfiguration = Fixtures.configuration(), sizes: [Int] = [2, 2],
@@ -76,9 +80,10 @@ struct TestCluster {
     /// All seats taken, first GO given and followed as far as it goes without time passing.
     static func started(
         _ configuration: RunConfiguration = Fixtures.configuration(), sizes: [Int] = [2, 2],
-        holds: @escaping (Delivery) -> Bool = { _ in false }
+        hidden: Set<Int> = [], holds: @escaping (Delivery) -> Bool = { _ in false }
     ) -> TestCluster {
         var cluster = TestCluster(configuration, sizes: sizes)
+        cluster.hidden = hidden
         cluster.holds = holds
         for seat in Fixtures.topology(sizes).seats { cluster.launch(Int(seat.id.rawValue)) }
         cluster.settle()
@@ -90,9 +95,10 @@ struct TestCluster {
         let place = Fixtures.topology(sizes).seats[seat]
         var trainer = TrainerModel(seat: place.id)
         saved.map { trainer.restore(from: $0) }
-        let hello = Fixtures.hello(
+        var hello = Fixtures.hello(
             place, round: trainer.round, step: UInt64(trainer.step),
             stateDigest: saved == nil ? 0 : 1, parameterCount: parameterCount)
+        if hidden.contains(seat) { hello.endpoint = "" }
         nodes[place.id] = Node(
             machine: Worker(
                 worker: place.id, region: place.region, hello: hello,
@@ -169,6 +175,10 @@ struct TestCluster {
         (events + nodes.keys.sorted().flatMap { nodes[$0]!.events }).compactMap {
             if case .violation(let culprit, let what) = $0 { "\(culprit): \(what)" } else { nil }
         }
+    }
+
+    func lastSequence(from dialler: Int, to acceptor: Int) -> UInt64 {
+        sequences[[WorkerID(dialler), WorkerID(acceptor)]] ?? 0
     }
 
     /// Verdicts of the last GO.

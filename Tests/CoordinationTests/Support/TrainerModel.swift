@@ -104,8 +104,16 @@ struct TrainerModel {
             }
         let chunk = StateChunk(
             item: request.item, start: request.start, count: request.count, total: total,
-            round: round, step: UInt64(step), digest: 0)
+            round: round, step: UInt64(step), digest: digest(of: request.item))
         return (chunk, contents)
+    }
+
+    func digest(of item: StateItem) -> UInt64 {
+        switch item {
+        case .parameters: live
+        case .outerCopy, .index: outer
+        case .outerMomentum, .firstMoment, .secondMoment: 0
+        }
     }
 
     mutating func install(_ chunk: StateChunk, contents: UInt64) {
@@ -114,7 +122,5 @@ struct TrainerModel {
         case .outerCopy: outer = contents
         case .index, .outerMomentum, .firstMoment, .secondMoment: break
         }
-        step = UInt32(chunk.step)
-        round = chunk.round
     }
 }

@@ -29,6 +29,8 @@ struct SmallCluster {
     var checkpointEvery = 2
     /// Further keys of `model`, in order.
     var model: [String] = []
+    /// Names of workers that nobody can dial.
+    var hidden: Set<String> = []
 
     /// Two workers in one region, every step together.
     static func oneRegion(steps: Int, batches: [Int] = [2, 2]) -> SmallCluster {
@@ -66,8 +68,9 @@ struct SmallCluster {
             lines += ["  \(region.name):", "    workers:"]
             for (index, batch) in region.batches.enumerated() {
                 let name = "\(region.name)-\(index + 1)"
-                lines.append(
-                    "      - {name: \(name), batch: \(batch), step: \(paces[name] ?? step)}")
+                let dials = hidden.contains(name) ? ", dial_out: true" : ""
+                let pace = paces[name] ?? step
+                lines.append("      - {name: \(name), batch: \(batch), step: \(pace)\(dials)}")
             }
         }
         if regions.count > 1 {
