@@ -51,6 +51,12 @@ extension Coordinator {
         return (detours, stuck)
     }
 
+    /// A plan holds so many detours and no more: the newest member of the last one has to go.
+    private func tooMany(_ detours: [Detour]) -> (a: Int, b: Int)? {
+        guard detours.count > ProtocolLimits.detours, let last = detours.last else { return nil }
+        return (last.a.index, last.b.index)
+    }
+
     /// Who passes on between two seats under the plan in force: stays, if it can.
     private func presentRelay(_ a: WorkerID, _ b: WorkerID) -> WorkerID? {
         guard let plan else { return nil }
@@ -93,9 +99,11 @@ extension Coordinator {
     mutating func settleRoutes(_ now: Instant) -> [Detour]? {
         while true {
             let (detours, stuck) = routes()
-            guard let worst = stuck.first else { return detours }
+            guard let worst = stuck.first ?? tooMany(detours) else { return detours }
             let members = Array(members)
-            guard members.contains(where: { !$0.hello.endpoint.isEmpty }) else {
+            // In a run that has begun the others go on with whom they reach; at its start nothing is lost.
+            let hasBegun = members.contains(where: \.isEstablished)
+            guard hasBegun || members.contains(where: { !$0.hello.endpoint.isEmpty }) else {
                 stop(
                     .configuration,
                     "none of \(members.count) workers can be dialled by the others; give one of them "
@@ -103,13 +111,18 @@ extension Coordinator {
                 return nil
             }
             func count(_ rank: Int) -> Int { stuck.count { $0.a == rank || $0.b == rank } }
-            let isFirst = count(worst.a) > count(worst.b)
+            // A member that trains goes last: a newcomer holds nothing yet.
+            let (first, second) = (members[worst.a], members[worst.b])
+            let isFirst =
+                first.isEstablished == second.isEstablished
+                ? count(worst.a) > count(worst.b) : second.isEstablished
             let (gone, other) =
                 isFirst
                 ? (members[worst.a], members[worst.b]) : (members[worst.b], members[worst.a])
             putOut(
                 gone,
-                because: "no lane to \(other.name) opens and nobody can pass on between them")
+                because: "no lane to \(other.name) opens and nobody can pass on between them; give one of "
+                    + "them a port that the other reaches")
             guard self.members.count >= configuration.deadlines.minimumWorkers else {
                 stop(
                     .quorumLost,
@@ -130,6 +143,7 @@ extension Coordinator {
         effects.append(
             .event(.workerEvicted(worker: member.seat, name: member.name, reason: reason)))
         members.remove(member.seat)
+        balance.forget(member.seat)
         evicted[member.seat] = member.incarnation
     }
 

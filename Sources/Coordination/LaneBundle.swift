@@ -96,7 +96,7 @@ package struct LaneBundle: Sendable {
             guard sessions.indices.contains(Int(lane)) else { return [] }
             effects = told(lane, .consumed(bytes: bytes))
         case .dropUnsent:
-            effects = queue.removeAll().compactMap { $0.payload.map(Effect.dropped) }
+            effects = queue.removeUnsent().compactMap { $0.payload.map(Effect.dropped) }
         }
         precondition(queued <= CoordinationLimits.laneQueueMessages, "lane queue over its limit")
         return effects

@@ -20,7 +20,10 @@ package struct LanePriority: Comparable, Sendable {
             LanePriority(
                 rank: 1, isContribution: chunk.kind == .contribution,
                 isPool: chunk.key.scope == .pool, due: due ?? chunk.key.round)
-        case .relay(let relay): priority(of: relay.inner, due: due)
+        case .relay:
+            // Costs no credit on this lane and must not wait behind what does: the credit that its own
+            // chunks lack may come back only when this one has arrived.
+            LanePriority(rank: 0, isContribution: false, isPool: false, due: 0)
         case .stateChunk:
             LanePriority(rank: 2, isContribution: false, isPool: false, due: 0)
         case .pull, .stateRequest, .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat,
@@ -45,6 +48,8 @@ struct LaneQueue: Sendable {
     var first: LaneSession.Outgoing? { classes.first?.messages.first }
 
     mutating func append(_ outgoing: LaneSession.Outgoing, _ priority: LanePriority) {
+        precondition(
+            count < CoordinationLimits.laneQueueMessages, "queue to a peer over its limit")
         count += 1
         // From behind: what comes is mostly the latest round's.
         var place = classes.count
@@ -63,12 +68,20 @@ struct LaneQueue: Sendable {
         return outgoing
     }
 
-    mutating func removeAll() -> [LaneSession.Outgoing] {
-        defer {
-            classes = []
-            count = 0
+    /// All but RELAYs: those are numbered between two others already, so one less would be a gap there.
+    mutating func removeUnsent() -> [LaneSession.Outgoing] {
+        let all = classes.flatMap { entry in entry.messages.map { (entry.priority, $0) } }
+        classes = []
+        count = 0
+        var removed: [LaneSession.Outgoing] = []
+        for (priority, outgoing) in all {
+            if case .relay = outgoing.message {
+                append(outgoing, priority)
+            } else {
+                removed.append(outgoing)
+            }
         }
-        return classes.flatMap(\.messages)
+        return removed
     }
 
     var payloads: [PayloadHandle] { classes.flatMap { $0.messages.compactMap(\.payload) } }

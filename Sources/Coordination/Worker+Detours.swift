@@ -26,12 +26,15 @@ struct DetourLane: Sendable {
         session.heldPayloads() + queue.payloads + early.compactMap(\.frame.payload)
     }
 
-    /// Keeps what is not due yet.
-    mutating func keep(_ relay: Relay, _ frame: Worker.LaneFrame) {
-        precondition(
-            early.count < CoordinationLimits.laneQueueMessages, "relayed frames over their limit")
+    /// Keeps what is not due yet; false if it is held already, or more than the peer may have under way.
+    mutating func keep(_ relay: Relay, _ frame: Worker.LaneFrame, window: UInt64) -> Bool {
+        let bytes = early.reduce(frame.payloadBytes) { $0 + $1.frame.payloadBytes }
+        let isHeld = relay.sequence > 0 && early.contains { $0.relay.sequence == relay.sequence }
+        guard !isHeld, UInt64(bytes) <= window, early.count < CoordinationLimits.laneQueueMessages
+        else { return false }
         let place = early.firstIndex { $0.relay.sequence > relay.sequence } ?? early.count
         early.insert((relay, frame), at: place)
+        return true
     }
 
     /// What is due now; frames outside the sequence always are.
@@ -108,8 +111,9 @@ extension Worker {
         for peer in detours.keys.sorted() {
             let member = plan.members.first { $0.workerID == peer }
             if let member, member.incarnation != detours[peer]?.incarnation {
-                for handle in detours[peer]?.heldPayloads ?? [] { release(handle) }
-                detours[peer] = nil
+                // Out first: credit of bytes that never had their turn goes back to nobody.
+                let old = detours.removeValue(forKey: peer)
+                for handle in old?.heldPayloads ?? [] { release(handle) }
             } else if !peers.contains(peer) {
                 detours[peer]?.relay = nil
                 applyDetour(detours[peer]?.session.handle(.disconnected) ?? [], to: peer)
@@ -204,6 +208,10 @@ extension Worker {
             return
         }
         let lane = LaneID(peer: sender, role: detour.session.role)
+        guard detours[sender]?.keep(relay, frame, window: laneWindow(member)) == true else {
+            frame.payload.map { release($0) }
+            return
+        }
         if let payload = frame.payload {
             ledger.assign(
                 payload,
@@ -211,7 +219,6 @@ extension Worker {
                     lane: lane, incarnation: detour.incarnation, bytes: frame.payloadBytes,
                     isDetoured: true))
         }
-        detours[sender]?.keep(relay, frame)
         while let (relay, frame) = detours[sender]?.next() {
             takeNext(relay, frame, on: lane, of: member, now)
         }
@@ -310,7 +317,11 @@ extension Worker {
         where now - unlinkedSince[index].at >= CoordinationLimits.laneOpening {
             unlinkedSince[index].at = now
             let peer = unlinkedSince[index].peer
-            if activeDetour(peer) == nil, answered[peer] == nil, isLinked(peer, .acceptor) {
+            // In mid-round the peer's own lane would leave behind what waits on the broken one: the plan
+            // that answers the suspicion sends it again.
+            if round.isFrozen, activeDetour(peer) == nil, answered[peer] == nil,
+                isLinked(peer, .acceptor)
+            {
                 answered[peer] = LaneQueue()
                 linked()
             } else if let member = round.plan?.member(peer) {

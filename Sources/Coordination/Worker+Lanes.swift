@@ -208,11 +208,12 @@ extension Worker {
             _ = accepted[LaneID(peer: lane.peer, role: .acceptor, index: index)]?.handle(
                 .resize(window: share))
         }
-        apply(accepted[lane]?.handle(.connected) ?? [], of: lane)
+        let connected = accepted[lane]?.handle(.connected) ?? []
         let resent =
             accepted[lane]?.handle(
                 .received(sequence: 0, message: frame.message, payload: nil, payloadBytes: 0)) ?? []
-        apply(resent, of: lane)
+        // What is sent again first: whoever hears that the lane is open may send more.
+        apply(connected.filter { $0 != .opened } + resent + connected.filter { $0 == .opened }, of: lane)
         flushAnswers(to: lane.peer)
     }
 
@@ -292,11 +293,11 @@ extension Worker {
     mutating func dropUnsent() {
         for peer in bundles.keys.sorted() { tell(peer, .dropUnsent) }
         for peer in detours.keys.sorted() {
-            let unsent = detours[peer]?.queue.removeAll() ?? []
+            let unsent = detours[peer]?.queue.removeUnsent() ?? []
             for handle in unsent.compactMap(\.payload) { release(handle) }
         }
         for peer in answered.keys.sorted() {
-            let unsent = answered[peer]?.removeAll() ?? []
+            let unsent = answered[peer]?.removeUnsent() ?? []
             for handle in unsent.compactMap(\.payload) { release(handle) }
         }
     }

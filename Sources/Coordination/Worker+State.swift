@@ -54,6 +54,10 @@ extension Worker {
         guard round.isFrozen else {
             return blame(peer, "asks for state outside a reconfiguration")
         }
+        let whole = round.plan?.plan.fragments.reduce(0) { $0 + $1.elements } ?? 0
+        guard request.count <= UInt32(StateTransfer.pieceElements), request.start <= whole,
+            UInt64(request.count) <= whole - request.start
+        else { return blame(peer, "asks for state that does not exist: \(request)") }
         stateReads.append(round.plan?.epoch ?? .none)
         effects.append(.train(.readState(request, to: peer)))
     }
@@ -76,6 +80,11 @@ extension Worker {
         }
         if chunk.count == 0 {
             payload.map { release($0) }
+            let whole = round.plan?.plan.fragments.reduce(0) { $0 + $1.elements } ?? 0
+            guard chunk.total == 0 || chunk.total == whole else {
+                return blame(
+                    peer, "describes \(chunk.total) elements of a model of \(whole)")
+            }
             if transfer?.describe(chunk, by: peer, at: now) == false {
                 return blame(peer, "describes state nobody asked for")
             }
