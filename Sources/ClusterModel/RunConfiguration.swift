@@ -11,6 +11,9 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
     package var wire: Wire
     package var deadlines: Deadlines
     package var data: Data
+    /// A safetensors file on every worker's machine whose parameters the run starts from; nil: drawn by
+    /// the seed.
+    package var startFrom: String?
 
     package init(
         name: String, seed: UInt64, steps: UInt32, model: Model, training: Training,

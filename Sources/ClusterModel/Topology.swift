@@ -132,6 +132,30 @@ package struct Topology: Codable, Equatable, Sendable {
     }
 }
 
+extension Topology {
+    /// All links at this rate, in both directions.
+    package mutating func setLinks(bitsPerSecond: UInt64) {
+        for index in links.indices {
+            links[index].rate = bitsPerSecond
+            links[index].reverse?.bitsPerSecond = bitsPerSecond
+        }
+    }
+
+    /// All links at this distance, with their own delay per kilometre (5 us where they give none).
+    package mutating func setLinks(kilometres: Double) {
+        for index in links.indices {
+            let link = links[index]
+            let perKilometre =
+                link.distanceKilometres > 0
+                ? link.oneWayDelay.seconds / link.distanceKilometres : 5e-6
+            links[index].distanceKilometres = kilometres
+            let delay = Interval(seconds: perKilometre * kilometres)
+            links[index].oneWayDelay = delay
+            links[index].reverse?.oneWayNanoseconds = delay.nanoseconds
+        }
+    }
+}
+
 extension Topology.Link {
     /// What bytes experience which leave `region`, one of the two ends.
     package func parameters(from region: RegionID) -> LinkParameters {

@@ -15,6 +15,8 @@ struct ClusterLauncher {
     let isResumed: Bool
     /// Where all processes append their machines' events; nil: nowhere.
     var recordPath: String?
+    /// Data lanes are not encrypted.
+    var isPlain = false
 
     private var topology: Topology { cluster.topology }
 
@@ -89,7 +91,7 @@ struct ClusterLauncher {
                 "--machine-readable", "--shared-machine",
                 "--exit-with-parent", "--reported-command",
                 CommandLine.arguments.joined(separator: " "),
-            ] + (topology.links.isEmpty ? [] : ["--emulated"]) + recordFlags)
+            ] + (topology.links.isEmpty ? [] : ["--emulated"]) + recordFlags + plainFlag)
         let line = Data((process.readLine() ?? "").utf8)
         guard let object = try? JSONDecoder().decode([String: String].self, from: line),
             let endpoint = object["endpoint"]
@@ -114,10 +116,13 @@ struct ClusterLauncher {
             ] + recordFlags + links.listenFlags(seat.region) + links.proxyFlags(seat.region)
         if isResumed { flags.append("--resume") }
         if seat.worker.dialsOut == true { flags.append("--dial-out") }
+        flags += plainFlag
         return try links.start(
             name: name, executable: "\(binaries)/longhaul-worker", in: seat.region,
             arguments: flags)
     }
+
+    private var plainFlag: [String] { isPlain ? ["--plain"] : [] }
 
     private var recordFlags: [String] { recordPath.map { ["--record", $0] } ?? [] }
 

@@ -50,6 +50,11 @@ package struct CoordinatorCommand: ParsableCommand {
     @Flag(help: "All workers run on this machine: the report says what they take of its cores.")
     var sharedMachine = false
 
+    @Flag(
+        help: "The workers' data lanes are not encrypted (longhaul-worker --plain): for the record."
+    )
+    var plain = false
+
     @Option(help: "Command line to be shown in the report.")
     var reportedCommand: String?
 
@@ -126,7 +131,7 @@ package struct CoordinatorCommand: ParsableCommand {
             run: options.run, version: Longhaul.version,
             command: reportedCommand.map { [$0] } ?? CommandLine.arguments,
             configuration: cluster.configuration, topology: cluster.topology, emulated: emulated,
-            curve: true, parameterCount: options.parameterCount,
+            curve: !plain, parameterCount: options.parameterCount,
             machine: MachineDescription.text)
         if emulated { started.emulation = cluster.emulation.rawValue }
         if sharedMachine { started.sharedCores = ProcessInfo.processInfo.activeProcessorCount }

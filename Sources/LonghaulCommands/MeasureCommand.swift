@@ -12,12 +12,16 @@ struct MeasureCommand: ParsableCommand {
         discussion: """
             Each repetition runs, one after another and with one seed: all regions at the same time, each
             by itself (so that they share this machine as the pool does, and only communication differs);
-            all workers as one site, every step a round; the pool.
+            all workers as one site, every step a round; the pool; the pool without encryption of its data
+            lanes. The order rotates. Finished runs of --dir are not run again.
 
             EXAMPLES
               longhaul measure Cluster/shanghai-jinan.yaml --steps 90
               longhaul measure Cluster/shanghai-jinan.yaml --repetitions 5 --dir runs/measure --json
+              longhaul measure Cluster/shanghai-jinan.yaml --warm-start 300 --repetitions 3 --dir runs/m
               longhaul measure Cluster/shanghai-jinan.yaml --sweep rate=1..100Mbit/s,distance=0..6000km
+              longhaul measure Cluster/shanghai-jinan.yaml --dir runs/s --real-points 4 \\
+                --sweep rate=1..100Mbit/s,distance=0..6000km
             """)
 
     @OptionGroup var input: RunFile
@@ -31,6 +35,12 @@ struct MeasureCommand: ParsableCommand {
     @Option(
         help: "Simulate E1 over link rates and distances instead: rate=A..BMbit/s,distance=A..Bkm.")
     var sweep: String?
+
+    @Option(help: "With --sweep: run this many points too, thresholds first, and tell the error.")
+    var realPoints: Int?
+
+    @Option(help: "One site trains this many steps first; every run starts from its parameters.")
+    var warmStart: UInt32?
 
     @Flag(help: "Print JSON.")
     var json = false
@@ -49,170 +59,126 @@ struct MeasureCommand: ParsableCommand {
                 .configuration, "\(input.file) has one region: there is no distance to measure")
         }
         if let sweep { return try run(sweep, cluster) }
+        guard realPoints == nil else {
+            throw Failure(.usage, "--real-points goes with --sweep")
+        }
         try UpCommand.checkData(cluster.configuration.data.path)
         let directory = try UpCommand.makeDirectory(
             dir, resume: nil, name: "\(cluster.configuration.name)-measure")
         let runner = VariantRunner(
             cluster: cluster, arguments: input.arguments(cluster), directory: directory)
-        var measurement = Measurement(cluster)
+        let start = try warmUp(runner, cluster)
+        var measurement = Measurement(cluster, warmStart: warmStart)
         for repetition in 1...repetitions {
             let seed = cluster.configuration.seed &+ UInt64(repetition - 1)
-            let name = "\(directory)/\(repetition)"
             Console.error("longhaul: repetition \(repetition) of \(repetitions), seed \(seed)")
-            let alone = try runner.run(
-                cluster.topology.regions.map {
-                    ("\(name)-\($0.name)", ["--only-region", $0.name])
-                },
-                seed)
-            let site = try runner.run([("\(name)-one-site", ["--one-site"])], seed)
-            let pool = try runner.run([("\(name)-pool", [])], seed)
-            measurement.add(pool: pool[0], alone: alone, site: site[0])
+            var results: [Variant: [RunSummary]] = [:]
+            // Whoever is first in one repetition is last in the next: slow drift hits all alike.
+            for turn in Variant.allCases.indices {
+                let count = Variant.allCases.count
+                let variant = Variant.allCases[(turn + repetition - 1) % count]
+                results[variant] = try runner.run(
+                    variant.runs("\(directory)/\(repetition)", cluster.topology).map {
+                        ($0.directory, $0.flags + start)
+                    }, seed)
+            }
+            measurement.add(results)
         }
         let page = "\(directory)/report.html"
-        try HTMLReport.render(measurement.lastPool, efficiency: measurement.efficiency)
-            .write(toFile: page, atomically: true, encoding: .utf8)
+        try measurement.page(input.file).write(toFile: page, atomically: true, encoding: .utf8)
         if json {
             try Console.printJSON(measurement.report)
         } else {
             print(measurement.text)
-            print("\nreport of the last pool, with E1 to E3: \(page)")
+            print("\nreport with the loss curves of all variants: \(page)")
+        }
+    }
+
+    /// Flags by which a run starts from what one site has learnt in `warmStart` steps.
+    private func warmUp(_ runner: VariantRunner, _ cluster: ClusterFile) throws -> [String] {
+        guard let warmStart else { return [] }
+        guard warmStart > 0 else { throw Failure(.usage, "--warm-start 0 trains nothing") }
+        let directory = "\(runner.directory)/\(VariantRunner.warmStart)"
+        _ = try runner.run(
+            [(directory, ["--one-site", "--steps", String(warmStart)])],
+            cluster.configuration.seed)
+        return ["--start-from", "\(directory)/model.safetensors"]
+    }
+}
+
+/// What a repetition runs.
+enum Variant: CaseIterable {
+    case alone, oneSite, pool, plain
+
+    func runs(_ prefix: String, _ topology: Topology) -> [(directory: String, flags: [String])] {
+        switch self {
+        case .alone:
+            topology.regions.map { ("\(prefix)-\($0.name)", ["--only-region", $0.name]) }
+        case .oneSite: [("\(prefix)-one-site", ["--one-site"])]
+        case .pool: [("\(prefix)-pool", [])]
+        case .plain: [("\(prefix)-pool-plain", ["--plain"])]
         }
     }
 }
 
 extension MeasureCommand {
     private func run(_ sweep: String, _ cluster: ClusterFile) throws {
-        guard dir == nil else {
-            throw Failure(.usage, "--sweep writes nothing; leave --dir out")
+        guard dir == nil || realPoints != nil else {
+            throw Failure(
+                .usage, "--sweep without --real-points writes nothing; leave --dir out")
+        }
+        guard warmStart == nil else {
+            throw Failure(.usage, "--warm-start changes losses, and a sweep has none")
         }
         let range = try SweepRange(sweep)
-        let report = try MeasureSweep(cluster).run(range)
+        let simulation = try MeasureSweep(cluster)
+        var report = try simulation.run(range)
+        if let realPoints { try run(realPoints, of: &report, cluster) }
         if json {
             try Console.printJSON(report)
         } else {
             print(MeasureSweep.text(report, range, name: cluster.configuration.name))
         }
     }
-}
 
-/// Figures of all repetitions.
-struct Measurement {
-    struct Report: Encodable {
-        var repetitions = 0
-        var computeUtilisation: MeanInterval?
-        var e1: MeanInterval?
-        var e2: MeanInterval?
-        var e3: MeanInterval?
-        var tokensPerSecond: MeanInterval?
-        var aloneTokensPerSecond: MeanInterval?
-        var oneSiteTokensPerSecond: MeanInterval?
-        /// Validation loss at the end, of the pool / of one site, at equal tokens.
-        var lossRatio: MeanInterval?
-        /// Shares of the pool's trainer time.
-        var waiting: MeanInterval?
-        var compression: MeanInterval?
-        /// The pool's workers together took more than 75 % of the cores: CU and E1 mean less.
-        var isContended: Bool?
-        var definitions: [RunSummary.Definition] =
-            RunSummary.Definition.all.filter { $0.term == "CU" } + Efficiency.definitions
-    }
-
-    private let name: String
-    private var pools: [RunSummary] = []
-    private var efficiencies: [Efficiency] = []
-    private var aloneRates: [Double] = []
-    private var siteRates: [Double] = []
-    private var lossRatios: [Double] = []
-
-    init(_ cluster: ClusterFile) { name = cluster.configuration.name }
-
-    mutating func add(pool: RunSummary, alone: [RunSummary], site: RunSummary) {
-        pools.append(pool)
-        efficiencies.append(Efficiency(pool: pool, alone: alone, reference: site))
-        aloneRates.append(alone.compactMap(\.pool.tokensPerSecond).reduce(0, +))
-        if let rate = site.pool.tokensPerSecond { siteRates.append(rate) }
-        if let here = pool.loss.finalValidationLoss, let there = site.loss.finalValidationLoss,
-            there > 0
-        {
-            lossRatios.append(here / there)
+    /// Real runs of some points. The regions alone do not depend on links: they are run once.
+    private func run(
+        _ count: Int, of report: inout MeasureSweep.Report, _ cluster: ClusterFile
+    ) throws {
+        guard (1...100).contains(count) else {
+            throw Failure(.usage, "--real-points \(count) is not in 1 to 100")
         }
-    }
-
-    var lastPool: RunSummary { pools[pools.count - 1] }
-
-    /// Of the last repetition, with the means of all in the place of its ratios.
-    var efficiency: Efficiency {
-        var last = efficiencies[efficiencies.count - 1]
-        last.e1 = MeanInterval(efficiencies.compactMap(\.e1))?.mean
-        last.e2 = MeanInterval(efficiencies.compactMap(\.e2))?.mean
-        last.e3 = MeanInterval(efficiencies.compactMap(\.e3))?.mean
-        return last
-    }
-
-    var report: Report {
-        var report = Report()
-        report.repetitions = pools.count
-        report.computeUtilisation = MeanInterval(pools.compactMap(\.pool.computeUtilisation))
-        report.e1 = MeanInterval(efficiencies.compactMap(\.e1))
-        report.e2 = MeanInterval(efficiencies.compactMap(\.e2))
-        report.e3 = MeanInterval(efficiencies.compactMap(\.e3))
-        report.tokensPerSecond = MeanInterval(pools.compactMap(\.pool.tokensPerSecond))
-        report.aloneTokensPerSecond = MeanInterval(aloneRates)
-        report.oneSiteTokensPerSecond = MeanInterval(siteRates)
-        report.lossRatio = MeanInterval(lossRatios)
-        report.waiting = share { $0.waitSeconds + $0.transferSeconds }
-        report.compression = share { $0.encodeSeconds + $0.decodeSeconds }
-        report.isContended = pools.contains { $0.pool.isContended }
-        return report
-    }
-
-    private func share(_ part: (RunSummary.Budget) -> Double) -> MeanInterval? {
-        MeanInterval(
-            pools.compactMap { pool -> Double? in
-                let budgets = pool.workers.compactMap(\.budget)
-                let wall = budgets.reduce(0) { $0 + $1.wallSeconds }
-                return wall > 0 ? budgets.reduce(0) { $0 + part($1) } / wall : nil
-            })
-    }
-
-    var text: String {
-        let report = report
-        func row(_ name: String, _ value: MeanInterval?, _ scale: Double, _ what: String)
-            -> [String]
-        {
-            guard let value else { return [name, Figures.absent, "", what] }
-            let digits = scale == 100 ? 1 : 0
-            let width = value.halfWidth.map { "+- " + Figures.fixed($0 * scale, digits) } ?? ""
-            let unit = scale == 100 ? " %" : ""
-            return [
-                name, Figures.fixed(value.mean * scale, digits) + unit,
-                width + (width.isEmpty ? "" : unit), what,
-            ]
+        try UpCommand.checkData(cluster.configuration.data.path)
+        let directory = try UpCommand.makeDirectory(
+            dir, resume: nil, name: "\(cluster.configuration.name)-sweep")
+        let runner = VariantRunner(
+            cluster: cluster, arguments: input.arguments(cluster), directory: directory)
+        let seed = cluster.configuration.seed
+        let alone = try runner.run(
+            Variant.alone.runs("\(directory)/sweep", cluster.topology), seed)
+        let rate = alone.compactMap(\.pool.tokensPerSecond).reduce(0, +)
+        let kilometres = cluster.topology.links.map(\.distanceKilometres).max() ?? 0
+        for point in MeasureSweep.choose(count, of: report, kilometres: kilometres) {
+            let megabits = Double(point.bitsPerSecond) / 1e6
+            var flags = ["--link-rate", String(megabits)]
+            if point.distanceKilometres != kilometres {
+                flags += ["--link-distance", String(point.distanceKilometres)]
+            }
+            let name =
+                "\(directory)/\(Figures.significant(megabits))Mbit-"
+                + "\(Figures.significant(point.distanceKilometres))km"
+            let pool = try runner.run([(name, flags)], seed)[0]
+            guard let tokens = pool.pool.tokensPerSecond, rate > 0 else { continue }
+            report.realPoints.append(
+                MeasureSweep.RealPoint(
+                    bitsPerSecond: point.bitsPerSecond,
+                    distanceKilometres: point.distanceKilometres, simulatedE1: point.e1,
+                    e1: tokens / rate, computeUtilisation: pool.pool.computeUtilisation,
+                    error: point.e1 * rate / tokens - 1,
+                    isContended: pool.pool.isContended
+                        || alone.reduce(0) { $0 + ($1.pool.coreShare ?? 0) }
+                            > RunSummary.Pool.contendedShare
+                ))
         }
-        let rows = [
-            row("CU", report.computeUtilisation, 100, "time computing / wall time"),
-            row("E1", report.e1, 100, "tokens/s of the pool / sum of the regions alone"),
-            row("E2", report.e2, 100, "tokens/s of the pool / one site of equal compute"),
-            row("E3", report.e3, 100, "time to the same loss: one site / pool"),
-            row("loss", report.lossRatio, 100, "validation loss at equal tokens: pool / one site"),
-            row("waiting", report.waiting, 100, "wait and transfer, share of trainer time"),
-            row("compression", report.compression, 100, "encode and decode, share of trainer time"),
-            row("tokens/s", report.tokensPerSecond, 1, "pool"),
-            row("", report.aloneTokensPerSecond, 1, "regions alone, together"),
-            row("", report.oneSiteTokensPerSecond, 1, "one site"),
-        ]
-        let width = rows.map { $0[3].count }.max() ?? 0
-        let table = TextTable.render(
-            ["", "mean", "95 %", ""],
-            rows.map { [$0[0], $0[1], $0[2], TextTable.padded($0[3], width)] })
-        let contended =
-            report.isContended == true
-            ? "\ncontended: the workers took more than 75 % of the cores; CU and E1 mean less" : ""
-        return """
-            \(name): \(report.repetitions) repetitions, interleaved; links emulated
-
-            \(table)
-            intervals are Student's t over the repetitions\(contended)
-            """
     }
 }

@@ -15,16 +15,32 @@ struct MeasureSweep {
     }
 
     struct Threshold: Codable {
+        /// Wanted.
         var e1: Double
+        /// At that rate.
+        var simulatedE1 = 0.0
         /// Lowest rate that reaches it at the file's distances; nil above 1 Tbit/s.
         var bitsPerSecond: UInt64?
     }
 
+    /// A simulated point that was run too.
+    struct RealPoint: Codable {
+        var bitsPerSecond: UInt64
+        var distanceKilometres: Double
+        var simulatedE1: Double
+        var e1: Double
+        var computeUtilisation: Double?
+        /// (simulated - real) / real.
+        var error: Double
+        var isContended: Bool
+    }
+
     struct Report: Codable {
-        /// Always: no point of a sweep is a real run.
+        /// Always: points are simulated; `realPoints` are runs of processes over the emulated links.
         var simulated = true
         var points: [Point] = []
         var thresholds: [Threshold] = []
+        var realPoints: [RealPoint] = []
     }
 
     private let cluster: ClusterFile
@@ -55,17 +71,8 @@ struct MeasureSweep {
     /// where it gives none).
     func point(bitsPerSecond: UInt64, kilometres: Double?) throws -> Point {
         var changed = cluster
-        for index in changed.topology.links.indices {
-            let link = changed.topology.links[index]
-            changed.topology.links[index].rate = bitsPerSecond
-            guard let kilometres else { continue }
-            let perKilometre =
-                link.distanceKilometres > 0
-                ? link.oneWayDelay.seconds / link.distanceKilometres : 5e-6
-            changed.topology.links[index].distanceKilometres = kilometres
-            changed.topology.links[index].oneWayDelay = Interval(
-                seconds: perKilometre * kilometres)
-        }
+        changed.topology.setLinks(bitsPerSecond: bitsPerSecond)
+        if let kilometres { changed.topology.setLinks(kilometres: kilometres) }
         let summary = try SimulatedRun(changed, training: .modelled).summary
         return Point(
             bitsPerSecond: bitsPerSecond,
@@ -100,10 +107,48 @@ struct MeasureSweep {
             }
         }
         for target in [0.95, 0.99] {
-            report.thresholds.append(
-                Threshold(e1: target, bitsPerSecond: try lowestRate(e1: target)))
+            var threshold = Threshold(e1: target, bitsPerSecond: try lowestRate(e1: target))
+            if let rate = threshold.bitsPerSecond {
+                threshold.simulatedE1 = try point(bitsPerSecond: rate, kilometres: nil).e1
+            }
+            report.thresholds.append(threshold)
         }
         return report
+    }
+
+    private static func realText(_ report: Report) -> String {
+        guard !report.realPoints.isEmpty else {
+            return "no point is a real run; --real-points N adds some"
+        }
+        return TextTable.render(
+            ["real runs", "distance", "E1 simulated", "E1 real", "error", "CU", ""],
+            report.realPoints.map { point in
+                [
+                    Figures.bitRate(Double(point.bitsPerSecond)),
+                    Figures.significant(point.distanceKilometres) + " km",
+                    Figures.percent(point.simulatedE1), Figures.percent(point.e1),
+                    Figures.percent(point.error),
+                    point.computeUtilisation.map(Figures.percent) ?? Figures.absent,
+                    point.isContended ? "contended" : "",
+                ]
+            })
+    }
+
+    /// What is run of a sweep: the thresholds first, then points evenly through the grid.
+    static func choose(_ count: Int, of report: Report, kilometres: Double) -> [Point] {
+        var chosen: [Point] = []
+        for threshold in report.thresholds {
+            guard let rate = threshold.bitsPerSecond else { continue }
+            chosen.append(
+                Point(
+                    bitsPerSecond: rate, distanceKilometres: kilometres, computeUtilisation: 0,
+                    e1: threshold.simulatedE1))
+        }
+        let rest = max(0, count - chosen.count)
+        for index in 0..<rest where !report.points.isEmpty {
+            chosen.append(report.points[(2 * index + 1) * report.points.count / (2 * rest)])
+        }
+        return Array(chosen.prefix(count))
     }
 
     static func text(_ report: Report, _ range: SweepRange, name: String) -> String {
@@ -122,11 +167,13 @@ struct MeasureSweep {
             return "E1 >= \(Figures.percent(threshold.e1)) from \(rate)"
         }
         return """
-            \(name): E1 by link rate and distance, simulated (no point is a real run)
+            \(name): E1 by link rate and distance, simulated 
 
             \(TextTable.render(header, rows))
 
             at the file's distances: \(lowest.joined(separator: ", "))
+
+            \(realText(report))
             """
     }
 }

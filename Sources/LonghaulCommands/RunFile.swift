@@ -19,6 +19,15 @@ struct RunFile: ParsableArguments {
     @Option(help: "Text to train on: plain, .gz or dictzip. 'gcide' is Debian's dictionary.")
     var data: String?
 
+    @Option(help: "Start from the parameters of this model (safetensors), not from drawn ones.")
+    var startFrom: String?
+
+    @Option(help: "All links at this rate instead of the file's, in Mbit/s.")
+    var linkRate: Double?
+
+    @Option(help: "All links this long instead of the file's, in km; delays in proportion.")
+    var linkDistance: Double?
+
     @Option(help: "Plans follow measured rates: on, or never (the default with a seed).")
     var adapt: Adapt?
 
@@ -56,6 +65,19 @@ struct RunFile: ParsableArguments {
             try keep(onlyRegion, of: &cluster)
         }
         if oneSite { merge(&cluster) }
+        if let startFrom { try start(&cluster, from: startFrom) }
+        if let linkRate {
+            guard (0.001...1e6).contains(linkRate) else {
+                throw Failure(.usage, "--link-rate \(linkRate) is not in 0.001 to 1,000,000 Mbit/s")
+            }
+            cluster.topology.setLinks(bitsPerSecond: UInt64((linkRate * 1e6).rounded()))
+        }
+        if let linkDistance {
+            guard (0...20_040).contains(linkDistance) else {
+                throw Failure(.usage, "--link-distance \(linkDistance) is not in 0 to 20,040 km")
+            }
+            cluster.topology.setLinks(kilometres: linkDistance)
+        }
         return cluster
     }
 
@@ -68,6 +90,16 @@ struct RunFile: ParsableArguments {
         throw Failure(
             .usage, "--steps \(steps) is not a multiple of `sync_every: \(every)`",
             hint: "use --steps \((steps + every - 1) / every * every)")
+    }
+
+    private func start(_ cluster: inout ClusterFile, from path: String) throws {
+        let whole = URL(filePath: path).path
+        guard FileManager.default.isReadableFile(atPath: whole) else {
+            throw Failure(
+                .data, "cannot read the model '\(path)' to start from",
+                hint: "a run leaves one as model.safetensors in its directory")
+        }
+        cluster.configuration.startFrom = whole
     }
 
     private func keep(_ name: String, of cluster: inout ClusterFile) throws {
@@ -99,6 +131,9 @@ struct RunFile: ParsableArguments {
             String(cluster.configuration.steps), "--data", cluster.configuration.data.path,
             "--adapt",
             (cluster.configuration.schedule.adapts ? Adapt.on : .never).rawValue,
-        ] + (onlyRegion.map { ["--only-region", $0] } ?? []) + (oneSite ? ["--one-site"] : [])
+        ] + (cluster.configuration.startFrom.map { ["--start-from", $0] } ?? [])
+            + (linkRate.map { ["--link-rate", String($0)] } ?? [])
+            + (linkDistance.map { ["--link-distance", String($0)] } ?? [])
+            + (onlyRegion.map { ["--only-region", $0] } ?? []) + (oneSite ? ["--one-site"] : [])
     }
 }

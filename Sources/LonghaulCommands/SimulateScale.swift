@@ -59,6 +59,7 @@ struct ScaleOptions: ParsableArguments {
             var input = RunFile()
             (input.file, input.seed, input.steps, input.data) = (file, seed, steps, data)
             (input.onlyRegion, input.oneSite, input.adapt) = (nil, false, adapt)
+            (input.startFrom, input.linkRate, input.linkDistance) = (nil, nil, nil)
             return try input.load()
         }
         guard file == nil, steps == nil, data == nil else {

@@ -29,6 +29,9 @@ struct UpCommand: ParsableCommand {
     @Option(help: "Append what every machine is told and wants to this file (longhaul replay).")
     var record: String?
 
+    @Flag(help: "Data lanes without encryption, to measure its cost; control stays encrypted.")
+    var plain = false
+
     @Flag(help: "Print run.json on standard output instead of the closing text.")
     var json = false
 
@@ -43,7 +46,7 @@ struct UpCommand: ParsableCommand {
         let launcher = ClusterLauncher(
             cluster: cluster, directory: directory, binaries: try Self.binaries(),
             arguments: input.arguments(cluster), isResumed: resume != nil,
-            recordPath: recordPath)
+            recordPath: recordPath, isPlain: plain)
         let ending = try launcher.run { Console.error("longhaul: \($0)") }
         let summary = try files.write()
         if json {

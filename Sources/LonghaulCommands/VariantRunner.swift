@@ -17,21 +17,24 @@ struct VariantRunner {
         let binary = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         var processes: [(process: Process, log: String)] = []
         for variant in variants {
+            if try isDone(variant.directory, seed) { continue }
             let log = "\(variant.directory).log"
             _ = FileManager.default.createFile(atPath: log, contents: nil)
             let process = Process()
             process.executableURL = URL(filePath: binary)
             process.arguments =
-                ["up"] + replacingSeed(seed) + variant.flags + ["--dir", variant.directory]
+                ["up"] + flags(seed, variant.flags) + ["--dir", variant.directory]
             let output = try FileHandle(forWritingTo: URL(filePath: log))
             process.standardOutput = output
             process.standardError = output
             try process.run()
             processes.append((process, log))
         }
-        Console.error(
-            "longhaul: waits for \(variants.map(\.directory).joined(separator: ", ")); each has its "
-                + "progress in a .log beside it")
+        if !processes.isEmpty {
+            Console.error(
+                "longhaul: waits for \(variants.map(\.directory).joined(separator: ", ")); each has its "
+                    + "progress in a .log beside it")
+        }
         for (process, _) in processes { process.waitUntilExit() }
         for (process, log) in processes where process.terminationStatus != 0 {
             let text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
@@ -43,11 +46,49 @@ struct VariantRunner {
         return try variants.map { try ReportFiles(directory: $0.directory).summary() }
     }
 
-    private func replacingSeed(_ seed: UInt64) -> [String] {
-        var flags = arguments
-        if let place = flags.firstIndex(of: "--seed"), place + 1 < flags.count {
-            flags[place + 1] = String(seed)
+    /// Whether an earlier call finished this run. What it left unfinished is removed.
+    ///
+    /// - Throws: `Failure` when the directory has a run of another measurement.
+    private func isDone(_ directory: String, _ seed: UInt64) throws -> Bool {
+        let manager = FileManager.default
+        guard manager.fileExists(atPath: directory) else { return false }
+        guard let summary = try? ReportFiles(directory: directory).summary(),
+            summary.outcome.isComplete, summary.outcome.exitCode == 0
+        else {
+            try manager.removeItem(atPath: directory)
+            return false
         }
-        return flags
+        guard summary.identity.seed == seed, summary.identity.name == cluster.configuration.name,
+            summary.setup.steps == cluster.configuration.steps
+                || directory.hasSuffix(Self.warmStart)
+        else {
+            throw Failure(
+                .usage,
+                "'\(directory)' has a run of '\(summary.identity.name)' with seed "
+                    + "\(summary.identity.seed) and \(summary.setup.steps) steps, which is another one",
+                hint: "give another --dir, or remove that directory")
+        }
+        Console.error("longhaul: \(directory) is there already")
+        return true
+    }
+
+    /// Name of the run that all others start from.
+    static let warmStart = "warm-start"
+
+    /// The cluster file's flags with this seed, and with the variant's in the place of their own.
+    private func flags(_ seed: UInt64, _ variant: [String]) -> [String] {
+        var flags = arguments
+        var changes = [("--seed", String(seed))]
+        if let place = variant.firstIndex(of: "--steps"), place + 1 < variant.count {
+            changes.append(("--steps", variant[place + 1]))
+        }
+        for (flag, value) in changes {
+            guard let place = flags.firstIndex(of: flag), place + 1 < flags.count else { continue }
+            flags[place + 1] = value
+        }
+        let rest = variant.indices.filter { index in
+            variant[index] != "--steps" && (index == 0 || variant[index - 1] != "--steps")
+        }
+        return flags + rest.map { variant[$0] }
     }
 }

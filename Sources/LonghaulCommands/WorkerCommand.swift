@@ -63,6 +63,9 @@ package struct WorkerCommand: ParsableCommand {
     @Option(help: "SOCKS5 proxy for a region's workers: REGION=HOST:PORT. Repeatable.")
     var via: [String] = []
 
+    @Flag(help: "Data lanes without encryption, to measure its cost; all workers of a run alike.")
+    var plain = false
+
     @Option(help: "SOCKS5 proxy for the coordinator: HOST:PORT.")
     var viaCoordinator: String?
 
@@ -104,6 +107,7 @@ package struct WorkerCommand: ParsableCommand {
             advertiseHost: advertise, directory: dir, resume: resume, proxies: try proxies(),
             controlProxy: viaCoordinator, dataPath: data)
         options.dialsOut = dialOut
+        options.isPlain = plain
         let recorder = try record.map { try MachineRecorder(path: $0) }
         let node = try WorkerNode(options, interrupt: interrupt, recorder: recorder) { line in
             Console.error("[\(label)] \(line)")

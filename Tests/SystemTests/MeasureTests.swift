@@ -11,6 +11,7 @@ extension SystemTests {
             var e1: MeanInterval?
             var e2: MeanInterval?
             var lossRatio: MeanInterval?
+            var encryption: MeanInterval?
         }
 
         private struct Sweep: Decodable {
@@ -21,6 +22,8 @@ extension SystemTests {
             }
             var simulated: Bool
             var points: [Point]
+            struct Real: Decodable { var e1: Double }
+            var realPoints: [Real]
         }
 
         private func decoder() -> JSONDecoder {
@@ -36,25 +39,38 @@ extension SystemTests {
                 let program = try Program(
                     "longhaul",
                     [
-                        "measure", file, "--steps", "20", "--repetitions", "2", "--dir", "m",
-                        "--json",
+                        "measure", file, "--steps", "20", "--repetitions", "1", "--dir", "m",
+                        "--json", "--warm-start", "10",
                     ], in: scratch)
                 try await #expect(program.ending(within: 120) == .code(0), "\(program.errors)")
-                let report = try decoder().decode(Report.self, from: Data(program.output.utf8))
+                let again = try Program(
+                    "longhaul",
+                    [
+                        "measure", file, "--steps", "20", "--repetitions", "2", "--dir", "m",
+                        "--json", "--warm-start", "10",
+                    ], in: scratch)
+                try await #expect(again.ending(within: 120) == .code(0), "\(again.errors)")
+                // Of the first repetition nothing was run again.
+                #expect(again.errors.components(separatedBy: "is there already").count == 7)
+                let report = try decoder().decode(Report.self, from: Data(again.output.utf8))
                 #expect(report.repetitions == 2)
+                #expect(report.encryption?.values.count == 2)
                 #expect(report.e1?.values.count == 2 && (report.e1?.mean ?? 0) > 0)
                 #expect(report.e2?.values.count == 2 && (report.e2?.mean ?? 0) > 0)
                 #expect(report.computeUtilisation?.halfWidth != nil)
-                for run in ["1-north", "1-south", "1-one-site", "1-pool", "2-pool"] {
+                for run in ["1-north", "1-south", "1-one-site", "1-pool", "2-pool", "2-pool-plain"]
+                {
                     let summary = try RunJSON.decode(
                         Data(contentsOf: URL(filePath: scratch.path("m/\(run)/run.json"))))
                     #expect(summary.outcome.isComplete)
                     #expect(summary.identity.seed == (run.hasPrefix("1") ? 7 : 8))
-                    #expect(summary.regions.count == (run.hasSuffix("pool") ? 2 : 1))
+                    #expect(summary.regions.count == (run.contains("pool") ? 2 : 1))
+                    #expect(summary.identity.curve == !run.hasSuffix("plain"))
                 }
                 let page = try String(
                     contentsOfFile: scratch.path("m/report.html"), encoding: .utf8)
-                #expect(page.contains("E1"))
+                #expect(page.contains("E1") && page.contains("pool, not encrypted"))
+                #expect(page.contains("north alone") && page.contains("10 steps"))
             }
         }
 
@@ -83,6 +99,15 @@ extension SystemTests {
                     "longhaul", ["measure", file, "--sweep", "rate=10"], in: scratch)
                 try await #expect(bad.ending() == .code(2))
                 #expect(bad.errors.contains("for example --sweep"))
+                let real = try Program(
+                    "longhaul",
+                    [
+                        "measure", file, "--steps", "20", "--json", "--sweep",
+                        "rate=1..1000Mbit/s,distance=0..6000km", "--real-points", "1", "--dir", "s",
+                    ], in: scratch)
+                try await #expect(real.ending(within: 120) == .code(0), "\(real.errors)")
+                let points = try decoder().decode(Sweep.self, from: Data(real.output.utf8))
+                #expect(points.realPoints.count == 1 && (points.realPoints.first?.e1 ?? 0) > 0)
             }
         }
     }

@@ -94,7 +94,7 @@ package struct TrainerSetup: Sendable {
     /// - Parameter corpus: the configured text.
     func makeTrainer(_ corpus: Corpus) throws -> any Trainer {
         let training = configuration.training
-        return try TransformerTrainer(
+        let trainer = try TransformerTrainer(
             settings: TransformerTrainerSettings(
                 shape: Self.shape(configuration.model), seed: configuration.seed,
                 optimiser: AdamWSettings(
@@ -107,6 +107,10 @@ package struct TrainerSetup: Sendable {
                     totalSteps: Int(configuration.steps)),
                 keepsOuterCopy: !configuration.outerSchedule.sharesGradients),
             corpus: corpus)
+        if let path = configuration.startFrom {
+            try TrainerCheckpoint.restoreParameters(trainer, path: path)
+        }
+        return trainer
     }
 }
 

@@ -64,6 +64,23 @@ package enum TrainerCheckpoint {
         return file.metadata
     }
 
+    /// Sets the parameters of `trainer` (and its outer copy) from a model file: tensors by their names, as
+    /// `longhaul up` and PyTorch write them. Momentum, moments and counters stay as at a start.
+    package static func restoreParameters(
+        _ trainer: some Trainer, path: String
+    ) throws(SafetensorsError) {
+        let file = try SafetensorsFile(path: path)
+        try require(trainer.tensors.map { floats($0.name, $0.shape) }, in: file)
+        for tensor in trainer.tensors {
+            try trainer.withMutableState(
+                .parameters, range: tensor.range
+            ) { span throws(SafetensorsError) in
+                try file.read(tensor.name, into: &span)
+            }
+        }
+        trainer.resetOuterState()
+    }
+
     private static func name(_ vector: StateVector) -> String {
         "state.\(vector.rawValue)"
     }
