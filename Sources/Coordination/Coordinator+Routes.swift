@@ -121,7 +121,8 @@ extension Coordinator {
                 ? (members[worst.a], members[worst.b]) : (members[worst.b], members[worst.a])
             putOut(
                 gone,
-                because: "no lane to \(other.name) opens and nobody can pass on between them; give one of "
+                because:
+                    "no lane to \(other.name) opens and nobody can pass on between them; give one of "
                     + "them a port that the other reaches")
             guard self.members.count >= configuration.deadlines.minimumWorkers else {
                 stop(

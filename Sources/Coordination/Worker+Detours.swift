@@ -208,7 +208,8 @@ extension Worker {
             return
         }
         let lane = LaneID(peer: sender, role: detour.session.role)
-        guard detours[sender]?.keep(relay, frame, window: laneWindow(member)) == true else {
+        let window = laneWindow(member)
+        guard detours[sender]?.keep(relay, frame, window: window) == true else {
             frame.payload.map { release($0) }
             return
         }

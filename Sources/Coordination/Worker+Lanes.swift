@@ -213,7 +213,9 @@ extension Worker {
             accepted[lane]?.handle(
                 .received(sequence: 0, message: frame.message, payload: nil, payloadBytes: 0)) ?? []
         // What is sent again first: whoever hears that the lane is open may send more.
-        apply(connected.filter { $0 != .opened } + resent + connected.filter { $0 == .opened }, of: lane)
+        apply(
+            connected.filter { $0 != .opened } + resent + connected.filter { $0 == .opened },
+            of: lane)
         flushAnswers(to: lane.peer)
     }
 

@@ -46,7 +46,7 @@ package struct LaneBenchSetup: Codable, Sendable {
             rank: Rank(Int(worker.rawValue)), workerID: worker, region: seat.region,
             name: seat.worker.name, endpoint: endpoint, dataKey: dataKey,
             incarnation: Incarnation(rawValue: incarnation), microBatch: 1, sampleOffset: 0,
-            state: .ready, stateSource: .none)
+            syncEvery: 1, overlap: 0, lastStep: 1, state: .ready, stateSource: .none)
     }
 
     func options(
