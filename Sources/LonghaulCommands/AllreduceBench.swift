@@ -2,54 +2,33 @@ import ClusterFile
 import ClusterModel
 import Foundation
 import NodeRuntime
+import Synchronization
 import ZeroMQ
 
 /// A run of `longhaul bench allreduce`: this process coordinates, one process per seat exchanges.
-struct AllreduceBench {
-    /// What is printed. Bytes are of whole frames before encryption, summed over all workers.
-    struct Result: Encodable {
-        var workers: Int
-        var elements: Int
-        var wire: String
-        var curve: Bool
+struct AllreduceBench: Sendable {
+    /// How it is measured.
+    struct Method: Sendable {
         var repeats: Int
-        var secondsMedian: Double
-        var secondsMin: Double
-        var secondsMax: Double
-        /// Wall time from one exchange to the next, the slowest worker's mean.
-        var secondsBackToBack: Double
-        /// fp32 bytes of one worker's values over `secondsMedian`.
-        var algorithmMegabytesPerSecond: Double
-        var bytesOnWire: Double
-        /// Of them between regions.
-        var bytesBetweenRegions: Double
-        var framesOnWire: Double
-        /// Frame buffers taken from the system during the measured exchanges, all workers.
-        var buffersAllocated: Int
-        /// Most frame buffers one worker had in use, in bytes.
-        var bufferBytesPeak: Int
-        /// Processor seconds of one exchange, mean over the workers.
-        var cpuSeconds: Double
-        var digest: String
-        /// Largest deviation from the known mean, as a share of its largest value.
-        var error: Double
+        var isPlain: Bool
+        /// All-reduces at once: each has coordinator and workers of its own, on the same links.
+        var inFlight: Int
+        /// Of the regions' TCP in packet mode.
+        var congestion: String?
     }
 
-    private let topology: Topology
-    private let configuration: RunConfiguration
-    private let elements: Int
-    private let repeats: Int
-    private let isPlain: Bool
-    private let cluster: ClusterFile?
+    let topology: Topology
+    let configuration: RunConfiguration
+    let elements: Int
+    let method: Method
+    let cluster: ClusterFile?
 
     init(
-        workers: Int, clusterFile: String?, elements: Int, wire: TransformID, repeats: Int,
-        isPlain: Bool
+        workers: Int, clusterFile: String?, elements: Int, wire: TransformID, method: Method
     ) throws {
         self.elements = elements
-        self.repeats = repeats
-        self.isPlain = isPlain
-        let steps = UInt32(ExchangeWorker.warmup + repeats)
+        self.method = method
+        let steps = UInt32(ExchangeWorker.warmup + method.repeats + method.cooldown)
         cluster = try clusterFile.map { try ClusterFile.load(path: $0) }
         topology = Self.unpaced(
             cluster?.topology
@@ -63,8 +42,11 @@ struct AllreduceBench {
                             })
                     ], links: [], coordinatorRegion: RegionID(0)))
         let isLocal = topology.regions.count == 1
+        var training = RunConfiguration.Training.standard
+        // States on disk are no part of an exchange.
+        training.checkpointEvery = 0
         configuration = RunConfiguration(
-            name: "bench-allreduce", seed: 1, steps: steps, model: .standard, training: .standard,
+            name: "bench-allreduce", seed: 1, steps: steps, model: .standard, training: training,
             // One region: every step is one all-reduce. Several: every step's mean is over the pool.
             schedule: RunConfiguration.Schedule(
                 inner: .everyStep, outer: isLocal ? .diloco : .everyStep,
@@ -88,7 +70,37 @@ struct AllreduceBench {
     func run() throws -> Result {
         let folder = try ScratchFolder("longhaul-bench")
         defer { folder.remove() }
-        let directory = folder.path
+        let links = try startLinks(folder.path)
+        defer { links?.terminate() }
+        let interrupt = try Interrupt()
+        interrupt.install()
+        guard method.inFlight > 1 else {
+            return try summary([try operate("\(folder.path)", links, interrupt)])
+        }
+        let outcomes = Mutex<[Swift.Result<[ExchangeResult], any Error>]>([])
+        // Each in a thread of its own, because a coordinator's loop belongs to one.
+        let ended = DispatchSemaphore(value: 0)
+        for index in 0..<method.inFlight {
+            let thread = Thread { [self] in
+                let outcome = Swift.Result {
+                    let path = "\(folder.path)/\(index)"
+                    try FileManager.default.createDirectory(
+                        atPath: path, withIntermediateDirectories: true)
+                    return try operate(path, links, interrupt)
+                }
+                outcomes.withLock { $0.append(outcome) }
+                ended.signal()
+            }
+            thread.start()
+        }
+        for _ in 0..<method.inFlight { ended.wait() }
+        return try summary(try outcomes.withLock { try $0.map { try $0.get() } })
+    }
+
+    /// One series of exchanges; what each worker measured.
+    private func operate(
+        _ directory: String, _ links: LocalLinks?, _ interrupt: Interrupt
+    ) throws -> [ExchangeResult] {
         let keys = try CurveKeyPair.generate()
         var allowed: [CurvePublicKey: String] = [:]
         for seat in topology.seats {
@@ -96,21 +108,20 @@ struct AllreduceBench {
             try CurveKeyFile.writeSecret(pair, to: "\(directory)/\(seat.worker.name).key")
             allowed[pair.publicKey] = seat.worker.name
         }
-        let interrupt = try Interrupt()
-        interrupt.install()
-        let coordinator = try CoordinatorNode(
-            CoordinatorOptions(
-                configuration: configuration, topology: topology, keys: keys,
-                listen: "tcp://127.0.0.1:*", allowed: allowed, enrolment: nil,
-                parameterCount: UInt64(elements), run: WallClock.runID()),
-            interrupt: interrupt
-        ) { event in
-            if case .violation(let culprit, let what) = event.event {
-                Console.error("longhaul: \(culprit): \(what)")
+        let home = topology.coordinatorRegion
+        let host = links?.address(home) ?? "127.0.0.1"
+        let options = CoordinatorOptions(
+            configuration: configuration, topology: topology, keys: keys,
+            listen: "tcp://\(host):*", allowed: allowed, enrolment: nil,
+            parameterCount: UInt64(elements), run: WallClock.runID())
+        func makeCoordinator() throws -> CoordinatorNode {
+            try CoordinatorNode(options, interrupt: interrupt) { event in
+                if case .violation(let culprit, let what) = event.event {
+                    Console.error("longhaul: \(culprit): \(what)")
+                }
             }
         }
-        let links = try startLinks(directory)
-        defer { links?.terminate() }
+        let coordinator = try links?.inside(home, makeCoordinator) ?? makeCoordinator()
         var children: [ChildProcess] = []
         defer { for child in children where child.isRunning { child.forceEnd() } }
         for seat in topology.seats {
@@ -122,19 +133,19 @@ struct AllreduceBench {
         guard outcome.code == .ok else {
             throw Failure(outcome.code, "the run ended: \(outcome.reason)")
         }
-        return try summary(try children.map { try result(of: $0) })
+        return try children.map { try result(of: $0) }
     }
 
-    /// The relays of a cluster file; the coordinator is in this process, outside any namespace.
     private func startLinks(_ directory: String) throws -> LocalLinks? {
         guard let cluster else { return nil }
-        guard cluster.emulation == .relay else {
+        guard method.congestion == nil || cluster.emulation == .packet else {
             throw Failure(
-                .configuration, "bench allreduce crosses relays only, not `emulate: packet`",
-                hint: "use longhaul up with this file, or leave `emulate` out")
+                .usage, "--congestion needs a cluster file with `emulate: packet`",
+                hint: "relays end every TCP connection on this machine's loopback")
         }
         return try LocalLinks(
-            cluster, directory: directory, binaries: UpCommand.binaries(), started: { _ in })
+            cluster, directory: directory, binaries: UpCommand.binaries(),
+            congestion: method.congestion, started: { _ in })
     }
 
     private func start(
@@ -145,13 +156,14 @@ struct AllreduceBench {
             "bench", "allreduce-worker", "--coordinator", endpoint,
             "--coordinator-key=\(keys.publicKey.z85)", "--name", worker.name, "--region",
             topology.regions[region.index].name, "--key", "\(directory)/\(worker.name).key",
-            "--elements", String(elements),
+            "--elements", String(elements), "--repeats", String(method.repeats),
         ]
-        if isPlain { flags.append("--plain") }
-        flags += links?.proxyFlags(region) ?? []
-        return try ChildProcess(
-            name: worker.name, executable: "\(try UpCommand.binaries())/longhaul",
-            arguments: flags)
+        if method.isPlain { flags.append("--plain") }
+        flags += (links?.listenFlags(region) ?? []) + (links?.proxyFlags(region) ?? [])
+        let executable = "\(try UpCommand.binaries())/longhaul"
+        return try links?.start(
+            name: worker.name, executable: executable, in: region, arguments: flags)
+            ?? ChildProcess(name: worker.name, executable: executable, arguments: flags)
     }
 
     private func result(of child: ChildProcess) throws -> ExchangeResult {
@@ -161,33 +173,9 @@ struct AllreduceBench {
         }
         return result
     }
+}
 
-    private func summary(_ results: [ExchangeResult]) throws -> Result {
-        let digests = Set(results.map(\.digest))
-        guard let digest = digests.first, digests.count == 1 else {
-            throw Failure(.digestMismatch, "workers hold unlike means: \(digests.sorted())")
-        }
-        let formats = configuration.wire
-        let wire = topology.regions.count == 1 ? formats.insideRegion : formats.betweenRegions
-        let slowest = results.max { median($0.seconds) < median($1.seconds) }?.seconds ?? []
-        let seconds = median(slowest)
-        return Result(
-            workers: results.count, elements: elements,
-            wire: "\(wire)",
-            curve: !isPlain, repeats: repeats, secondsMedian: seconds,
-            secondsMin: slowest.min() ?? 0, secondsMax: slowest.max() ?? 0,
-            secondsBackToBack: results.map(\.secondsBackToBack).max() ?? 0,
-            algorithmMegabytesPerSecond: Double(elements) * 4 / seconds / 1e6,
-            bytesOnWire: results.reduce(0) { $0 + $1.bytesSent },
-            bytesBetweenRegions: results.reduce(0) { $0 + $1.bytesAcross },
-            framesOnWire: results.reduce(0) { $0 + $1.framesSent },
-            buffersAllocated: results.reduce(0) { $0 + $1.buffersAllocated },
-            bufferBytesPeak: (results.map(\.buffersPeak).max() ?? 0) * FramePool.bufferBytes,
-            cpuSeconds: results.reduce(0) { $0 + $1.cpuSeconds } / Double(results.count),
-            digest: digest, error: results.map(\.error).max() ?? 0)
-    }
-
-    private func median(_ values: [Double]) -> Double {
-        values.isEmpty ? 0 : values.sorted()[values.count / 2]
-    }
+extension AllreduceBench.Method {
+    /// Exchanges after the last one that counts: while one operation measures, the others are under way.
+    var cooldown: Int { inFlight > 1 ? 2 : 0 }
 }

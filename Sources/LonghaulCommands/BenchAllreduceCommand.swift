@@ -19,6 +19,7 @@ struct BenchAllreduceCommand: ParsableCommand {
               longhaul bench allreduce --workers 4 --elements 4194304 --json
               longhaul bench allreduce --workers 4 --elements 16777216 --wire int8 --plain --json
               longhaul bench allreduce --cluster Cluster/every-step.yaml --elements 1048576 --json
+              longhaul bench allreduce --cluster packet.yaml --in-flight 2 --congestion bbr --json
             """)
 
     @Option(help: "Worker processes, 1 to 64; with --cluster the file decides.")
@@ -33,8 +34,18 @@ struct BenchAllreduceCommand: ParsableCommand {
     @Option(help: "Measured exchanges; \(ExchangeWorker.warmup) more go before them.")
     var repeats = 31
 
-    @Option(help: "Cluster file: its regions, links emulated.")
+    @Option(help: "Cluster file: its regions, links emulated as it says (relay or packet).")
     var cluster: String?
+
+    @Option(
+        help: """
+            All-reduces at once, 1 to 4, each with workers of its own on the same links; \
+            payload_rate_share adds them up.
+            """)
+    var inFlight = 1
+
+    @Option(help: "TCP congestion control of packet mode's regions: cubic, bbr, reno.")
+    var congestion: String?
 
     @Flag(help: "Plain sockets between workers: no CURVE.")
     var plain = false
@@ -44,10 +55,14 @@ struct BenchAllreduceCommand: ParsableCommand {
 
     func validate() throws {
         guard (1...64).contains(workers), (1...(1 << 28)).contains(elements),
-            (1...100_000).contains(repeats)
+            (1...100_000).contains(repeats), (1...4).contains(inFlight)
         else {
             throw ValidationError(
-                "--workers 1 to 64, --elements 1 to 2^28, --repeats 1 to 100000")
+                "--workers 1 to 64, --elements 1 to 2^28, --repeats 1 to 100000, --in-flight 1 to 4"
+            )
+        }
+        guard congestion == nil || cluster != nil else {
+            throw ValidationError("--congestion is for a --cluster with `emulate: packet`.")
         }
     }
 
@@ -58,7 +73,8 @@ struct BenchAllreduceCommand: ParsableCommand {
         }
         let bench = try AllreduceBench(
             workers: workers, clusterFile: cluster, elements: elements, wire: transform,
-            repeats: repeats, isPlain: plain)
+            method: AllreduceBench.Method(
+                repeats: repeats, isPlain: plain, inFlight: inFlight, congestion: congestion))
         let result = try bench.run()
         guard !json else { return try Console.printJSON(result) }
         print(
@@ -83,6 +99,8 @@ struct BenchAllreduceWorkerCommand: ParsableCommand {
     @Option var region: String
     @Option var key: String
     @Option var elements: Int
+    @Option var repeats: Int
+    @Option var listen = "tcp://127.0.0.1:*"
     @Option var via: [String] = []
     @Option var viaCoordinator: String?
     @Flag var plain = false
@@ -100,13 +118,13 @@ struct BenchAllreduceWorkerCommand: ParsableCommand {
         var options = WorkerOptions(
             name: name, region: region, coordinator: coordinator,
             coordinatorKey: try CurvePublicKey(z85: coordinatorKey),
-            keys: try CurveKeyFile.readSecret(key),
+            keys: try CurveKeyFile.readSecret(key), listen: listen,
             directory: URL(filePath: key).deletingLastPathComponent().path, proxies: proxies,
             controlProxy: viaCoordinator)
         options.isPlain = plain
         let label = name
         let result = try ExchangeWorker.run(
-            options, elements: elements, interrupt: interrupt
+            options, elements: elements, repeats: repeats, interrupt: interrupt
         ) { line in Console.error("[\(label)] \(line)") }
         print(String(decoding: try JSONEncoder().encode(result), as: UTF8.self))
     }

@@ -12,10 +12,13 @@ struct BenchControlCommand: ParsableCommand {
         abstract: "One coordinator with many CURVE connections: round trips, rate, memory.",
         discussion: """
             This process is the shipped coordinator; a second one holds the connections. As many as a \
-            plan can hold are members that heartbeat; the rest are guests whose heartbeats are refused.
+            plan can hold are members that heartbeat; the rest are guests whose heartbeats are refused. \
+            With --saturate an all-reduce of two more processes takes what it can get of the processors \
+            and of loopback all the while.
 
             EXAMPLES
               longhaul bench control --members 2000 --json
+              longhaul bench control --members 2000 --saturate --json
             """)
 
     @Option(help: "Connections, 1 to 8000.")
@@ -23,6 +26,9 @@ struct BenchControlCommand: ParsableCommand {
 
     @Option(help: "Seconds of each of the two phases.")
     var seconds = 10
+
+    @Flag(help: "An all-reduce of 16 MiB, back to back, runs beside it.")
+    var saturate = false
 
     @Flag(help: "Print one JSON object.")
     var json = false
@@ -32,6 +38,8 @@ struct BenchControlCommand: ParsableCommand {
 
     struct Result: Encodable {
         var load: ControlLoad
+        /// Whether an all-reduce ran from before the first connection to after the last message.
+        var saturated: Bool
         var evictions: Int
         var violations: Int
         var coordinatorPeakBytes: UInt64
@@ -55,6 +63,8 @@ struct BenchControlCommand: ParsableCommand {
             try CurveKeyFile.writeSecret(pair, to: "\(folder.path)/\(name).key")
             allowed[pair.publicKey] = name
         }
+        let data = try saturate ? Self.startExchanges() : nil
+        defer { data?.forceEnd() }
         let interrupt = try Interrupt()
         interrupt.install()
         let counts = Mutex((evictions: 0, violations: 0))
@@ -90,12 +100,24 @@ struct BenchControlCommand: ParsableCommand {
         guard let text = line.withLock({ $0 }),
             let load = try? JSONDecoder().decode(ControlLoad.self, from: Data(text.utf8))
         else { throw Failure(.unavailable, "the clients measured nothing") }
+        if let data, !data.isRunning {
+            throw Failure(
+                .unavailable, "the all-reduce beside it ended too soon")
+        }
         let found = counts.withLock { $0 }
         try show(
             Result(
-                load: load, evictions: found.evictions, violations: found.violations,
+                load: load, saturated: data != nil, evictions: found.evictions,
+                violations: found.violations,
                 coordinatorPeakBytes: ProcessMemory.peakBytes(),
                 coordinatorCpuSeconds: ProcessTime.cpuSeconds()))
+    }
+
+    /// More exchanges than fit in any measurement; its workers end with it.
+    private static func startExchanges() throws -> ChildProcess {
+        try ChildProcess(
+            name: "exchanges", executable: "\(try UpCommand.binaries())/longhaul",
+            arguments: ["bench", "allreduce", "--repeats", "100000", "--json"])
     }
 
     private func show(_ result: Result) throws {

@@ -5,7 +5,9 @@ import NodeRuntime
 
 /// The emulated links of a cluster on this machine: a relay process for each pair of regions, or the
 /// namespaces of packet mode, in which processes are started then.
-final class LocalLinks {
+final class LocalLinks: @unchecked Sendable {
+    // Nothing changes after `init`; processes are started from several threads.
+
     /// A relay: its process, where to dial it, where it counts.
     private struct LocalRelay {
         let link: Topology.Link
@@ -18,9 +20,11 @@ final class LocalLinks {
     private var relays: [LocalRelay] = []
     private var network: PacketNetwork?
 
-    /// - Parameter started: told of each relay's process.
+    /// - Parameters:
+    ///   - congestion: TCP congestion control of packet mode's regions; nil: the kernel's.
+    ///   - started: told of each relay's process.
     init(
-        _ cluster: ClusterFile, directory: String, binaries: String,
+        _ cluster: ClusterFile, directory: String, binaries: String, congestion: String? = nil,
         started: (ChildProcess) -> Void
     ) throws {
         topology = cluster.topology
@@ -28,8 +32,10 @@ final class LocalLinks {
         switch cluster.emulation {
         case .packet:
             try PacketMode.check()
-            network = try PacketNetwork(
-                PacketConfiguration(topology: topology, seed: cluster.configuration.seed))
+            var configuration = PacketConfiguration(
+                topology: topology, seed: cluster.configuration.seed)
+            configuration.congestionControl = congestion
+            network = try PacketNetwork(configuration)
         case .relay:
             // Paths over a region need the relays of its links.
             let direct = topology.links.filter { $0.via == nil }
@@ -55,13 +61,13 @@ final class LocalLinks {
     func start(
         name: String, executable: String, in region: RegionID, arguments: [String]
     ) throws -> ChildProcess {
-        guard let network else {
-            return try ChildProcess(name: name, executable: executable, arguments: arguments)
-        }
-        return try network.namespaces[region.index].inside {
+        try inside(region) {
             try ChildProcess(name: name, executable: executable, arguments: arguments)
         }
     }
+
+    /// In packet mode, the address by which a region is dialled.
+    func address(_ region: RegionID) -> String? { network?.address(ofRegion: region.index) }
 
     /// Runs `body` where processes of the region run: sockets made there stay there.
     func inside<Value>(_ region: RegionID, _ body: () throws -> Value) rethrows -> Value {
@@ -78,7 +84,7 @@ final class LocalLinks {
 
     /// In packet mode peers dial the region's own address.
     func listenFlags(_ region: RegionID) -> [String] {
-        network.map { ["--listen", "tcp://\($0.address(ofRegion: region.index)):*"] } ?? []
+        address(region).map { ["--listen", "tcp://\($0):*"] } ?? []
     }
 
     /// With relays, the proxy for each other region.

@@ -17,16 +17,21 @@ package final class ExchangeClock: Sendable {
         var cpuSeconds: Double
         var traffic: LaneCounters.Reading
         var frames: FramePool.Counts
+        var pageFaults: UInt64
     }
 
     private let warmup: Int
+    private let repeats: Int
     private let counters: LaneCounters
     private let pool: FramePool
     private let state = Mutex(State())
 
-    /// - Parameter warmup: exchanges that do not count.
-    package init(warmup: Int, counters: LaneCounters, pool: FramePool) {
+    /// - Parameters:
+    ///   - warmup: exchanges before the first that counts.
+    ///   - repeats: exchanges that count; what comes after them does not.
+    package init(warmup: Int, repeats: Int, counters: LaneCounters, pool: FramePool) {
         self.warmup = warmup
+        self.repeats = repeats
         self.pool = pool
         self.counters = counters
     }
@@ -41,15 +46,19 @@ package final class ExchangeClock: Sendable {
 
     func end() {
         let now = MonotonicClock.now()
-        state.withLock { $0.seconds.append(Double(now - $0.began) / 1e9) }
+        guard state.withLock({ $0.seconds.count }) < warmup + repeats else { return }
         let reading = read()
-        state.withLock { $0.last = reading }
+        state.withLock {
+            $0.seconds.append(Double(now - $0.began) / 1e9)
+            $0.last = reading
+        }
     }
 
     private func read() -> Reading {
         Reading(
             time: MonotonicClock.now(), cpuSeconds: ProcessTime.cpuSeconds(),
-            traffic: counters.reading, frames: pool.counts)
+            traffic: counters.reading, frames: pool.counts,
+            pageFaults: ProcessMemory.pageFaults())
     }
 
     /// Of the exchanges that count; nil when there were none.
@@ -67,6 +76,7 @@ package final class ExchangeClock: Sendable {
                 bytesAcross: Double(traffic.bytesAcross) / count,
                 framesSent: Double(traffic.frames) / count,
                 buffersAllocated: last.frames.allocated - first.frames.allocated,
+                pageFaults: Double(last.pageFaults - first.pageFaults) / count,
                 buffersPeak: last.frames.peakInUse, digest: String(digest, radix: 16),
                 error: Double(error))
         }
@@ -85,6 +95,8 @@ package struct ExchangeResult: Codable, Sendable {
     package var framesSent: Double
     /// Frame buffers that came from the system while the exchanges ran, and most in use at once.
     package var buffersAllocated: Int
+    /// Pages that came from the system, for whatever: libzmq's messages, bookkeeping, buffers.
+    package var pageFaults: Double
     package var buffersPeak: Int
     package var digest: String
     /// Largest deviation from the known mean, as a share of its largest value.

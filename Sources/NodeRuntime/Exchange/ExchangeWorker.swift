@@ -12,11 +12,12 @@ package enum ExchangeWorker {
 
     /// Takes part until the run ends.
     package static func run(
-        _ options: WorkerOptions, elements: Int, interrupt: Interrupt,
+        _ options: WorkerOptions, elements: Int, repeats: Int, interrupt: Interrupt,
         log: @escaping (String) -> Void
     ) throws -> ExchangeResult {
         let counters = LaneCounters()
-        let clock = ExchangeClock(warmup: warmup, counters: counters, pool: options.pool)
+        let clock = ExchangeClock(
+            warmup: warmup, repeats: repeats, counters: counters, pool: options.pool)
         let verdict = Mutex<(digest: UInt64, error: Float)?>(nil)
         var options = options
         options.counters = counters

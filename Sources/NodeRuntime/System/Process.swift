@@ -17,6 +17,14 @@ package enum ProcessMemory {
 }
 
 extension ProcessMemory {
+    /// Pages this process has been given since it began without reading them from a disk.
+    package static func pageFaults() -> UInt64 {
+        var usage = rusage()
+        // SAFETY: the kernel fills this function's own structure.
+        guard unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 else { return 0 }
+        return UInt64(usage.ru_minflt)
+    }
+
     /// Keeps memory that libzmq's messages leave behind instead of giving it back to the system: a
     /// quarter of a MiB would otherwise be mapped, cleared and unmapped for every chunk received.
     /// Call it before other threads run.

@@ -1,0 +1,98 @@
+import ClusterFile
+import ClusterModel
+import NodeRuntime
+
+extension AllreduceBench {
+    /// What is printed. Bytes are of whole frames before encryption, summed over all workers.
+    struct Result: Encodable {
+        var workers: Int
+        var elements: Int
+        var wire: String
+        var curve: Bool
+        var repeats: Int
+        var secondsMedian: Double
+        var secondsMin: Double
+        var secondsMax: Double
+        /// Wall time from one exchange to the next, the slowest worker's mean.
+        var secondsBackToBack: Double
+        /// fp32 bytes of one worker's values over `secondsMedian`.
+        var algorithmMegabytesPerSecond: Double
+        var bytesOnWire: Double
+        /// Of them between regions.
+        var bytesBetweenRegions: Double
+        var framesOnWire: Double
+        /// Frame buffers taken from the system during the measured exchanges, all workers.
+        var buffersAllocated: Int
+        /// Pages the system gave to one worker in one exchange, libzmq's messages included.
+        var pageFaults: Double
+        /// Most frame buffers one worker had in use, in bytes.
+        var bufferBytesPeak: Int
+        /// All-reduces under way at once; figures of one exchange are of any of them.
+        var inFlight: Int
+        /// "relay" or "packet"; nothing on loopback.
+        var emulation: String?
+        /// Of packet mode; nothing: the kernel's.
+        var congestion: String?
+        /// Frames of all operations per second and direction, as a share of what the link carries of TCP's
+        /// payload: rate x 1448 / 1500. Of a cluster of two regions.
+        var payloadRateShare: [String: Double]?
+        /// Processor seconds of one exchange, mean over the workers.
+        var cpuSeconds: Double
+        var digest: String
+        /// Largest deviation from the known mean, as a share of its largest value.
+        var error: Double
+    }
+
+    /// - Parameter operations: what each worker measured, by operation.
+    func summary(_ operations: [[ExchangeResult]]) throws -> Result {
+        let results = operations.flatMap(\.self)
+        let digests = Set(results.map(\.digest))
+        guard let digest = digests.first, digests.count == 1 else {
+            throw Failure(.digestMismatch, "workers hold unlike means: \(digests.sorted())")
+        }
+        let formats = configuration.wire
+        let wire = topology.regions.count == 1 ? formats.insideRegion : formats.betweenRegions
+        let slowest = results.max { median($0.seconds) < median($1.seconds) }?.seconds ?? []
+        let seconds = median(slowest)
+        let count = Double(operations.count)
+        return Result(
+            workers: results.count / operations.count, elements: elements,
+            wire: "\(wire)",
+            curve: !method.isPlain, repeats: method.repeats, secondsMedian: seconds,
+            secondsMin: slowest.min() ?? 0, secondsMax: slowest.max() ?? 0,
+            secondsBackToBack: results.map(\.secondsBackToBack).max() ?? 0,
+            algorithmMegabytesPerSecond: Double(elements) * 4 / seconds / 1e6,
+            bytesOnWire: results.reduce(0) { $0 + $1.bytesSent } / count,
+            bytesBetweenRegions: results.reduce(0) { $0 + $1.bytesAcross } / count,
+            framesOnWire: results.reduce(0) { $0 + $1.framesSent } / count,
+            buffersAllocated: results.reduce(0) { $0 + $1.buffersAllocated },
+            pageFaults: results.map(\.pageFaults).max() ?? 0,
+            bufferBytesPeak: (results.map(\.buffersPeak).max() ?? 0) * FramePool.bufferBytes,
+            inFlight: operations.count, emulation: cluster.map { "\($0.emulation)" },
+            congestion: method.congestion, payloadRateShare: payloadRateShare(operations),
+            cpuSeconds: results.reduce(0) { $0 + $1.cpuSeconds } / Double(results.count),
+            digest: digest, error: results.map(\.error).max() ?? 0)
+    }
+
+    private func payloadRateShare(_ operations: [[ExchangeResult]]) -> [String: Double]? {
+        guard topology.regions.count == 2, let link = topology.links.first else { return nil }
+        var shares: [String: Double] = [:]
+        for (from, to) in [(link.a, link.b), (link.b, link.a)] {
+            let rate = Double(link.parameters(from: from).bitsPerSecond) / 8 * 1448 / 1500
+            guard rate > 0 else { return nil }
+            let perSecond = operations.reduce(0.0) { sum, results in
+                let bytes = zip(topology.seats, results).reduce(0.0) {
+                    $0 + ($1.0.region == from ? $1.1.bytesAcross : 0)
+                }
+                return sum + bytes / (results.map(\.secondsBackToBack).max() ?? .infinity)
+            }
+            let names = topology.regions.map(\.name)
+            shares["\(names[from.index]) -> \(names[to.index])"] = perSecond / rate
+        }
+        return shares
+    }
+
+    private func median(_ values: [Double]) -> Double {
+        values.isEmpty ? 0 : values.sorted()[values.count / 2]
+    }
+}
