@@ -216,7 +216,8 @@ final class LaneSockets {
                 // libzmq does not try again after a refusal; the peer may simply not have the plan yet.
                 redials.append(
                     (now + NodeLimits.redialDelay.nanoseconds, entry.lane, entry.member))
-            case .connected, .connectDelayed, .connectRetried, .listening, .bindFailed, .accepted,
+            case .connected(let descriptor): LocalConnection.unpace(descriptor)
+            case .connectDelayed, .connectRetried, .listening, .bindFailed, .accepted,
                 .acceptFailed, .closed, .closeFailed, .monitorStopped, .unknown:
                 break
             }
