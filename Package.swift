@@ -109,7 +109,7 @@ let package = Package(
         .target(
             name: "NodeRuntime",
             dependencies: [
-                "CLinux", "ClusterModel", "Compression", "Coordination", "Training",
+                "CLinux", "CProcessor", "ClusterModel", "Compression", "Coordination", "Training",
                 "WireProtocol", "ZeroMQ",
                 .product(name: "DequeModule", package: "swift-collections"),
             ], swiftSettings: house),

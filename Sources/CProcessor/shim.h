@@ -32,4 +32,37 @@ static inline int longhaul_x86_level(void) {
 static inline int longhaul_x86_level(void) { return 0; }
 #endif
 
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+// Copies past the caches: for a target that is not read again soon, and larger than they are. The
+// buffers do not overlap. On processors without such stores it is memcpy.
+static inline void longhaul_stream_copy(void *target, const void *source, size_t count) {
+#if defined(__x86_64__) && defined(__SSE2__)
+    typedef long long block __attribute__((vector_size(16)));
+    typedef long long loose __attribute__((vector_size(16), aligned(1)));
+    unsigned char *to = (unsigned char *)target;
+    const unsigned char *from = (const unsigned char *)source;
+    size_t head = (16 - ((uintptr_t)to & 15)) & 15;
+    if (head > count) head = count;
+    memcpy(to, from, head);
+    to += head, from += head, count -= head;
+    for (; count >= 64; to += 64, from += 64, count -= 64) {
+        block a = *(const loose *)from, b = *(const loose *)(from + 16);
+        block c = *(const loose *)(from + 32), d = *(const loose *)(from + 48);
+        __builtin_nontemporal_store(a, (block *)to);
+        __builtin_nontemporal_store(b, (block *)(to + 16));
+        __builtin_nontemporal_store(c, (block *)(to + 32));
+        __builtin_nontemporal_store(d, (block *)(to + 48));
+    }
+    memcpy(to, from, count);
+    // Streamed stores are ordered with nothing; others read the target after a lock, which is no fence
+    // for them.
+    __asm__ volatile("sfence" ::: "memory");
+#else
+    memcpy(target, source, count);
+#endif
+}
+
 #endif

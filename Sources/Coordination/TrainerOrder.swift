@@ -51,6 +51,18 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
         package var chunks: [Chunk]
         /// Ranges of the parameter vector that the collective's elements are laid out from.
         package var fragment: [ElementRange]
+        package init(
+            key: CollectiveKey, epoch: Epoch, source: Source, keeps: Bool = false,
+            transform: TransformID, chunks: [Chunk], fragment: [ElementRange]
+        ) {
+            self.key = key
+            self.epoch = epoch
+            self.source = source
+            self.keeps = keeps
+            self.transform = transform
+            self.chunks = chunks
+            self.fragment = fragment
+        }
     }
 
     package enum Source: String, Codable, Sendable {
@@ -66,6 +78,11 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
         package var slice: Int
         package var position: Int
         package var range: Range<UInt64>
+        package init(slice: Int, position: Int, range: Range<UInt64>) {
+            self.slice = slice
+            self.position = position
+            self.range = range
+        }
     }
 
     package struct MeanChunk: Codable, Equatable, Sendable {

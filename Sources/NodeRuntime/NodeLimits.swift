@@ -4,6 +4,8 @@ import ClusterModel
 enum NodeLimits {
     /// Messages taken from one socket before the others get their turn.
     static let burst = 64
+    /// Chunks encoded on the loop thread before what has arrived gets its turn: half a millisecond.
+    static let contributionBurst = 4
     /// Bytes are bounded by lane credit, so the message marks only must not be the tighter bound: 8 MiB
     /// of the smallest chunks (4 KiB) and their acknowledgements.
     static let laneHighWaterMark: Int32 = 8_192

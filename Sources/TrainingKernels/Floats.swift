@@ -103,7 +103,9 @@ package struct Floats {
     }
 
     /// Runs `body` with a read-only view.
-    package func withSpan<R, E: Error>(_ body: (Span<Float>) throws(E) -> R) throws(E) -> R {
+    package func withSpan<R: ~Copyable, E: Error>(
+        _ body: (Span<Float>) throws(E) -> R
+    ) throws(E) -> R {
         // SAFETY: the span does not outlive the call; the owner of the storage is the caller.
         let buffer = unsafe UnsafeBufferPointer(start: base, count: count)
         return try body(unsafe buffer.span)

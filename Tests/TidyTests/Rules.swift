@@ -34,8 +34,8 @@ enum Rules {
             "NodeRuntime",
             [
                 "ClusterModel", "ClusterFile", "WireProtocol", "Coordination", "ExpertRouting",
-                "Compression", "Reduction", "Training", "ZeroMQ", "CLinux", "DequeModule",
-                "Foundation", "FoundationEssentials", "Glibc", "Synchronization",
+                "Compression", "Reduction", "Training", "ZeroMQ", "CLinux", "CProcessor",
+                "DequeModule", "Foundation", "FoundationEssentials", "Glibc", "Synchronization",
             ]
         ),
         (

@@ -1,19 +1,25 @@
 package import ClusterModel
+package import Training
 package import ZeroMQ
 
-/// Encoded bytes that machines refer to by handle: made here, or inside a received message.
+/// Encoded bytes that machines refer to by handle: made here, inside a received message, or fp32 values
+/// of the trainer's own vectors.
 package final class PayloadBytes: Sendable {
     private enum Storage: Sendable {
         case made([UInt8])
         case pooled(FrameBuffer, count: Int)
         case received(HeldMessage, Range<Int>)
+        case values(SharedFloats, Range<Int>)
     }
     private let storage: Storage
+    /// Where these values stand decoded, if they do: a mean in its place.
+    private let home: (place: SharedFloats, range: Range<Int>)?
     package let transform: TransformID
     package let stage: StageID
 
     package init(made bytes: [UInt8], transform: TransformID, stage: StageID) {
         storage = .made(bytes)
+        home = nil
         self.transform = transform
         self.stage = stage
     }
@@ -23,6 +29,7 @@ package final class PayloadBytes: Sendable {
         pooled buffer: FrameBuffer, count: Int, transform: TransformID, stage: StageID
     ) {
         storage = .pooled(buffer, count: count)
+        home = nil
         self.transform = transform
         self.stage = stage
     }
@@ -32,8 +39,39 @@ package final class PayloadBytes: Sendable {
         in message: HeldMessage, range: Range<Int>, transform: TransformID, stage: StageID
     ) {
         storage = .received(message, range)
+        home = nil
         self.transform = transform
         self.stage = stage
+    }
+
+    /// Elements `range` of a vector, as stored fp32; they stay as they are while this object lives.
+    package convenience init(values: SharedFloats, range: Range<Int>) {
+        self.init(.values(values, range), home: nil, .fp32, .stored)
+    }
+
+    private init(
+        _ storage: Storage, home: (place: SharedFloats, range: Range<Int>)?,
+        _ transform: TransformID, _ stage: StageID
+    ) {
+        self.storage = storage
+        self.home = home
+        self.transform = transform
+        self.stage = stage
+    }
+
+    var isPlaced: Bool { home != nil }
+
+    /// The same bytes, whose values now stand in `place` too.
+    func placed(in place: SharedFloats, _ range: Range<Int>) -> PayloadBytes {
+        PayloadBytes(storage, home: (place, range), transform, stage).settled
+    }
+
+    /// Without the second copy where there is one and nobody waits for it: stored fp32 is what stands in
+    /// its place, and a buffer is kept only until it has been sent once.
+    var settled: PayloadBytes {
+        guard let home, transform == .fp32, stage == .stored else { return self }
+        if case .pooled(let buffer, _) = storage, !buffer.isSealed { return self }
+        return PayloadBytes(.values(home.place, home.range), home: home, .fp32, .stored)
     }
 
     package var count: Int {
@@ -41,6 +79,7 @@ package final class PayloadBytes: Sendable {
         case .made(let bytes): bytes.count
         case .pooled(_, let count): count
         case .received(_, let range): range.count
+        case .values(_, let range): range.count * MemoryLayout<Float>.stride
         }
     }
 
@@ -48,11 +87,13 @@ package final class PayloadBytes: Sendable {
         withBytes { span in span.indices.map { span[$0] } }
     }
 
-    /// The buffer to be sealed into a frame: this one's the first time, then copies. Nil for bytes that
-    /// are not in a pooled buffer. For the loop thread.
-    func frameBuffer() -> FrameBuffer? {
-        guard case .pooled(let buffer, let count) = storage else { return nil }
-        return buffer.isSealed ? buffer.copy(payloadCount: count) : buffer
+    /// The buffer to be sealed into a frame: this one's the first time, then copies in buffers of `pool`.
+    /// For the loop thread.
+    func frameBuffer(_ pool: FramePool) -> FrameBuffer {
+        if case .pooled(let buffer, _) = storage, !buffer.isSealed { return buffer }
+        let copy = pool.take()
+        withBytes { bytes in copy.withMutablePayload(bytes.count) { $0.fill(with: bytes) } }
+        return copy
     }
 
     package func withBytes<Result: ~Copyable, Failure: Error>(
@@ -66,6 +107,13 @@ package final class PayloadBytes: Sendable {
         case .received(let message, let range):
             return try message.withBytes { span throws(Failure) in
                 try body(span.extracting(range))
+            }
+        case .values(let floats, let range):
+            return try floats.withSpan(range) { values throws(Failure) in
+                // SAFETY: the bytes of the floats, lent for this call.
+                try unsafe values.withUnsafeBytes { bytes throws(Failure) in
+                    try unsafe body(bytes.bindMemory(to: UInt8.self).span)
+                }
             }
         }
     }
@@ -95,6 +143,11 @@ package struct PayloadStore {
             preconditionFailure("payload \(handle.rawValue) was released before it was used")
         }
         return bytes
+    }
+
+    /// The same payload in another form.
+    package mutating func replace(_ handle: PayloadHandle, with bytes: PayloadBytes) {
+        payloads[handle] = bytes
     }
 
     package mutating func release(_ handle: PayloadHandle) {

@@ -8,15 +8,19 @@ import ZeroMQ
 /// An order with the bytes it refers to.
 enum TrainerTask: Sendable {
     case order(TrainerOrder)
-    case absorb(TrainerOrder.Absorption, [PayloadBytes])
+    /// `ownSlice` stays here: where the values may be lent, its chunks are not copied.
+    case encode(TrainerOrder.Encoding, ownSlice: Int?)
+    /// `place` has the means already that say so.
+    case absorb(TrainerOrder.Absorption, [PayloadBytes], place: SharedFloats?)
     case install(StateChunk, PayloadBytes, PayloadHandle)
 }
 
 /// What the trainer thread hands back to the loop thread.
 enum TrainerOutput: Sendable {
     case event(Worker.TrainerEvent)
-    case encoded(
-        key: CollectiveKey, epoch: Epoch, slice: Int, position: Int, elements: UInt32, PayloadBytes)
+    case encoded(CollectiveKey, Epoch, TrainerOrder.Chunk, PayloadBytes)
+    /// Where the gradient of the event that follows lies, if the trainer lends it.
+    case gradient(SharedFloats?)
     case stateRead(to: WorkerID, StateChunk, PayloadBytes)
     /// Bytes that do not decode although their frame's checksum was right.
     case failed(String)
@@ -67,8 +71,9 @@ final class TrainerExecutor {
         if task.movesState { itemDigests = [:] }
         switch task {
         case .order(.compute(let step, let samples)): compute(step, samples)
-        case .order(.encode(let encoding)): encode(encoding)
-        case .absorb(let absorption, let means): absorb(absorption, means)
+        case .order(.encode(let encoding)): encode(encoding, ownSlice: nil)
+        case .encode(let encoding, let ownSlice): encode(encoding, ownSlice: ownSlice)
+        case .absorb(let absorption, let means, let place): absorb(absorption, means, place)
         case .order(.evaluate(let step)): evaluate(step)
         case .order(.checkpoint(let step, let round)): checkpoint(step, round)
         case .order(.save(_, _, let model)): save(model: model)
@@ -85,6 +90,7 @@ final class TrainerExecutor {
         nameKernels()
         account.enter(.compute)
         let began = MonotonicClock.now()
+        trainer.adoptGradient(nil)
         let result = trainer.computeGradient(samples: Array(samples))
         drawn += UInt64(samples.count)
         let nominal = setup.nominalStep(samples: samples.count).nanoseconds
@@ -93,6 +99,7 @@ final class TrainerExecutor {
             Pause.nanoseconds(left)
             account.addPaced(left)
         }
+        emit(.gradient(trainer.gradientPlace))
         emit(
             .event(
                 .computed(
@@ -108,15 +115,20 @@ final class TrainerExecutor {
         emit(.report(.note(source: setup.name, text: "kernels: \(encoder.instructionSet)")))
     }
 
-    private func encode(_ encoding: TrainerOrder.Encoding) {
+    private func encode(_ encoding: TrainerOrder.Encoding, ownSlice: Int?) {
         account.enter(.encode)
         let map = FragmentMap(encoding.fragment)
         if encoding.keeps { trainer.keepOuterGradient(ranges: map.all) }
         let kind = ContributionKind(encoding.source)
         encoder.choice = setup.losslessChoice(encoding.key.scope, encoding.transform)
+        let lent = kind == .gradient && encoding.transform == .fp32 ? trainer.gradientPlace : nil
         for chunk in encoding.chunks {
             do {
                 let parts = map.parameters(chunk.range)
+                if let lent, chunk.slice == ownSlice, parts.count == 1 {
+                    emitEncoded(encoding, chunk, PayloadBytes(values: lent, range: parts[0]))
+                    continue
+                }
                 let buffer = pool.takeForContribution()
                 let extent =
                     parts.count == 1
@@ -127,17 +139,21 @@ final class TrainerExecutor {
                         try encode(values, chunk, of: encoding, into: buffer)
                     }
                 if encoding.key.scope == .pool { classes.add(parts, bytes: extent.byteCount) }
-                emit(
-                    .encoded(
-                        key: encoding.key, epoch: encoding.epoch, slice: chunk.slice,
-                        position: chunk.position, elements: UInt32(chunk.range.count),
-                        PayloadBytes(
-                            pooled: buffer, count: extent.byteCount,
-                            transform: encoding.transform, stage: extent.stage)))
+                emitEncoded(
+                    encoding, chunk,
+                    PayloadBytes(
+                        pooled: buffer, count: extent.byteCount, transform: encoding.transform,
+                        stage: extent.stage))
             } catch {
                 emit(.failed("cannot encode chunk \(chunk) of \(encoding.key): \(error)"))
             }
         }
+    }
+
+    private func emitEncoded(
+        _ encoding: TrainerOrder.Encoding, _ chunk: TrainerOrder.Chunk, _ bytes: PayloadBytes
+    ) {
+        emit(.encoded(encoding.key, encoding.epoch, chunk, bytes))
     }
 
     /// With error feedback where values are lost between regions: the residue lives with the slice and
@@ -197,19 +213,22 @@ final class TrainerExecutor {
         return GatheredValues(values: gathered)
     }
 
-    private func absorb(_ absorption: TrainerOrder.Absorption, _ means: [PayloadBytes]) {
+    private func absorb(
+        _ absorption: TrainerOrder.Absorption, _ means: [PayloadBytes], _ place: SharedFloats?
+    ) {
         account.enter(.decode)
         let kind: ContributionKind =
             absorption.target == .outerStep ? .outerGradient : .gradient
         let map = FragmentMap(absorption.fragment)
-        for (chunk, bytes) in zip(absorption.means, means) {
+        for (chunk, bytes) in zip(absorption.means, means) where !bytes.isPlaced {
             do {
-                try decode(bytes, into: map.parameters(chunk.range), kind)
+                try decode(bytes, into: map.parameters(chunk.range), kind, place)
             } catch {
                 emit(.failed("cannot decode a mean of \(absorption.key): \(error)"))
                 return
             }
         }
+        if let place { trainer.adoptGradient(place) }
         account.enter(.apply)
         switch absorption.target {
         case .gradient: break
@@ -230,10 +249,11 @@ final class TrainerExecutor {
     }
 
     private func decode(
-        _ bytes: PayloadBytes, into parts: [Range<Int>], _ kind: ContributionKind
+        _ bytes: PayloadBytes, into parts: [Range<Int>], _ kind: ContributionKind,
+        _ place: SharedFloats?
     ) throws(ChunkError) {
         if parts.count == 1 {
-            try trainer.withMeanDestination(kind, range: parts[0]) { target throws(ChunkError) in
+            try withDestination(kind, place, parts[0]) { target throws(ChunkError) in
                 try bytes.withBytes { encoded throws(ChunkError) in
                     try decoder.decode(
                         encoded, transform: bytes.transform, stage: bytes.stage, into: &target)
@@ -249,10 +269,21 @@ final class TrainerExecutor {
         }
         var next = 0
         for part in parts {
-            trainer.withMeanDestination(kind, range: part) { target in
+            withDestination(kind, place, part) { target in
                 for index in 0..<target.count { target[index] = values[next + index] }
             }
             next += part.count
+        }
+    }
+
+    private func withDestination<E: Error>(
+        _ kind: ContributionKind, _ place: SharedFloats?, _ part: Range<Int>,
+        _ body: (inout MutableSpan<Float>) throws(E) -> Void
+    ) throws(E) {
+        if let place {
+            try place.withMutableSpan(part, body)
+        } else {
+            try trainer.withMeanDestination(kind, range: part, body)
         }
     }
 

@@ -109,11 +109,13 @@ private final class TrainerWork: @unchecked Sendable {
         ) { outputs.append($0) }
     }
 
-    func takeOutputs() -> [UnpacedTrainer.Output] { outputs.take().map(UnpacedTrainer.Output.init) }
+    func takeOutputs() -> [UnpacedTrainer.Output] {
+        outputs.take().compactMap { UnpacedTrainer.Output($0) }
+    }
 
     func run(_ order: TrainerOrder, _ payloads: [PayloadBytes]) {
         switch order {
-        case .absorb(let absorption): executor.run(.absorb(absorption, payloads))
+        case .absorb(let absorption): executor.run(.absorb(absorption, payloads, place: nil))
         case .installState(let chunk, let handle):
             executor.run(.install(chunk, payloads[0], handle))
         case .checkpoint(let step, _):
@@ -138,12 +140,15 @@ private final class OutputList: Sendable {
 }
 
 extension UnpacedTrainer.Output {
-    init(_ output: TrainerOutput) {
+    /// Nil for what only the driver of sockets has a use for.
+    init?(_ output: TrainerOutput) {
         switch output {
         case .event(let event): self = .event(event)
-        case .encoded(let key, let epoch, let slice, let position, let elements, let bytes):
+        case .gradient: return nil
+        case .encoded(let key, let epoch, let chunk, let bytes):
             self = .encoded(
-                key: key, epoch: epoch, slice: slice, position: position, elements: elements, bytes)
+                key: key, epoch: epoch, slice: chunk.slice, position: chunk.position,
+                elements: UInt32(chunk.range.count), bytes)
         case .stateRead(let peer, let chunk, let bytes): self = .stateRead(to: peer, chunk, bytes)
         case .failed(let what): self = .failed(what)
         case .report(let event): self = .report(event)

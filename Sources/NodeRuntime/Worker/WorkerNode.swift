@@ -31,6 +31,8 @@ package final class WorkerNode {
     private var setup: TrainerSetup?
     private var payloads = PayloadStore()
     private let reducer: ReductionRunner
+    private var places = MeanPlaces(parameterCount: 0)
+    private var contributions: GradientContributions
     private var figures = WorkerFigures()
     private var backlog: [RunEvent] = []
     private var controlIsDown = false
@@ -54,6 +56,7 @@ package final class WorkerNode {
         self.log = log
         context = try Context(ioThreads: 2)
         reducer = ReductionRunner(options.pool)
+        contributions = GradientContributions(options.pool)
         incarnation = WallClock.incarnation()
         control = try ControlConnection(context, options, incarnation: incarnation)
         trainer = try TrainerThread()
@@ -179,6 +182,7 @@ package final class WorkerNode {
         }
         var hello = hello(ready)
         hello.configurationDigest = welcome.configurationDigest
+        places = MeanPlaces(parameterCount: Int(ready.parameterCount))
         machine = Worker(
             worker: welcome.workerID, region: seat.region, hello: hello,
             configuration: briefing.configuration, topology: topology)
@@ -211,6 +215,7 @@ package final class WorkerNode {
             try takeControl()
             try lanes.poll(now: MonotonicClock.now()) { try self.take($0) }
             try takeTrainer()
+            try contribute()
             try step(.tick)
             try sendAcknowledgements()
             if MonotonicClock.now() >= figuresDue { try reportFigures() }
@@ -228,6 +233,7 @@ package final class WorkerNode {
     }
 
     private func wakeTime(_ lanes: LaneSockets) -> Int64 {
+        if contributions.isReady { return 0 }
         var time = figuresDue
         if let deadline = machine?.nextDeadline {
             time = min(time, deadline.nanoseconds - clockOffset)
@@ -264,7 +270,7 @@ package final class WorkerNode {
         case .disconnected(let lane): try step(.laneDisconnected(lane))
         case .violation(let what): try report(.violation(culprit: "a peer", what: what))
         case .frame(let lane, let header, let message, let held, let payload):
-            let bytes = payloadBytes(message, held, payload)
+            let bytes = PayloadBytes(of: message, in: held, range: payload)
             try step(
                 .lane(
                     lane,
@@ -275,35 +281,34 @@ package final class WorkerNode {
         }
     }
 
-    private func payloadBytes(
-        _ message: WireProtocol.Message, _ held: HeldMessage, _ range: Range<Int>
-    ) -> PayloadBytes? {
-        switch message {
-        case .chunk(let chunk):
-            return PayloadBytes(
-                in: held, range: range, transform: chunk.transform, stage: chunk.stage)
-        case .stateChunk:
-            return PayloadBytes(in: held, range: range, transform: .fp32, stage: .stored)
-        case .relay(let relay):
-            return payloadBytes(relay.inner, held, range)
-        default:
-            return nil
+    /// A few chunks at a time: what arrives meanwhile has its turn between them.
+    private func contribute() throws {
+        for _ in 0..<NodeLimits.contributionBurst {
+            guard let (encoding, chunk, bytes) = try contributions.next() else { return }
+            try encoded(encoding.key, encoding.epoch, chunk, bytes)
         }
+    }
+
+    private func encoded(
+        _ key: CollectiveKey, _ epoch: Epoch, _ chunk: TrainerOrder.Chunk, _ bytes: PayloadBytes
+    ) throws {
+        let payload = EncodedPayload(
+            handle: payloads.add(bytes), bytes: bytes.count, elements: UInt32(chunk.range.count),
+            transform: bytes.transform, stage: bytes.stage)
+        try step(
+            .trainer(
+                .encoded(
+                    key: key, epoch: epoch, slice: chunk.slice, position: chunk.position,
+                    payload: payload)))
     }
 
     private func takeTrainer() throws {
         for output in trainer.take() {
             switch output {
             case .event(let event): try step(.trainer(event))
-            case .encoded(let key, let epoch, let slice, let position, let elements, let bytes):
-                let payload = EncodedPayload(
-                    handle: payloads.add(bytes), bytes: bytes.count, elements: elements,
-                    transform: bytes.transform, stage: bytes.stage)
-                try step(
-                    .trainer(
-                        .encoded(
-                            key: key, epoch: epoch, slice: slice, position: position,
-                            payload: payload)))
+            case .gradient(let place): contributions.gradient = place
+            case .encoded(let key, let epoch, let chunk, let bytes):
+                try encoded(key, epoch, chunk, bytes)
             case .stateRead(let peer, let chunk, let bytes):
                 let payload = EncodedPayload(
                     handle: payloads.add(bytes), bytes: bytes.count, elements: chunk.count,
@@ -331,8 +336,34 @@ package final class WorkerNode {
             guard let effects = machine?.handle(next, at: time) else { return }
             recorder?.note(next, effects, at: time)
             for effect in effects { try apply(effect) }
+            placeMean(of: next)
         }
         if let kind = machine?.round.idleKind { trainer.account.idle(as: kind) }
+    }
+
+    /// Decodes a mean that the machine has taken, as long as it is in the cache.
+    private func placeMean(of event: Worker.Event) {
+        switch event {
+        case .lane(_, let frame):
+            guard case .chunk(let chunk) = frame.message, chunk.kind == .mean,
+                let handle = frame.payload
+            else { return }
+            placeMean(handle, chunk.key, Int(chunk.slice), Int(chunk.position))
+        case .reduced(let key, _, let slice, let position, let mean):
+            placeMean(mean.handle, key, slice, position)
+        default: return
+        }
+    }
+
+    private func placeMean(
+        _ handle: PayloadHandle, _ key: CollectiveKey, _ slice: Int, _ position: Int
+    ) {
+        guard
+            let elements = machine?.round.elements(
+                ofMean: handle, of: key, slice: slice, position: position),
+            let placed = places.place(payloads[handle], of: key, elements: elements)
+        else { return }
+        payloads.replace(handle, with: placed)
     }
 
     private func apply(_ effect: Worker.Effect) throws {
@@ -379,11 +410,21 @@ package final class WorkerNode {
     private func submit(_ order: TrainerOrder) {
         switch order {
         case .absorb(let absorption):
+            let place = absorption.means.isEmpty ? nil : places.finish(absorption.key)
+            contributions.end()
+            if let place { contributions.gradient = place }
             trainer.submit(
-                .absorb(absorption, absorption.means.map { payloads[$0.payload.handle] }))
+                .absorb(
+                    absorption, absorption.means.map { payloads[$0.payload.handle] }, place: place))
+        case .encode(let encoding):
+            places.begin(encoding)
+            let plan = machine?.round.plan
+            let ownSlice = plan.flatMap { $0.geometry(of: encoding.key).slice(ownedBy: $0.rank) }
+            guard !contributions.begin(encoding, ownSlice: ownSlice) else { return }
+            trainer.submit(.encode(encoding, ownSlice: ownSlice))
         case .installState(let chunk, let handle):
             trainer.submit(.install(chunk, payloads[handle], handle))
-        case .compute, .encode, .evaluate, .checkpoint, .save, .readState, .takeOver:
+        case .compute, .evaluate, .checkpoint, .save, .readState, .takeOver:
             trainer.submit(.order(order))
         }
     }
@@ -418,7 +459,11 @@ package final class WorkerNode {
             run: control.run, incarnation: incarnation,
             epoch: epoch == .none ? machine.round.plan?.epoch ?? .none : epoch,
             rank: machine.round.plan?.rank ?? .none, lane: lane.index, sequence: sequence)
-        var frame = try makeFrame(header, message, payload.map { payloads[$0] })
+        let bytes = payload.map { payloads[$0] }
+        var frame = try ZeroMQ.Message(header, message, bytes, options.pool)
+        if let payload, let bytes, bytes.isPlaced {
+            payloads.replace(payload, with: bytes.settled)
+        }
         let size = frame.count
         if try lanes.send(lane, &frame) {
             figures.sent(to: lane.peer, frameBytes: size, message: message)
@@ -431,24 +476,6 @@ package final class WorkerNode {
         } else {
             try step(.laneDisconnected(lane))
             if lane.role == .dialler { try lanes.redial(lane) }
-        }
-    }
-
-    private func makeFrame(
-        _ header: FrameHeader, _ message: WireProtocol.Message, _ payload: PayloadBytes?
-    ) throws -> ZeroMQ.Message {
-        guard let payload else {
-            return try ZeroMQ.Message(
-                copying: try FrameEncoder.encode(header: header, message: message))
-        }
-        if let buffer = payload.frameBuffer() {
-            return try buffer.seal(
-                header, message, payloadCount: payload.count, offset: message.payloadOffset)
-        }
-        return try payload.withBytes { bytes in
-            try ZeroMQ.Message(
-                copying: try FrameEncoder.encode(
-                    header: header, message: message, payload: bytes))
         }
     }
 
@@ -479,16 +506,5 @@ package final class WorkerNode {
         let relayed = figures.relayed
         if !relayed.isEmpty { try report(.relayed(worker: worker, relayed)) }
         try report(.peakMemory(process: options.name, bytes: ProcessMemory.peakBytes()))
-    }
-}
-
-extension WireProtocol.Message {
-    /// Where the payload of a data frame starts.
-    fileprivate var payloadOffset: Int {
-        switch self {
-        case .stateChunk: StateChunk.payloadOffset
-        case .relay(let relay): relay.payloadOffset
-        default: Chunk.payloadOffset
-        }
     }
 }

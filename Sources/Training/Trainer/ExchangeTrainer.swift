@@ -13,8 +13,8 @@ package final class ExchangeTrainer: Trainer {
 
     private let begin: () -> Void
     private let end: () -> Void
-    private let storage: FloatStorage
-    private var values: Floats { storage.floats }
+    private var place: SharedFloats
+    private var values: Floats { place.floats }
 
     package init(
         elements: Int, seat: Int, begin: @escaping () -> Void, end: @escaping () -> Void
@@ -27,7 +27,7 @@ package final class ExchangeTrainer: Trainer {
                 name: "exchange.weight", shape: [elements], range: 0..<elements, layer: nil,
                 kind: .matrix)
         ]
-        storage = FloatStorage(count: elements)
+        place = SharedFloats(count: elements)
         for index in 0..<elements { values[index] = Self.pattern(index) * Float(seat + 1) }
     }
 
@@ -69,6 +69,13 @@ package final class ExchangeTrainer: Trainer {
         _ body: (inout MutableSpan<Float>) throws(E) -> R
     ) throws(E) -> R {
         try values.part(range).withMutableSpan(body)
+    }
+
+    package var gradientPlace: SharedFloats? { place }
+
+    /// The mean is the next step's gradient.
+    package func adoptGradient(_ place: SharedFloats?) {
+        if let place { self.place = place }
     }
 
     /// The mean is in place.

@@ -19,6 +19,10 @@ extension MemoryBackedTrainer {
         try memory.meanDestination(kind, range).withMutableSpan(body)
     }
 
+    package var gradientPlace: SharedFloats? { memory.gradientPlace }
+
+    package func adoptGradient(_ place: SharedFloats?) { memory.adopted = place }
+
     package func keepOuterGradient(ranges: [Range<Int>]) {
         memory.keepOuterGradient(ranges: ranges)
     }

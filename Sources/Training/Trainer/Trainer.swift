@@ -91,6 +91,15 @@ package protocol Trainer: AnyObject {
         _ body: (inout MutableSpan<Float>) throws(E) -> R
     ) throws(E) -> R
 
+    /// What `withContribution(.gradient)` reads, if it stays as it is until the step on the mean: chunks
+    /// of it need not be copied. Nil: only through `withContribution`.
+    var gradientPlace: SharedFloats? { get }
+
+    /// The mean of the whole gradient lies in `place`, where `optimiserStep` and
+    /// `withContribution(.gradient)` take it from. Nil, before `computeGradient`: in the trainer's own
+    /// vector again.
+    func adoptGradient(_ place: SharedFloats?)
+
     /// Keeps the outer gradient of `ranges` as it is now, until a mean is written there.
     func keepOuterGradient(ranges: [Range<Int>])
 

@@ -3,7 +3,10 @@ import TrainingKernels
 /// The vectors every trainer has, and the driver's access to them.
 final class TrainerMemory {
     let parameters: Floats
-    let gradients: Floats
+    private let ownGradients: Floats
+    private let ownPlace: SharedFloats?
+    /// The mean gradient, when an exchange has left one.
+    var adopted: SharedFloats?
     let firstMoment: Floats
     let secondMoment: Floats
     let outer: OuterState?
@@ -12,14 +15,20 @@ final class TrainerMemory {
 
     init(
         parameters: Floats, gradients: Floats, firstMoment: Floats, secondMoment: Floats,
-        keepsOuterCopy: Bool
+        keepsOuterCopy: Bool, gradientPlace: SharedFloats? = nil
     ) {
         self.parameters = parameters
-        self.gradients = gradients
+        ownGradients = gradients
+        ownPlace = gradientPlace
         self.firstMoment = firstMoment
         self.secondMoment = secondMoment
         outer = keepsOuterCopy ? OuterState(count: parameters.count) : nil
     }
+
+    /// The gradient that the next step takes.
+    var gradients: Floats { adopted?.floats ?? ownGradients }
+
+    var gradientPlace: SharedFloats? { adopted ?? ownPlace }
 
     func contribution(_ kind: ContributionKind, _ range: Range<Int>) -> Floats {
         switch kind {

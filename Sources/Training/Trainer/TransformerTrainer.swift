@@ -57,7 +57,8 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
         memory = TrainerMemory(
             parameters: transformer.parameters.floats, gradients: transformer.gradients.floats,
             firstMoment: optimiser.firstMoment.floats, secondMoment: optimiser.secondMoment.floats,
-            keepsOuterCopy: settings.keepsOuterCopy)
+            keepsOuterCopy: settings.keepsOuterCopy,
+            gradientPlace: SharedFloats(transformer.gradients))
         transformer.initialise(seed: settings.seed)
         resetOuterState()
     }
@@ -71,6 +72,14 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
         counters.tokens += UInt64(batch.targets.count)
         stepTokens = batch.targets.count
         return StepResult(tokens: batch.targets.count, loss: loss)
+    }
+
+    /// What no gradient trains, counts of experts, is looked up in the model's own vector: it goes there.
+    package func adoptGradient(_ place: SharedFloats?) {
+        memory.adopted = place
+        guard let place, trainedCount < parameterCount else { return }
+        let rest = trainedCount..<parameterCount
+        transformer.gradients.floats.part(rest).copy(from: place.floats.part(rest))
     }
 
     package func evaluate(samples: Int) -> Float {
