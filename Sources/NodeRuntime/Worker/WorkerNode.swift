@@ -40,8 +40,7 @@ package final class WorkerNode {
     private var figuresDue: Int64 = 0
     private var inbox: Deque<Worker.Event> = []
     private var isStepping = false
-    /// Of this turn of the loop, by lane, in order of their first.
-    private var acknowledgements: [(lane: LaneID, message: WireProtocol.Message)] = []
+    private var acknowledgements = DelayedAcknowledgements()
 
     /// - Parameters:
     ///   - recorder: takes what the machine is told and wants.
@@ -217,7 +216,9 @@ package final class WorkerNode {
             try takeTrainer()
             try contribute()
             try step(.tick)
-            try sendAcknowledgements()
+            for (lane, message) in acknowledgements.take(now: MonotonicClock.now()) {
+                try send(lane, 0, .none, message, nil)
+            }
             if MonotonicClock.now() >= figuresDue { try reportFigures() }
         }
     }
@@ -239,6 +240,7 @@ package final class WorkerNode {
             time = min(time, deadline.nanoseconds - clockOffset)
         }
         if let redial = lanes.nextRedial { time = min(time, redial) }
+        if let due = acknowledgements.due { time = min(time, due) }
         return time
     }
 
@@ -271,6 +273,7 @@ package final class WorkerNode {
         case .violation(let what): try report(.violation(culprit: "a peer", what: what))
         case .frame(let lane, let header, let message, let held, let payload):
             let bytes = PayloadBytes(of: message, in: held, range: payload)
+            acknowledgements.received(bytes: payload.count)
             try step(
                 .lane(
                     lane,
@@ -429,13 +432,6 @@ package final class WorkerNode {
         }
     }
 
-    /// Acknowledgements are cumulative: of those of one turn of the loop the last is enough.
-    private func sendAcknowledgements() throws {
-        let waiting = acknowledgements
-        acknowledgements = []
-        for (lane, message) in waiting { try send(lane, 0, .none, message, nil) }
-    }
-
     private func transmit(
         _ lane: LaneID, _ sequence: UInt64, _ epoch: Epoch, _ message: WireProtocol.Message,
         _ payload: PayloadHandle?
@@ -443,11 +439,7 @@ package final class WorkerNode {
         guard case .acknowledge = message else {
             return try send(lane, sequence, epoch, message, payload)
         }
-        if let known = acknowledgements.firstIndex(where: { $0.lane == lane }) {
-            acknowledgements[known].message = message
-        } else {
-            acknowledgements.append((lane, message))
-        }
+        acknowledgements.add(message, on: lane, now: MonotonicClock.now())
     }
 
     private func send(
