@@ -167,6 +167,33 @@ struct ExpertTests {
         #expect(workers[0].expertUse.map(\.shares) == workers[1].expertUse.map(\.shares))
     }
 
+    @Test("a mean that is adopted is stepped on like one that was written, counts of experts too")
+    func adopted() throws {
+        let written = try trainer(.quantile)
+        let adopting = try trainer(.quantile)
+        let all = 0..<written.parameterCount
+        for trainer in [written, adopting] {
+            trainer.adoptGradient(nil)
+            _ = trainer.computeGradient(samples: [0, 1])
+        }
+        let mean = SharedFloats(count: all.count)
+        mean.withMutableSpan(all) { place in
+            written.withMeanDestination(.gradient, range: all) { own in
+                for index in all {
+                    own[index] = own[index] / 2 + Float(index % 5) * 1e-3
+                    place[index] = own[index]
+                }
+            }
+        }
+        adopting.adoptGradient(mean)
+        for trainer in [written, adopting] { trainer.optimiserStep() }
+        for vector in written.stateVectors {
+            let expected = written.withState(vector, range: all) { copy($0) }
+            #expect(adopting.withState(vector, range: all) { copy($0) } == expected, "\(vector)")
+        }
+        #expect(adopting.expertUse.map(\.shares) == written.expertUse.map(\.shares))
+    }
+
     @Test("experts learn, and balancing keeps them in use", arguments: ExpertBalance.allCases)
     func learns(balance: ExpertBalance) throws {
         let trainer = try trainer(balance)
