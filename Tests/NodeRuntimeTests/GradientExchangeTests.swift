@@ -93,6 +93,29 @@ private struct TwoSlices {
         #expect(!pooled && !outer)
     }
 
+    @Test("a fragment that leaves or is absorbed meanwhile changes nothing")
+    func fragmentMeanwhile() throws {
+        var contributions = GradientContributions(FramePool())
+        var places = MeanPlaces(parameterCount: TwoSlices.count)
+        contributions.gradient = TwoSlices.floats { _ in 1 }
+        let slices = TwoSlices()
+        places.begin(slices.encoding)
+        let begins = contributions.begin(slices.encoding, ownSlice: nil)
+        let first = try contributions.next()
+        #expect(begins && first != nil)
+        var fragment = slices.encoding
+        fragment.key = .outer(fragment: FragmentID(0), round: 1)
+        fragment.source = .keptOuterGradient
+        places.begin(fragment)
+        let takes = contributions.begin(fragment, ownSlice: nil)
+        contributions.end(fragment.key)
+        let outer = places.finish(fragment.key)
+        #expect(!takes && outer == nil && contributions.isReady)
+        contributions.end(slices.key)
+        let place = places.finish(slices.key)
+        #expect(place != nil && !contributions.isReady)
+    }
+
     @Test("a mean is decoded where it belongs and served from there, its buffer goes back")
     func means() throws {
         let pool = FramePool()

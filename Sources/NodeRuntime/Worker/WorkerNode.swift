@@ -414,7 +414,7 @@ package final class WorkerNode {
         switch order {
         case .absorb(let absorption):
             let place = absorption.means.isEmpty ? nil : places.finish(absorption.key)
-            contributions.end()
+            contributions.end(absorption.key)
             if let place { contributions.gradient = place }
             trainer.submit(
                 .absorb(
