@@ -126,14 +126,17 @@ struct RunFile: ParsableArguments {
 
     /// Flags that a child process needs to arrive at the same configuration.
     func arguments(_ cluster: ClusterFile) -> [String] {
-        [
-            file, "--seed", String(cluster.configuration.seed), "--steps",
-            String(cluster.configuration.steps), "--data", cluster.configuration.data.path,
-            "--adapt",
-            (cluster.configuration.schedule.adapts ? Adapt.on : .never).rawValue,
-        ] + (cluster.configuration.startFrom.map { ["--start-from", $0] } ?? [])
-            + (linkRate.map { ["--link-rate", String($0)] } ?? [])
-            + (linkDistance.map { ["--link-distance", String($0)] } ?? [])
-            + (onlyRegion.map { ["--only-region", $0] } ?? []) + (oneSite ? ["--one-site"] : [])
+        let configuration = cluster.configuration
+        let adapts: Adapt = configuration.schedule.adapts ? .on : .never
+        var flags = [
+            file, "--seed", String(configuration.seed), "--steps", String(configuration.steps),
+            "--data", configuration.data.path, "--adapt", adapts.rawValue,
+        ]
+        if let path = configuration.startFrom { flags += ["--start-from", path] }
+        if let linkRate { flags += ["--link-rate", String(linkRate)] }
+        if let linkDistance { flags += ["--link-distance", String(linkDistance)] }
+        if let onlyRegion { flags += ["--only-region", onlyRegion] }
+        if oneSite { flags.append("--one-site") }
+        return flags
     }
 }

@@ -1,4 +1,4 @@
-import ClusterModel
+package import ClusterModel
 import Compression
 package import Coordination
 package import Training

@@ -63,6 +63,7 @@ final class LaneSockets {
         }
         router = try Socket(context, kind: .router, options: settings)
         guard !options.dialsOut else {
+            directory = nil
             endpoint = ""
             return
         }

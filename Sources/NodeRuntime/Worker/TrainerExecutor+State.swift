@@ -11,7 +11,7 @@ extension TrainerTask {
     var movesState: Bool {
         switch self {
         case .absorb, .install: true
-        case .order(.compute), .order(.encode), .order(.evaluate), .order(.checkpoint),
+        case .encode, .order(.compute), .order(.encode), .order(.evaluate), .order(.checkpoint),
             .order(.save), .order(.readState), .order(.takeOver), .order(.absorb),
             .order(.installState):
             false

@@ -472,7 +472,6 @@ package final class WorkerNode {
     }
 
     // MARK: Reporting
-
     private func report(_ event: RunEvent) throws {
         if let line = WorkerFigures.line(for: event) { log(line) }
         guard !controlIsDown else {
@@ -495,8 +494,7 @@ package final class WorkerNode {
         guard let worker = machine?.worker else { return }
         try report(.budget(worker: worker, trainer.account.budget))
         for traffic in figures.traffic { try report(.traffic(worker: worker, traffic)) }
-        let relayed = figures.relayed
-        if !relayed.isEmpty { try report(.relayed(worker: worker, relayed)) }
+        if !figures.relayed.isEmpty { try report(.relayed(worker: worker, figures.relayed)) }
         try report(.peakMemory(process: options.name, bytes: ProcessMemory.peakBytes()))
     }
 }
