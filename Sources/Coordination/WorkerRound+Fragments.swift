@@ -63,12 +63,13 @@ extension WorkerRound {
     }
 
     /// The commit of a fragment's last round must be known before the step at which it leaves next, so
-    /// that the whole replica decides alike; without a coordinator it trains on instead.
+    /// that the whole replica decides alike; without a coordinator it trains on instead. A late turn can be
+    /// due while its fragment is still under way: steps must go on then, or it would never be applied.
     func waitsForCommit(beforeSharing next: UInt32) -> Bool {
         let turn = departedTurn + 1
-        guard let plan, isDue(at: next), turn <= boundary ?? turn, !knowsCommit(before: turn) else {
-            return false
-        }
+        guard let plan, isDue(at: next), turn <= boundary ?? turn, !knowsCommit(before: turn),
+            !flights.contains(where: { $0.key.fragment == order.fragment(of: turn) })
+        else { return false }
         return next == plan.pace.lastStep || !coordinatorIsLost || !schedule.trainsPastBoundary
     }
 

@@ -158,6 +158,31 @@ import WireProtocol
                 == .absorbing(.inner(region: RegionID(0), step: 6), .optimiserStep))
     }
 
+    @Test func aLateTurnDoesNotHoldUpTheStepsItsFragmentWaitsFor() {
+        var round = started()
+        _ = round.handle(.coordinatorLost, at: .zero)
+        for step in UInt32(1)...7 {
+            _ = self.step(&round)
+            guard step == 4 || step == 6 else { continue }
+            // Turns 1 and 2, applied when they are due; nobody commits them.
+            _ = complete(step / 2 - 1, &round)
+            _ = round.handle(
+                .absorbed(key: order.key(of: step / 2 - 1), target: .outerStep, digest: 5),
+                at: .zero)
+        }
+        #expect(round.round == 2 && round.flightKeys == [])
+        _ = round.handle(.coordinatorReturned, at: .zero)
+        for turn in UInt32(1)...2 {
+            _ = round.handle(.committed(key: order.key(of: turn)), at: .zero)
+        }
+        // Turns 3 and 4 are late and leave after steps 8 and 9; turn 5 is due after step 10.
+        for _ in 8...9 { _ = step(&round) }
+        #expect(round.flightKeys == [order.key(of: 3), order.key(of: 4)])
+        _ = round.handle(.computed(step: 10, loss: 1, tokens: 10), at: .zero)
+        #expect(
+            round.stage == .absorbing(.inner(region: RegionID(0), step: 10), .optimiserStep))
+    }
+
     @Test func nothingLeavesBeyondABoundary() {
         var round = started()
         _ = round.handle(.boundary(turn: 1), at: .zero)

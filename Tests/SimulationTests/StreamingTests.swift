@@ -96,6 +96,19 @@ import WireProtocol
         #expect(commits(result).count == 83)
     }
 
+    @Test func turnsThatAreLateOneAfterTheOtherDoNotStopTheSteps() {
+        // Seed 2389 of the swarm: after the outage a turn was due whose fragment was still under way.
+        var scenario = scenario(inner: .none, every: 5, fragments: 2, overlap: 3)
+        scenario.topology = SampleCluster.topology(
+            workers: [2, 2], step: .milliseconds(700), microBatches: [1, 2, 5])
+        scenario.options.cost.stepSpread = 0.2
+        scenario.options.faults = [
+            TimedFault(at: .zero + .milliseconds(3_008), fault: .pause(worker: nil, .seconds(11)))
+        ]
+        let result = scenario.simulator().run()
+        #expect(result.findings == [] && result.code == .ok, "\(result.findings)")
+    }
+
     @Test func unlikeRegionsArriveTogetherWithLocalStepsOfTheirOwn() {
         func run(
             _ steps: RunConfiguration.Schedule.LocalSteps, _ outer: RunConfiguration.Schedule.Outer
