@@ -15,11 +15,14 @@ extension CheckReport {
         let tokensPerStep = regions.reduce(0) { $0 + $1.tokensPerStep }
         let traffic = TrafficPlan(file)
         let rounds = configuration.steps / schedule.syncEvery
-        let links = Self.links(topology, traffic: traffic, rounds: UInt64(rounds))
+        var links = Self.links(topology, traffic: traffic, rounds: UInt64(rounds))
         let step =
             regions.allSatisfy { $0.stepSeconds != nil }
             ? regions.compactMap(\.stepSeconds).max() : nil
         let absent = Self.whyNoPrediction(topology, step: step)
+        if let step {
+            links = Self.withCodecs(links, file, traffic: traffic, step: step)
+        }
         self.init(
             file: path, name: configuration.name, seed: configuration.seed,
             seedIsGiven: file.seedIsGiven, parameterCount: configuration.model.parameterCount,
@@ -90,6 +93,25 @@ extension CheckReport {
             }
         }
         return links
+    }
+
+    /// For each direction the transform that would fit, whatever is configured.
+    private static func withCodecs(
+        _ links: [Link], _ file: ClusterFile, traffic: TrafficPlan, step: Double
+    ) -> [Link] {
+        let between = Double(file.configuration.schedule.syncEvery) * step
+        return links.map { link in
+            var link = link
+            guard let rate = link.rateBitsPerSecond, let roundTrip = link.roundTripSeconds,
+                let from = file.topology.region(named: link.from),
+                let to = file.topology.region(named: link.to)
+            else { return link }
+            link.codec = LinkCodec(
+                values: traffic.valuesPerRound(from: from.index, to: to.index),
+                bitsPerSecond: rate, roundTripSeconds: roundTrip,
+                available: LinkCodec.blockingShare * between)
+            return link
+        }
     }
 
     private static func whyNoPrediction(_ topology: Topology, step: Double?) -> String? {

@@ -78,6 +78,9 @@ package struct CheckReport: Codable, Equatable, Sendable {
         package var bytes: UInt64
         /// `bytesPerRound` at the link's rate.
         package var transferSeconds: Double?
+        /// The most precise transform whose transfer fits into the time there is; absent without step
+        /// times.
+        package var codec: LinkCodec?
     }
 
     package struct Prediction: Codable, Equatable, Sendable {

@@ -4,7 +4,7 @@ extension CheckReport {
     /// For people: aligned, definitions beside the numbers, no colour.
     package var text: String {
         let sections = [
-            heading, table(plan), regionTable, deviceTable, linkTable,
+            heading, table(plan), regionTable, deviceTable, linkTable, codecText,
             streaming?.text ?? "", predictionText,
             similarityText, noteText,
         ]
@@ -121,6 +121,19 @@ extension CheckReport {
             + "\nBytes of encoded values "
             + "(\(Figures.significant(bytesPerValueBetween * 8)) bits each), "
             + "without frame headers, encryption and control traffic."
+    }
+
+    /// What would fit each link, beside what is configured.
+    private var codecText: String {
+        let choices = links.compactMap { link in
+            link.codec.map { ("\(link.from) -> \(link.to)", "\($0.transform.name): \($0.reason)") }
+        }
+        guard !choices.isEmpty else { return "" }
+        return table(choices) + "\n"
+            + TextTable.wrapped(
+                "The most precise encoding whose transfer and round trip fit into "
+                    + "\(Figures.percent(LinkCodec.blockingShare)) of the time between two rounds; "
+                    + "`wire.between` is \(wireBetween).")
     }
 
     private var predictionText: String {

@@ -148,3 +148,21 @@ struct CheckReportTests {
         #expect(String(decoding: data, as: UTF8.self).contains("\"bytes_per_round\""))
     }
 }
+
+/// What would fit each link.
+struct LinkCodecTests {
+    @Test func checkSaysWhichEncodingFitsAndWhy() throws {
+        let yaml = try Sample.twoRegions(replacing: "sync_every: 30", with: "sync_every: 60")
+        let report = CheckReport(try ClusterFile.read(yaml: yaml, file: "t"), path: "t")
+        let codec = try #require(report.links[0].codec)
+        // 1 % of 60 steps of 100 ms; one round trip of 30 ms, and 427,008 values at 20 Mbit/s.
+        #expect(abs(codec.availableSeconds - 0.06) < 1e-9)
+        #expect(codec.transform == .int4 && !codec.fits)
+        #expect(report.text.contains("east -> west  int4: even int4 takes"))
+        let fast = CheckReport(
+            try ClusterFile.read(
+                yaml: yaml.replacing("rate: 20 Mbit/s", with: "rate: 1 Gbit/s"), file: "t"),
+            path: "t")
+        #expect(fast.links[0].codec?.transform == .fp32)
+    }
+}
