@@ -36,6 +36,7 @@ RANGES = 256
 IN_FLIGHT = 1024
 LINKS = 64
 DETOURS = 1024
+EXPERT_BLOCKS = 1024
 
 NAME_CHARACTERS = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
@@ -317,6 +318,8 @@ MEMBER = Record(rank=RANK, workerID=U32, region=U16, name=Name(), endpoint=ENDPO
                 syncEvery=U32, overlap=U16, lastStep=U32, state=Enum("B", (0, 1)),
                 stateSource=RANK, ownerWeight=U32)
 DETOUR = Record(a=RANK, b=RANK, relay=RANK)
+EXPERT_BLOCK = Record(start=POSITION, each=Integer("Q", (1, 1 << 40)),
+                      count=Integer("I", (1, 1024)))
 FRAGMENT = Record(id=U16, round=U32, ranges=List(Record(start=POSITION, count=POSITION), RANGES))
 
 
@@ -367,7 +370,7 @@ MESSAGES = {
         4, CONTROL_FRAME_BYTES - HEADER_BYTES, planVersion=U32, activateAtRound=U32,
         members=List(MEMBER, MEMBERS), fragments=List(FRAGMENT, FRAGMENTS),
         regionTransform=TRANSFORM, poolTransform=TRANSFORM, samplesPerStep=U32,
-        detours=List(DETOUR, DETOURS)),
+        detours=List(DETOUR, DETOURS), experts=List(EXPERT_BLOCK, EXPERT_BLOCKS)),
     "READY": _shape(
         5, 14 + 13 * IN_FLIGHT, planVersion=U32, step=U64,
         holdings=List(Record(key=KEY, state=Enum("B", range(3))), IN_FLIGHT)),

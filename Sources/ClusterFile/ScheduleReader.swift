@@ -4,7 +4,8 @@ internal import ClusterModel
 /// nothing are refused with the reason.
 extension FileReader {
     static let scheduleKeys =
-        ["inner", "outer", "sync_every", "adapt"] + optimiserKeys + streamingKeys + ["local_steps"]
+        ["inner", "outer", "sync_every", "adapt"] + optimiserKeys + streamingKeys
+        + ["local_steps", "expert_weights"]
     private static let optimiserKeys = [
         "outer_lr", "outer_momentum", "outer_optimiser", "momentum_every",
     ]
@@ -27,7 +28,36 @@ extension FileReader {
                 expected: "`adapt: on` with several workers", example: "adapt: never")
         }
         schedule?.adapts = adapt ?? (top.line(of: "seed") == nil)
+        if let section, let model, section.line(of: "expert_weights") != nil {
+            let weights = readExpertWeights(section, model, schedule?.outer)
+            if let weights { schedule?.expertWeights = weights }
+        }
         return schedule
+    }
+
+    private func readExpertWeights(
+        _ section: Section, _ model: RunConfiguration.Model,
+        _ outer: RunConfiguration.Schedule.Outer?
+    ) -> RunConfiguration.Schedule.ExpertWeights? {
+        let key = "expert_weights"
+        if model.experts == nil {
+            section.refuse(
+                key, "`\(key)` would do nothing: the model has no experts",
+                expected: "`experts` in `model`, or not this key", example: "experts: 8")
+            return nil
+        }
+        if outer == .everyStep {
+            section.refuse(
+                key,
+                "`\(key)` would do nothing: with `outer: every-step` gradients are averaged, and an "
+                    + "expert's is small where few tokens used it",
+                expected: "`\(key)` only where parameters are averaged", example: "outer: diloco")
+            return nil
+        }
+        return section.value(
+            .choice(
+                key, of: "what an expert counts for in an outer round",
+                RunConfiguration.Schedule.ExpertWeights.allCases.map { ($0.rawValue, $0) }))
     }
 
     private func readFixedSchedule(

@@ -27,6 +27,18 @@ extension RunConfiguration.Model {
         return embeddingCount + UInt64(layers) * (layerCount + gateStateCount) + 2 * d + head
     }
 
+    /// Elements of one expert, two products with biases; 0 for a dense model.
+    package var expertElements: UInt64 {
+        let d = UInt64(width)
+        return experts.map { 2 * UInt64($0.width) * d + UInt64($0.width) + d } ?? 0
+    }
+
+    /// Elements of a layer before its first expert: attention, norms, gate.
+    package var expertOffset: UInt64 {
+        let d = UInt64(width)
+        return 4 * d * d + 8 * d + UInt64(experts?.count ?? 0) * d
+    }
+
     private var feedForwardCount: UInt64 {
         let d = UInt64(width)
         func layer(_ width: Int) -> UInt64 { 2 * UInt64(width) * d + UInt64(width) + d }

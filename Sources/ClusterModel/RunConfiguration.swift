@@ -111,6 +111,13 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
             /// In proportion to the speed of the slowest worker's nominal step: all arrive together.
             case nominal
         }
+        /// What an expert's part of a contribution counts for between replicas.
+        package enum ExpertWeights: String, Codable, CaseIterable, Sendable {
+            /// The tokens that used it since it left last.
+            case tokens
+            /// All tokens of the replica, as the rest of the model.
+            case mean
+        }
         package var inner: Inner
         package var outer: Outer
         /// H: inner steps between two outer rounds. 1 under `every-step`.
@@ -130,11 +137,14 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
         /// N of delayed Nesterov: rounds between two uses of the momentum.
         package var momentumEvery: UInt32
         package var localSteps: LocalSteps
+        /// Of no effect on a model without experts, and under `every-step`.
+        package var expertWeights: ExpertWeights
         package init(
             inner: Inner, outer: Outer, syncEvery: UInt32, outerLearningRate: Double,
             outerMomentum: Double, fragments: Int = 1, overlap: UInt32 = 0, blend: Double = 0,
             optimiser: Optimiser = .nesterov, momentumEvery: UInt32 = 1,
-            localSteps: LocalSteps = .equal, adapts: Bool = false
+            localSteps: LocalSteps = .equal, adapts: Bool = false,
+            expertWeights: ExpertWeights = .tokens
         ) {
             self.inner = inner
             self.outer = outer
@@ -148,6 +158,7 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
             self.optimiser = optimiser
             self.momentumEvery = momentumEvery
             self.localSteps = localSteps
+            self.expertWeights = expertWeights
         }
     }
 

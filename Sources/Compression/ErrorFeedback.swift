@@ -8,13 +8,22 @@ package import ClusterModel
 package struct ErrorFeedback: Sendable {
     private var residue: [Float]
     private var chunkSquares: [Double]
+    /// First element by chunk, and the end of all.
+    private let starts: [Int]
 
-    /// A zero residue for `count` elements.
+    /// A zero residue for `count` elements in chunks of 65,536.
     package init(count: Int) {
         precondition(count >= 0, "a range of \(count) elements")
-        residue = [Float](repeating: 0, count: count)
-        let chunks = (count + ChunkFormat.elementLimit - 1) / ChunkFormat.elementLimit
-        chunkSquares = [Double](repeating: 0, count: chunks)
+        let limit = ChunkFormat.elementLimit
+        self.init(
+            chunks: stride(from: 0, to: count, by: limit).map { min(limit, count - $0) })
+    }
+
+    /// A zero residue for chunks of so many elements.
+    package init(chunks: [Int]) {
+        starts = chunks.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1) }
+        residue = [Float](repeating: 0, count: starts[chunks.count])
+        chunkSquares = [Double](repeating: 0, count: chunks.count)
     }
 
     /// Elements of the range.
@@ -57,11 +66,10 @@ package struct ErrorFeedback: Sendable {
         chunk: Int, of contribution: UnsafeRawBufferPointer, transform: TransformID,
         with encoder: ChunkEncoder, into output: UnsafeMutableRawBufferPointer
     ) throws(ChunkError) -> EncodedExtent {
-        let start = chunk * ChunkFormat.elementLimit
-        let size = min(ChunkFormat.elementLimit, residue.count - start)
-        precondition(
-            chunk >= 0 && chunk < chunkCount && contribution.count == size * 4,
-            "chunk \(chunk) of \(chunkCount) has \(size) elements")
+        precondition(chunkSquares.indices.contains(chunk), "chunk \(chunk) of \(chunkCount)")
+        let start = starts[chunk]
+        let size = starts[chunk + 1] - start
+        precondition(contribution.count == size * 4, "chunk \(chunk) has \(size) elements")
         // SAFETY: the slice of the residue has exactly the contribution's size.
         var span = residue.mutableSpan
         let written = try unsafe span.withUnsafeMutableBytes { all throws(ChunkError) in

@@ -10,6 +10,8 @@ package import WireProtocol
 /// slices             | owner 0      | owner 1      | owner 2      | ...
 /// chunks             |65536|65536|..|65536|65536|..|
 /// ```
+///
+/// Where experts count by their own tokens, a chunk also ends where an expert begins or ends.
 package struct CollectiveGeometry: Equatable, Sendable {
     /// Elements of one slice that travel together on the wire, whatever their encoding.
     package static let chunkElements = 65_536
@@ -29,11 +31,16 @@ package struct CollectiveGeometry: Equatable, Sendable {
     package let chunkElements: Int
     /// Sum of the weights of the slices before each, and of all; empty: equal slices.
     private let weightsBefore: [UInt64]
+    /// By slice, where experts cut it: its chunks. Empty: chunks of `chunkElements`.
+    private var cuts: [[ExpertCut]] = []
 
-    /// - Parameter weights: of the slices, by participant; empty or all 0: equal.
+    /// - Parameters:
+    ///   - weights: of the slices, by participant; empty or all 0: equal.
+    ///   - experts: parts of the collective that count by themselves, ascending and apart.
     package init(
         epoch: Epoch, participants: [Rank], groups: [[Rank]], elements: UInt64,
-        weights: [UInt32] = [], chunkElements: Int = CollectiveGeometry.chunkElements
+        weights: [UInt32] = [], chunkElements: Int = CollectiveGeometry.chunkElements,
+        experts: [ExpertPart] = []
     ) {
         precondition(!participants.isEmpty && !groups.isEmpty && chunkElements > 0)
         precondition(weights.isEmpty || weights.count == participants.count)
@@ -45,6 +52,11 @@ package struct CollectiveGeometry: Equatable, Sendable {
         self.participants = participants
         self.groups = groups
         self.elements = elements
+        if !experts.isEmpty {
+            cuts = participants.indices.map {
+                ExpertCut.cuts(of: range(ofSlice: $0), by: experts, every: UInt64(chunkElements))
+            }
+        }
     }
 
     package var sliceCount: Int { participants.count }
@@ -68,6 +80,7 @@ package struct CollectiveGeometry: Equatable, Sendable {
 
     /// Chunks of a slice; the last may be short, an empty slice has none.
     package func positionCount(ofSlice slice: Int) -> Int {
+        guard cuts.isEmpty else { return cuts[slice].count }
         let count = range(ofSlice: slice).count
         return (count + chunkElements - 1) / chunkElements
     }
@@ -75,8 +88,17 @@ package struct CollectiveGeometry: Equatable, Sendable {
     /// Elements of one chunk, as a range of the collective.
     package func range(ofSlice slice: Int, position: Int) -> Range<UInt64> {
         let whole = range(ofSlice: slice)
+        guard cuts.isEmpty else {
+            let next = position + 1 < cuts[slice].count ? cuts[slice][position + 1].start : nil
+            return cuts[slice][position].start..<(next ?? whole.upperBound)
+        }
         let start = whole.lowerBound + UInt64(position) * UInt64(chunkElements)
         return start..<min(start + UInt64(chunkElements), whole.upperBound)
+    }
+
+    /// The expert whose values a chunk holds; nil: everybody's.
+    package func expert(ofSlice slice: Int, position: Int) -> Int? {
+        cuts.isEmpty ? nil : cuts[slice][position].expert
     }
 
     package var totalPositions: Int {
@@ -134,6 +156,8 @@ package struct ActivePlan: Equatable, Sendable {
     package let rank: Rank
     /// Elements of a slice that travel together.
     package let chunkElements: Int
+    /// By fragment, where experts cut slices: finding the cuts takes as long as there are experts.
+    private var cutGeometries: [CollectiveGeometry] = []
 
     package init?(
         epoch: Epoch, plan: Plan, schedule: RunConfiguration.Schedule, worker: WorkerID,
@@ -145,6 +169,9 @@ package struct ActivePlan: Equatable, Sendable {
         self.plan = plan
         self.schedule = schedule
         rank = member.rank
+        if !plan.experts.isEmpty {
+            cutGeometries = plan.fragments.map { poolGeometry($0) }
+        }
     }
 
     package var me: PlanMember { plan.members[rank.index] }
@@ -218,11 +245,28 @@ package struct ActivePlan: Equatable, Sendable {
                 epoch: epoch, participants: members, groups: members.map { [$0] },
                 elements: whole, chunkElements: chunkElements)
         case .pool:
-            return CollectiveGeometry(
-                epoch: epoch, participants: plan.members.map(\.rank), groups: replicas,
-                elements: plan.fragments.first { $0.id == key.fragment }?.elements ?? 0,
-                weights: plan.members.map(\.ownerWeight), chunkElements: chunkElements)
+            if cutGeometries.indices.contains(key.fragment.index) {
+                return cutGeometries[key.fragment.index]
+            }
+            return poolGeometry(plan.fragments.first { $0.id == key.fragment })
         }
+    }
+
+    /// Experts that count by themselves.
+    package var expertCount: Int { plan.experts.reduce(0) { $0 + Int($1.count) } }
+
+    /// Numbers of those that lie in a fragment.
+    func experts(of fragment: FragmentID) -> [Int] {
+        guard let found = plan.fragments.first(where: { $0.id == fragment }) else { return [] }
+        return ExpertPart.parts(of: plan.experts, in: found.ranges).map(\.expert)
+    }
+
+    private func poolGeometry(_ fragment: PlanFragment?) -> CollectiveGeometry {
+        CollectiveGeometry(
+            epoch: epoch, participants: plan.members.map(\.rank), groups: replicas,
+            elements: fragment?.elements ?? 0, weights: plan.members.map(\.ownerWeight),
+            chunkElements: chunkElements,
+            experts: fragment.map { ExpertPart.parts(of: plan.experts, in: $0.ranges) } ?? [])
     }
 
     package func transform(of key: CollectiveKey) -> TransformID {

@@ -197,7 +197,8 @@ extension Coordinator {
             planVersion: planVersion, activateAtRound: activateAtRound, members: planned,
             fragments: fragments, regionTransform: configuration.wire.insideRegion,
             poolTransform: configuration.wire.betweenRegions,
-            samplesPerStep: balance.samplesPerStep, detours: detours)
+            samplesPerStep: balance.samplesPerStep, detours: detours,
+            experts: configuration.expertBlocks(elements: parameterCount))
     }
 
     /// By region: regions behind slow links own less (``OwnerShares``).

@@ -6,13 +6,14 @@ struct Exchange: Equatable, Sendable {
     let key: CollectiveKey
     let geometry: CollectiveGeometry
     /// Tokens behind this worker's contribution.
-    let weight: UInt64
+    let weight: TrainedTokens
     /// See "may-leave" in Protocols/longhaul-1.md: this worker knows the previous round committed.
     let mayLeave: Bool
     /// By flat position.
     private(set) var means: [EncodedPayload?]
+    private var weights: [UInt64]
     private(set) var missing: Int
-    /// Sum of weights the owners have counted.
+    /// Sum of weights the owners have counted, of a chunk that all tokens count for: the largest.
     private(set) var totalWeight: UInt64 = 0
     /// AND over all means.
     private(set) var allMayLeave = true
@@ -25,7 +26,7 @@ struct Exchange: Equatable, Sendable {
     var appliesAt: UInt32 = 0
 
     init(
-        key: CollectiveKey, geometry: CollectiveGeometry, weight: UInt64, mayLeave: Bool,
+        key: CollectiveKey, geometry: CollectiveGeometry, weight: TrainedTokens, mayLeave: Bool,
         began: Instant
     ) {
         self.key = key
@@ -35,6 +36,7 @@ struct Exchange: Equatable, Sendable {
         self.began = began
         missing = geometry.totalPositions
         means = Array(repeating: nil, count: missing)
+        weights = Array(repeating: 0, count: missing)
     }
 
     var isComplete: Bool { missing == 0 }
@@ -52,7 +54,8 @@ struct Exchange: Equatable, Sendable {
         else { return false }
         means[index] = mean
         missing -= 1
-        totalWeight = weight
+        weights[index] = weight
+        totalWeight = max(totalWeight, weight)
         allMayLeave = allMayLeave && mayLeave
         return true
     }
@@ -62,6 +65,11 @@ struct Exchange: Equatable, Sendable {
             return nil
         }
         return means[geometry.flatIndex(slice: slice, position: position)]
+    }
+
+    /// What a held position counts for.
+    func weight(slice: Int, position: Int) -> UInt64 {
+        weights[geometry.flatIndex(slice: slice, position: position)]
     }
 
     var handles: [PayloadHandle] { means.compactMap { $0?.handle } }

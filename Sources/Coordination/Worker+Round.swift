@@ -182,8 +182,9 @@ extension Worker {
                 .encoded(
                     key: key, epoch: epoch, slice: slice, position: position, payload: payload),
                 now)
-        case .absorbed(let key, let target, let digest):
-            drive(.absorbed(key: key, target: target, digest: digest), now)
+        case .absorbed(let key, let target, let digest, let experts):
+            drive(
+                .absorbed(key: key, target: target, digest: digest, experts: experts), now)
             adoptAnnounced(now)
             saveIfPossible()
         case .evaluated(let step, let loss, let samples):

@@ -74,7 +74,9 @@ package struct Worker: Sendable {
             step: UInt32, loss: Double, tokens: UInt64, samples: UInt64, elapsed: Interval)
         case encoded(
             key: CollectiveKey, epoch: Epoch, slice: Int, position: Int, payload: EncodedPayload)
-        case absorbed(key: CollectiveKey, target: TrainerOrder.Target, digest: UInt64)
+        /// `experts`: see ``WorkerRound/Event``.
+        case absorbed(
+            key: CollectiveKey, target: TrainerOrder.Target, digest: UInt64, experts: [Float] = [])
         case evaluated(step: UInt32, loss: Double, samples: Int)
         case checkpointed(path: String, step: UInt32, bytes: UInt64)
         case checkpointFailed(path: String, reason: String)

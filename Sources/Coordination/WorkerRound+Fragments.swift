@@ -27,10 +27,17 @@ extension WorkerRound {
         departedTurn = order.turn(of: key)
         leftAt = step
         mayDepart = false
-        if !schedule.sharesGradients { fragments[key.fragment.index].tokens = 0 }
+        var trained = TrainedTokens(all: weight)
+        if !schedule.sharesGradients {
+            fragments[key.fragment.index].tokens = 0
+            trained.experts = expertTokens
+            if !expertTokens.isEmpty {
+                for expert in plan.experts(of: key.fragment) { expertTokens[expert] = 0 }
+            }
+        }
         let isFinal = step >= plan.pace.lastStep
         share(
-            key, weight: weight, left: step,
+            key, trained, left: step,
             appliesAt: step + (isFinal ? 0 : plan.pace.overlap), now)
         if schedule.sharesGradients { stage = .sharing(key) } else { settle() }
     }
@@ -133,6 +140,7 @@ extension WorkerRound {
         departedTurn = turn
         leftAt = step
         mayDepart = false
+        expertTokens = []
         fragments = fragments.indices.map {
             let round = order.rounds(of: FragmentID($0), through: turn)
             return FragmentState(appliedRound: round, committedRound: round, tokens: 0)

@@ -83,7 +83,8 @@ extension WorkerRound {
             else { continue }
             return Mean(
                 key: key, slice: slice, position: position, payload: payload,
-                weight: exchange.totalWeight, mayLeave: exchange.allMayLeave)
+                weight: exchange.weight(slice: slice, position: position),
+                mayLeave: exchange.allMayLeave)
         }
         return nil
     }

@@ -21,6 +21,7 @@ extension WorkerRound {
         // come in, all count from there.
         if plan.activateAtRound > 0 {
             for index in fragments.indices { fragments[index].tokens = 0 }
+            expertTokens = []
         }
         effects.append(.abandonShards)
         effects += earlyMeans.map { .release($0.payload.handle) }
@@ -57,7 +58,7 @@ extension WorkerRound {
         }
         effects += exchange.handles.map(Effect.release)
         share(
-            exchange.key, weight: exchange.weight, left: exchange.left,
+            exchange.key, exchange.weight, left: exchange.left,
             appliesAt: exchange.appliesAt, isFirst: false, now)
     }
 }

@@ -27,7 +27,7 @@ extension WorkerRound {
         case .readyToShare(let next, let tokens):
             guard !isFrozen, !waitsForCommit(beforeSharing: next) else { return false }
             if plan.replica.count > 1 {
-                share(.inner(region: region, step: next), weight: tokens, now)
+                share(.inner(region: region, step: next), TrainedTokens(all: tokens), now)
                 stage = .sharing(.inner(region: region, step: next))
             } else {
                 gradientIsWhole(next, tokens)
@@ -72,8 +72,8 @@ extension WorkerRound {
 
     /// Starts (or starts again) this worker's part in a collective.
     mutating func share(
-        _ key: CollectiveKey, weight: UInt64, left: UInt32 = 0, appliesAt: UInt32 = 0,
-        isFirst: Bool = true, _ now: Instant
+        _ key: CollectiveKey, _ weight: TrainedTokens, left: UInt32 = 0,
+        appliesAt: UInt32 = 0, isFirst: Bool = true, _ now: Instant
     ) {
         guard let plan else { return }
         let geometry = plan.geometry(of: key)
@@ -145,7 +145,7 @@ extension WorkerRound {
             fragments[0].tokens = tokens
             stage = .readyToExchange(order.key(of: departedTurn + 1), weight: tokens)
         } else {
-            for index in fragments.indices { fragments[index].tokens += tokens }
+            plainTokens = tokens
             absorb(nil, .inner(region: region, step: next), isPlain: true)
         }
     }
@@ -200,15 +200,17 @@ extension WorkerRound {
             effects.append(.release(payload.handle))
             return
         }
+        let expert = exchange.geometry.expert(ofSlice: slice, position: position)
         effects.append(
             .contribute(
                 to: exchange.geometry.owner(ofSlice: slice), key: key, slice: slice,
-                position: position, group: group, payload: payload, weight: exchange.weight,
+                position: position, group: group, payload: payload,
+                weight: exchange.weight.weight(of: expert),
                 mayLeave: exchange.mayLeave))
     }
 
     mutating func absorbed(
-        _ key: CollectiveKey, _ target: TrainerOrder.Target, _ digest: UInt64
+        _ key: CollectiveKey, _ target: TrainerOrder.Target, _ digest: UInt64, _ experts: [Float]
     ) {
         guard stage == .absorbing(key, target) else {
             effects.append(.violation("\(target) of \(key) ended in stage \(stage)"))
@@ -221,9 +223,7 @@ extension WorkerRound {
         case .gradient:
             gradientIsWhole(step + 1, exchange?.totalWeight ?? 0)
         case .optimiserStep:
-            if let exchange {
-                for index in fragments.indices { fragments[index].tokens += exchange.totalWeight }
-            }
+            countTokens(exchange?.totalWeight ?? plainTokens, experts)
             step += 1
             mayDepart = mayLeave
             settle()
@@ -231,6 +231,21 @@ extension WorkerRound {
             if target == .pooledOptimiserStep { step += 1 }
             endRound(key, digest, tokens: exchange?.totalWeight ?? 0)
             settle()
+        }
+    }
+
+    /// Since each fragment left last.
+    private mutating func countTokens(_ tokens: UInt64, _ experts: [Float]) {
+        for index in fragments.indices { fragments[index].tokens += tokens }
+        guard let plan, !plan.plan.experts.isEmpty, !experts.isEmpty else { return }
+        guard experts.count == plan.expertCount else {
+            effects.append(
+                .violation("shares of \(experts.count) experts; the plan has \(plan.expertCount)"))
+            return
+        }
+        if expertTokens.isEmpty { expertTokens = Array(repeating: 0, count: experts.count) }
+        for (index, count) in TrainedTokens.ofStep(experts, tokens: tokens).enumerated() {
+            expertTokens[index] += count
         }
     }
 

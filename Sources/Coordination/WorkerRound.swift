@@ -33,7 +33,11 @@ package struct WorkerRound: Sendable {
         /// A position of a mean, from its owner, a forwarder, a holder, or this worker's own shard.
         case mean(Mean)
         /// The trainer has stepped. Only in `absorbing`.
-        case absorbed(key: CollectiveKey, target: TrainerOrder.Target, digest: UInt64)
+        ///
+        /// `experts`: shares of the replica's tokens that used each in the step, by the plan's numbers,
+        /// from counts that its members have exchanged; empty where nobody counts.
+        case absorbed(
+            key: CollectiveKey, target: TrainerOrder.Target, digest: UInt64, experts: [Float] = [])
         case committed(key: CollectiveKey)
         /// Something of somebody else's contribution to `key` arrived at this worker's shard.
         case arrival(key: CollectiveKey)
@@ -128,6 +132,10 @@ package struct WorkerRound: Sendable {
     package internal(set) var step: UInt32 = 0
     /// By fragment.
     var fragments: [FragmentState]
+    /// Tokens that used each expert since its fragment left last, by the plan's numbers; empty: none yet.
+    var expertTokens: [UInt64] = []
+    /// Tokens of the step under way, of a replica of one.
+    var plainTokens: UInt64 = 0
     /// Turns that have left, and those that are applied.
     var departedTurn: UInt32 = 0
     var appliedTurn: UInt32 = 0
@@ -183,7 +191,8 @@ package struct WorkerRound: Sendable {
         case .encoded(let key, let epoch, let slice, let position, let payload):
             encoded(key, epoch, slice, position, payload)
         case .mean(let mean): hold(mean, now)
-        case .absorbed(let key, let target, let digest): absorbed(key, target, digest)
+        case .absorbed(let key, let target, let digest, let experts):
+            absorbed(key, target, digest, experts)
         case .committed(let key): committed(key)
         case .arrival(let key):
             change(key) { $0.firstArrival = $0.firstArrival ?? now }

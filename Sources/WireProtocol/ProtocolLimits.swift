@@ -41,6 +41,10 @@ package enum ProtocolLimits {
     package static let fragments = 256
     /// A layer group is a handful of contiguous ranges.
     package static let rangesPerFragment = 256
+    /// One per layer with experts; the cluster file's most layers.
+    package static let expertBlocks = 1024
+    /// Four times what the largest published models have in a layer.
+    package static let expertsPerBlock = 1024
     /// At 0.01 % loss one connection carries some 50 Mbit/s over 30 ms; more connections than this
     /// between two workers only compete.
     package static let lanes: UInt16 = 16
@@ -93,7 +97,7 @@ extension MessageType {
         case .hello: FrameShape(meta: 92...475)
         case .welcome: FrameShape(meta: 33...33 + Limits.configurationBytes)
         case .refuse: FrameShape(meta: 8...8 + 2 * text)
-        case .plan: FrameShape(meta: 20...Limits.controlFrameBytes - Limits.headerBytes)
+        case .plan: FrameShape(meta: 22...Limits.controlFrameBytes - Limits.headerBytes)
         case .ready: FrameShape(meta: 14...14 + 13 * list)
         case .go: FrameShape(meta: 6...6 + 15 * list)
         case .heartbeat: FrameShape(meta: 27...27 + 2 * Limits.ranks)

@@ -55,6 +55,9 @@ struct RefusalTests {
             old: "seed: 7", new: "model: {top_k: 2}", line: 3, keyPath: "model.top_k",
             says: "has no experts"),
         Case(
+            old: "sync_every: 30", new: "sync_every: 30, expert_weights: tokens", line: 16,
+            keyPath: "schedule.expert_weights", says: "has no experts"),
+        Case(
             old: "seed: 7", new: "model: {experts: 1}", line: 3, keyPath: "model.experts",
             says: "found `1`"),
         Case(
@@ -114,6 +117,11 @@ struct RefusalTests {
         ),
         ("sync_every: 30", "sync_every: 90", "schedule.sync_every"),
         ("sync_every: 30", "sync_every: 7", "schedule.sync_every"),
+        (
+            "schedule: {inner: every-step, outer: diloco, sync_every: 30}",
+            "model: {experts: 4}\nschedule: {outer: every-step, expert_weights: mean}",
+            "schedule.expert_weights"
+        ),
         ("seed: 7", "training: {evaluate_every: 61}", "training.evaluate_every"),
         ("seed: 7", "training: {checkpoint_every: 3}", "training.checkpoint_every"),
         ("seed: 7", "training: {warmup_steps: 60}", "training.warmup_steps"),

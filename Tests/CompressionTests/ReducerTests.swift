@@ -198,6 +198,37 @@ struct ReducerTests {
 
 @Suite("error feedback")
 struct ErrorFeedbackTests {
+    @Test("chunks of unlike sizes keep their own residues")
+    func unlikeChunks() throws {
+        var gradient = Gradient(seed: 22)
+        let sizes = [384, 65_536, 1, 700]
+        let values = gradient.values(sizes.reduce(0, +))
+        var feedback = ErrorFeedback(chunks: sizes)
+        #expect(feedback.count == values.count && feedback.chunkCount == 4)
+        let encoder = ChunkEncoder()
+        var start = 0
+        for (chunk, size) in sizes.enumerated() {
+            let before = feedback.values
+            var bytes = [UInt8](
+                repeating: 0, count: ChunkFormat.encodedSizeBound(.int4, elements: size))
+            var span = bytes.mutableSpan
+            let extent = try feedback.encode(
+                chunk: chunk, of: values.span.extracting(start..<start + size),
+                transform: .int4, with: encoder, into: &span)
+            let decoded = try decode(
+                EncodedChunk(bytes: bytes, transform: .int4, stage: extent.stage, weight: 1),
+                count: size)
+            for index in 0..<values.count {
+                let expected =
+                    (start..<start + size).contains(index)
+                    ? values[index] - decoded[index - start] : before[index]
+                #expect(feedback.values[index] == expected)
+            }
+            start += size
+        }
+        #expect(feedback.norm > 0)
+    }
+
     @Test("what was withheld arrives in the end", arguments: TransformID.allCases)
     func arrives(transform: TransformID) throws {
         var gradient = Gradient(seed: 21)

@@ -48,6 +48,8 @@ import WireProtocol
             .reduced(key: key, epoch: Epoch(rawValue: 2), slice: 0, position: 1, mean: payload),
             .trainer(.absorbed(key: key, target: .outerStep, digest: .max)),
             .trainer(
+                .absorbed(key: key, target: .optimiserStep, digest: 0, experts: [0.1, 1e-9])),
+            .trainer(
                 .computed(
                     step: 1, loss: 5.5, tokens: 256, samples: 2, elapsed: .milliseconds(3))),
         ])

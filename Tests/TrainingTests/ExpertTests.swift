@@ -13,6 +13,29 @@ struct ExpertTests {
             balance: .quantile, capacity: 1.25, sequenceLoss: 0.2),
     ]
 
+    @Test("a plan's blocks of experts are the model's tensors", arguments: shapes)
+    func blocksOfThePlan(experts: ExpertShape) {
+        let shape = ModelShape(dModel: 16, layers: 3, heads: 2, context: 12, experts: experts)
+        let model = RunConfiguration.Model(
+            width: 16, layers: 3, heads: 2, context: 12, tiedHead: false,
+            experts: .init(
+                count: experts.count, topK: experts.topK, width: experts.width,
+                shared: experts.shared, balance: experts.balance == .quantile ? .quantile : .bias))
+        let blocks = FragmentLayout.experts(of: model, elements: UInt64(shape.parameterCount))
+        #expect(blocks.count == 3)
+        for (layer, block) in blocks.enumerated() {
+            for expert in 0..<experts.count {
+                let tensors = shape.tensors.filter {
+                    $0.name.hasPrefix("blocks.\(layer).feed_forward.experts.\(expert).")
+                }
+                #expect(tensors.count == 4)
+                let start = Int(block.start) + expert * Int(block.each)
+                #expect(tensors.first?.range.lowerBound == start)
+                #expect(tensors.last?.range.upperBound == start + Int(block.each))
+            }
+        }
+    }
+
     private func model(_ experts: ExpertShape, seed: UInt64 = 3) throws -> Transformer {
         let shape = ModelShape(dModel: 16, layers: 2, heads: 2, context: 12, experts: experts)
         let model = try Transformer(shape: shape)

@@ -44,6 +44,7 @@ final class TrainerExecutor {
     private var feedback: [FeedbackKey: ErrorFeedback] = [:]
     private var feedbackEpoch = Epoch.none
     private var hasNamedKernels = false
+    private let countsExperts: Bool
     /// As the trainer itself knows them: what a saved state says.
     var step: UInt32
     var round: UInt32
@@ -62,6 +63,9 @@ final class TrainerExecutor {
         self.pool = pool
         self.emit = emit
         classes = TensorClassTally(tensors: trainer.tensors)
+        countsExperts = !setup.configuration.expertBlocks(
+            elements: UInt64(trainer.parameterCount)
+        ).isEmpty
         step = restored?.step ?? 0
         round = restored?.round ?? 0
         drawn = restored?.samples ?? 0
@@ -173,9 +177,9 @@ final class TrainerExecutor {
         if feedbackEpoch != encoding.epoch { dropFeedback(encoding.epoch) }
         let key = FeedbackKey(fragment: encoding.key.fragment, slice: chunk.slice)
         if feedback[key] == nil {
-            let elements = encoding.chunks.filter { $0.slice == chunk.slice }
-                .reduce(0) { $0 + $1.range.count }
-            feedback[key] = ErrorFeedback(count: elements)
+            let chunks = encoding.chunks.filter { $0.slice == chunk.slice }
+                .sorted { $0.position < $1.position }
+            feedback[key] = ErrorFeedback(chunks: chunks.map(\.range.count))
         }
         let extent = try buffer.withMutablePayload(bound) { output in
             try feedback[key]?.encode(
@@ -245,7 +249,15 @@ final class TrainerExecutor {
         let digest = absorption.target.endsRound ? digest(of: map.all) : 0
         emit(
             .event(
-                .absorbed(key: absorption.key, target: absorption.target, digest: digest)))
+                .absorbed(
+                    key: absorption.key, target: absorption.target, digest: digest,
+                    experts: absorption.target == .optimiserStep ? expertShares() : [])))
+    }
+
+    /// Of the replica's tokens, by expert, layer after layer: what their means between replicas go by.
+    private func expertShares() -> [Float] {
+        guard countsExperts, let topK = setup.configuration.model.experts?.topK else { return [] }
+        return trainer.expertUse.flatMap { use in use.shares.map { $0 * Float(topK) } }
     }
 
     private func decode(

@@ -14,7 +14,18 @@ struct ReferenceReduction {
     /// What the seats of one plan put into one collective.
     private struct Candidate {
         var parts: [Int: [Part]] = [:]
-        var weights: [Int: UInt64] = [:]
+        var weights: [Int: Tokens] = [:]
+    }
+
+    /// What a contribution counts for: with all tokens, and where experts count their own, by expert.
+    private struct Tokens: Hashable {
+        var all: UInt64
+        var experts: [UInt64] = []
+
+        func weight(_ expert: Int?) -> UInt64 {
+            guard let expert, !experts.isEmpty, all > 0 else { return all }
+            return max(experts[expert], 1)
+        }
     }
 
     /// State of a fragment that all replicas share: outer copy and momentum, or parameters and moments.
@@ -41,7 +52,12 @@ struct ReferenceReduction {
     /// By seat and fragment: since it last left.
     private var roundTokens: [[UInt64]]
     /// What a seat's contribution to a round under way counts for.
-    private var departures: [[CollectiveKey: UInt64]]
+    private var departures: [[CollectiveKey: Tokens]]
+    /// By seat: tokens that used each expert since its fragment left last.
+    private var expertTokens: [[UInt64]]
+    /// By element of the parameter vector: the expert it belongs to, if experts count.
+    private let expertOf: [Int?]
+    private let expertCount: Int
     /// Tokens of the mean a seat is taking.
     private var takenTokens: [UInt64]
     /// Digests a seat may have after the step; nil: not known here.
@@ -69,6 +85,18 @@ struct ReferenceReduction {
         layout = FragmentLayout.ranges(
             of: configuration.model, elements: UInt64(elements), fragments: fragments
         ).map { $0.map { Int($0.lowerBound)..<Int($0.upperBound) } }
+        let blocks = configuration.expertBlocks(elements: UInt64(elements))
+        var owners = [Int?](repeating: nil, count: elements)
+        var next = 0
+        for block in blocks {
+            for element in 0..<block.each * UInt64(block.count) {
+                owners[Int(block.start + element)] = next + Int(element / block.each)
+            }
+            next += Int(block.count)
+        }
+        expertOf = owners
+        expertCount = next
+        expertTokens = Array(repeating: Array(repeating: 0, count: next), count: seats)
         if elements > 0 { committed = beginning }
     }
 
@@ -103,6 +131,7 @@ struct ReferenceReduction {
 
     private mutating func forgetTokens(_ seat: Int) {
         for fragment in layout.indices { roundTokens[seat][fragment] = 0 }
+        for expert in 0..<expertCount { expertTokens[seat][expert] = 0 }
     }
 
     /// A run that starts from saved states starts from the furthest of them.
@@ -157,8 +186,12 @@ struct ReferenceReduction {
         let tokens = roundTokens[seat][fragment]
         departures[seat] = departures[seat].filter { $0.key.fragment != encoding.key.fragment }
         let isStreaming = configuration.schedule.outer == .streaming
-        departures[seat][encoding.key] = isStreaming ? max(1, tokens) : tokens
+        departures[seat][encoding.key] = Tokens(
+            all: isStreaming ? max(1, tokens) : tokens, experts: expertTokens[seat])
         roundTokens[seat][fragment] = 0
+        for range in layout[fragment] {
+            for element in range { expertOf[element].map { expertTokens[seat][$0] = 0 } }
+        }
     }
 
     mutating func encoded(
@@ -169,10 +202,10 @@ struct ReferenceReduction {
         let key = encoding.key
         let weight =
             switch (key.scope, encoding.source) {
-            case (.region, _): stepTokens[seat]
-            case (.pool, .gradient): gradientTokens[seat]
+            case (.region, _): Tokens(all: stepTokens[seat])
+            case (.pool, .gradient): Tokens(all: gradientTokens[seat])
             case (.pool, .outerGradient), (.pool, .keptOuterGradient):
-                departures[seat][key] ?? 0
+                departures[seat][key] ?? Tokens(all: 0)
             }
         var candidate = candidates[key]?[encoding.epoch] ?? Candidate()
         candidate.weights[seat] = weight
@@ -199,7 +232,7 @@ struct ReferenceReduction {
         guard taken.count == elements(of: key) else { return "a mean of \(key) has gaps" }
         for epoch in (candidates[key] ?? [:]).keys.sorted().reversed() {
             guard let plan = plans[epoch], let candidate = candidates[key]?[epoch],
-                let expected = mean(candidate, groups(plan, key), elements(of: key)),
+                let expected = mean(candidate, groups(plan, key), key),
                 expected.values == taken
             else { continue }
             takenTokens[seat] = expected.tokens
@@ -236,10 +269,11 @@ struct ReferenceReduction {
     }
 
     private func mean(
-        _ candidate: Candidate, _ groups: [[Int]], _ elements: Int
+        _ candidate: Candidate, _ groups: [[Int]], _ key: CollectiveKey
     ) -> (values: [Float], tokens: UInt64)? {
+        let elements = elements(of: key)
         var vectors: [[Float]] = []
-        var weights: [UInt64] = []
+        var weights: [Tokens] = []
         for group in groups {
             let parts = group.flatMap { candidate.parts[$0] ?? [] }
             let vector = assemble(parts.map { ($0.range, $0.values) })
@@ -250,10 +284,14 @@ struct ReferenceReduction {
             vectors.append(vector)
             weights.append(tokens)
         }
-        let total = weights.reduce(0, +)
+        let total = weights.reduce(UInt64(0)) { $0 + $1.all }
         guard total > 0 else { return nil }
-        let shares = weights.map { Float(Double($0) / Double(total)) }
+        let place = key.scope == .pool ? layout[key.fragment.index].flatMap { Array($0) } : []
+        let plain = shares(weights, of: nil)
+        let own = (0..<expertCount).map { shares(weights, of: $0) }
         let values = (0..<elements).map { index -> Float in
+            let expert = key.scope == .pool ? expertOf[place[index]] : nil
+            let shares = expert.map { own[$0] } ?? plain
             var sum = shares[0] * vectors[0][index]
             for group in vectors.indices.dropFirst() {
                 let product = shares[group] * vectors[group][index]
@@ -262,6 +300,12 @@ struct ReferenceReduction {
             return sum
         }
         return (values, total)
+    }
+
+    private func shares(_ weights: [Tokens], of expert: Int?) -> [Float] {
+        let counts = weights.map { $0.weight(expert) }
+        let total = Double(counts.reduce(0, +))
+        return counts.map { Float(Double($0) / total) }
     }
 
     /// The state every member must have after the step that ends a round.
@@ -299,13 +343,17 @@ struct ReferenceReduction {
     }
 
     mutating func absorbed(
-        _ seat: Int, _ absorption: TrainerOrder.Absorption, _ digest: UInt64
+        _ seat: Int, _ absorption: TrainerOrder.Absorption, _ digest: UInt64, _ experts: [Float]
     ) -> String? {
         guard elements > 0 else { return nil }
         switch absorption.target {
         case .gradient: gradientTokens[seat] = takenTokens[seat]
         case .optimiserStep:
             for fragment in layout.indices { roundTokens[seat][fragment] += takenTokens[seat] }
+            for expert in 0..<expertCount {
+                let tokens = Double(experts[expert]) * Double(takenTokens[seat])
+                expertTokens[seat][expert] += UInt64(tokens.rounded())
+            }
         case .pooledOptimiserStep, .outerStep:
             if let expected = takenOutcomes[seat], !expected.contains(digest) {
                 return "worker \(seat) has other parameters after \(absorption.key) than it must"

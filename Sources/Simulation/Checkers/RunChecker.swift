@@ -165,9 +165,10 @@ struct RunChecker {
     }
 
     mutating func absorbed(
-        _ seat: Int, _ absorption: TrainerOrder.Absorption, _ digest: UInt64, _ now: Int64
+        _ seat: Int, _ absorption: TrainerOrder.Absorption, _ digest: UInt64, _ experts: [Float],
+        _ now: Int64
     ) {
-        if let objection = reference.absorbed(seat, absorption, digest) {
+        if let objection = reference.absorbed(seat, absorption, digest, experts) {
             find("reduction", now, objection)
         }
         switch absorption.target {

@@ -200,10 +200,13 @@ extension Simulator {
             checker.find("payloads", now, "\(workers[seat].name) absorbs a released payload")
         }
         let digest = workers[seat].trainer?.absorb(absorption, means: means ?? []) ?? 0
+        let experts =
+            absorption.target == .optimiserStep ? workers[seat].trainer?.expertShares ?? [] : []
         if options.checks {
-            checker.absorbed(seat, absorption, digest, now)
+            checker.absorbed(seat, absorption, digest, experts, now)
         }
-        return .absorbed(key: absorption.key, target: absorption.target, digest: digest)
+        return .absorbed(
+            key: absorption.key, target: absorption.target, digest: digest, experts: experts)
     }
 
     private func readState(

@@ -33,7 +33,7 @@ package enum SampleCluster {
     package static func configuration(
         seed: UInt64, steps: UInt32, inner: RunConfiguration.Schedule.Inner,
         outer: RunConfiguration.Schedule.Outer, syncEvery: UInt32, minimumWorkers: Int = 1,
-        fragments: Int = 1, overlap: UInt32 = 0
+        fragments: Int = 1, overlap: UInt32 = 0, experts: Int = 0
     ) -> RunConfiguration {
         var training = RunConfiguration.Training.standard
         training.learningRate = 0.01
@@ -43,6 +43,7 @@ package enum SampleCluster {
         deadlines.minimumWorkers = minimumWorkers
         var model = RunConfiguration.Model.standard
         model.layers = max(model.layers, fragments)
+        if experts > 0 { model.experts = .init(count: experts, width: 8) }
         let isMean = outer == .everyStep || outer == .localSGD
         return RunConfiguration(
             name: "simulated", seed: seed, steps: steps, model: model, training: training,

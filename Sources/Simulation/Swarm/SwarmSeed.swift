@@ -70,6 +70,10 @@ package struct SwarmSeed: Sendable {
             ])
             configuration.schedule.momentumEvery = UInt32(dice.pick([2, 3]))
         }
+        if outer != .everyStep, seed % 4 == 3 {
+            // Without the dice: all other seeds stay the runs they were.
+            configuration.model.experts = .init(count: 2 + Int(seed / 4 % 3), width: 8)
+        }
         configuration.training.checkpointEvery = UInt32(dice.pick([0, 1, 1, 3]))
         configuration.deadlines.gathering = .seconds(Int64(dice.pick([2, 10, 60])))
         return configuration
@@ -143,6 +147,7 @@ package struct SwarmSeed: Sendable {
                 + "outer \(schedule.outer.rawValue), H \(schedule.syncEvery), "
                 + "P \(schedule.fragments), tau \(schedule.overlap), "
                 + "\(schedule.optimiser.rawValue), "
+                + "experts \(configuration.model.experts?.count ?? 0), "
                 + "steps \(configuration.steps), least \(configuration.deadlines.minimumWorkers)",
             "payloads \(options.payloads), step \(topology.regions[0].workers[0].nominalStep.seconds)"
                 + " s, overhead \(options.cost.overhead.seconds) s, checkpoint every "

@@ -22,6 +22,7 @@ struct ToyTrainer {
     /// Only sizes travel; nothing is computed.
     let isModelled: Bool
     let elements: UInt64
+    private let experts: [ExpertBlock]
 
     init(
         seat: Int, configuration: RunConfiguration, elements: UInt64, isModelled: Bool,
@@ -31,6 +32,7 @@ struct ToyTrainer {
         self.configuration = configuration
         self.elements = elements
         self.isModelled = isModelled
+        experts = isModelled ? [] : configuration.expertBlocks(elements: elements)
         let count = isModelled ? 0 : Int(elements)
         state = saved ?? TrainerState(elements: count, seed: configuration.seed)
         gradient = [Float](repeating: 0, count: count)
@@ -117,6 +119,19 @@ struct ToyTrainer {
                 }
             }
             return state.outerDigest(of: absorption.fragment)
+        }
+    }
+
+    /// Stand for a gate's: of the replica's tokens, by expert. They depend on parameters only, which its
+    /// members share, so that replicas use experts unlike; some are not used at all.
+    var expertShares: [Float] {
+        let topK = UInt64(configuration.model.experts?.topK ?? 1)
+        return experts.flatMap { block in
+            var generator = SeededGenerator(
+                seed: UInt64(state.parameters[Int(block.start)].bitPattern))
+            let draws = (0..<block.count).map { _ in generator.integer(below: 4) }
+            let sum = max(1, draws.reduce(0, +))
+            return draws.map { min(1, Float($0 * topK) / Float(sum)) }
         }
     }
 

@@ -18,12 +18,14 @@ package struct Plan: Hashable, Codable, Sendable {
     package var samplesPerStep: UInt32
     /// Pairs without a lane between them.
     package var detours: [Detour]
+    /// Experts whose values count by the tokens they saw, in the order of the vector; numbered through.
+    package var experts: [ExpertBlock]
 
     package init(
         planVersion: UInt32, activateAtRound: UInt32, members: [PlanMember],
         fragments: [PlanFragment], regionTransform: TransformID, poolTransform: TransformID,
         samplesPerStep: UInt32,
-        detours: [Detour] = []
+        detours: [Detour] = [], experts: [ExpertBlock] = []
     ) {
         self.planVersion = planVersion
         self.activateAtRound = activateAtRound
@@ -33,6 +35,7 @@ package struct Plan: Hashable, Codable, Sendable {
         self.poolTransform = poolTransform
         self.samplesPerStep = samplesPerStep
         self.detours = detours
+        self.experts = experts
     }
 }
 
@@ -46,7 +49,8 @@ extension Plan: MetaFields {
             regionTransform: try reader.value("PLAN.regionTransform"),
             poolTransform: try reader.value("PLAN.poolTransform"),
             samplesPerStep: try reader.integer("PLAN.samplesPerStep"),
-            detours: try reader.list("PLAN.detours", limit: ProtocolLimits.detours))
+            detours: try reader.list("PLAN.detours", limit: ProtocolLimits.detours),
+            experts: try reader.list("PLAN.experts", limit: ProtocolLimits.expertBlocks))
     }
 
     func write(to writer: inout ByteWriter) throws(FrameError) {
@@ -58,6 +62,7 @@ extension Plan: MetaFields {
         writer.value(poolTransform)
         writer.integer(samplesPerStep)
         try writer.list(detours, "PLAN.detours", limit: ProtocolLimits.detours)
+        try writer.list(experts, "PLAN.experts", limit: ProtocolLimits.expertBlocks)
     }
 }
 
@@ -182,6 +187,27 @@ extension Detour: ListItem {
         writer.rank(a)
         writer.rank(b)
         writer.rank(relay)
+    }
+}
+
+extension ExpertBlock: ListItem {
+    static let minimumBytes = 20
+    private static let starts: ClosedRange<UInt64> = 0...(1 << 62) - 1
+    /// With 1,024 experts after a start below 2^62 the end still fits 63 bits.
+    private static let sizes: ClosedRange<UInt64> = 1...1 << 40
+    private static let counts = 1...UInt32(ProtocolLimits.expertsPerBlock)
+
+    init(reading reader: inout ByteReader) throws(FrameError) {
+        self.init(
+            start: try reader.integer("PLAN.experts.start", in: Self.starts),
+            each: try reader.integer("PLAN.experts.each", in: Self.sizes),
+            count: try reader.integer("PLAN.experts.count", in: Self.counts))
+    }
+
+    func write(to writer: inout ByteWriter) throws(FrameError) {
+        try writer.integer(start, "PLAN.experts.start", in: Self.starts)
+        try writer.integer(each, "PLAN.experts.each", in: Self.sizes)
+        try writer.integer(count, "PLAN.experts.count", in: Self.counts)
     }
 }
 
