@@ -28,9 +28,6 @@ enum Limits {
     static let bitsPerSecondMost = 1e12
     /// Half the circumference of the Earth.
     static let kilometres = 20_040.0
-    /// One read of a socket must fit.
-    static let queueBytesLeast = 65_536.0
-    static let queueBytesMost = Double(1 << 30)
     /// The wire protocol's number of lanes.
     static let lanesMost = 16
     /// Written by hand; longer histories are traces.

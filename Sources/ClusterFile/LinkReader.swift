@@ -111,7 +111,8 @@ extension FileReader {
         var link = Topology.Link(
             a: ends.a, b: ends.b, distanceKilometres: distance ?? 0, oneWayDelay: delay,
             rate: rate, jitter: jitter ?? .zero,
-            queueBytes: queue ?? Self.defaultQueue(rate: rate, delay: delay))
+            queueBytes: queue
+                ?? Topology.Link.usualQueueBytes(rate: rate, oneWayDelay: delay))
         link.lanes = lanes.map { UInt16($0) }
         return link
     }
@@ -123,18 +124,11 @@ extension FileReader {
                 + "from 64 KiB to 1 GiB",
             example: "256 KiB"
         ) { text in
-            let range = Limits.queueBytesLeast...Limits.queueBytesMost
+            let range = Topology.Link.queueBytesRange
             return Quantity.parse(text, units: Quantity.bytes)
-                .flatMap { range.contains($0) ? Int($0.rounded()) : nil }
+                .flatMap { Int(exactly: $0.rounded()) }
+                .flatMap { range.contains($0) ? $0 : nil }
         }
-    }
-
-    /// One bandwidth-delay product of a round trip, the usual size of a router's buffer; more would
-    /// let bulk data hold up heartbeats.
-    private static func defaultQueue(rate: UInt64, delay: Interval) -> Int {
-        guard rate > 0 else { return Int(Limits.queueBytesMost / 64) }
-        let product = Double(rate) / 8 * 2 * delay.seconds
-        return Int(min(max(product, Limits.queueBytesLeast), Limits.queueBytesMost).rounded())
     }
 
     func readEnds(

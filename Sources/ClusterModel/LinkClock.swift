@@ -124,6 +124,25 @@ package struct LinkClock: Equatable, Sendable {
         return Delivery(depart: lastDepart, deliver: max(arrival, after))
     }
 
+    /// Takes a transfer of a flow that has nothing waiting at its sender. What was reserved beyond the
+    /// queue's limit still waits at the senders of other flows, and the link takes from each in turn: so
+    /// this one has at most a full queue before it, and pays for its own bytes.
+    package mutating func reserveBesideWaiting(
+        bytes: Int, now: Int64, after: Int64 = .min
+    ) -> Delivery {
+        let queued = queuedBytes(at: now)
+        guard queued > parameters.queueLimitBytes else {
+            return reserve(bytes: bytes, now: now, after: after)
+        }
+        var queue = self
+        queue.lastDepart = now
+        queue.carry = 0
+        let own = queue.reserve(
+            bytes: parameters.queueLimitBytes + bytes, now: now, after: after)
+        _ = reserve(bytes: bytes, now: now)
+        return own
+    }
+
     /// Whether the queue has room for a transfer. An empty queue takes any, so that one which is
     /// larger than the limit is not stuck for ever.
     package func canAccept(bytes: Int, now: Int64) -> Bool {

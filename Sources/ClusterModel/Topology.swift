@@ -94,6 +94,18 @@ package struct Topology: Codable, Equatable, Sendable {
             self.jitter = jitter
             self.queueBytes = queueBytes
         }
+
+        /// What may wait on a link whose file does not say: one bandwidth-delay product of a round trip,
+        /// the usual size of a router's buffer; more would let bulk data hold up heartbeats.
+        package static func usualQueueBytes(rate: UInt64, oneWayDelay: Interval) -> Int {
+            guard rate > 0 else { return queueBytesRange.upperBound / 64 }
+            let product = Double(rate) / 8 * 2 * oneWayDelay.seconds
+            let (least, most) = (queueBytesRange.lowerBound, queueBytesRange.upperBound)
+            return Int(min(max(product, Double(least)), Double(most)).rounded())
+        }
+
+        /// What a file may say: one read of a socket must fit.
+        package static let queueBytesRange = 65_536...(1 << 30)
     }
 
     /// Every worker with its region, in seat order: regions in file order, workers inside them.

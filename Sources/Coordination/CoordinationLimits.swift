@@ -9,16 +9,26 @@ package enum CoordinationLimits {
     /// Where rate and delay are known the window is twice what the link holds in a round trip, but not
     /// less than four full chunks, so that one is on its way while others are reduced ...
     package static let laneWindowMinimum: UInt64 = 1 << 20
+    /// ... unless all pairs of workers across the link could then fill it for longer than this: a fifth
+    /// of the silence that evicts. One chunk is the least that moves anything ...
+    package static let laneStandingLimit = Interval.seconds(3)
     /// ... and not more than this: 1 Gbit/s over 250 ms.
     package static let laneWindowMaximum: UInt64 = 64 << 20
 
-    /// Twice the bandwidth-delay product of a link, within the bounds above. What waits in front of a
-    /// heartbeat on that link is at most (pairs of workers across it) x window / rate.
-    package static func laneWindow(over link: Topology.Link?) -> UInt64 {
+    /// Twice the bandwidth-delay product of a link, within the bounds above. Control has connections of
+    /// its own; what waits in front of a heartbeat is the link's queue, or, where that is larger, at most
+    /// `pairs` x window / rate.
+    ///
+    /// - Parameter pairs: pairs of workers with a worker on each side.
+    package static func laneWindow(over link: Topology.Link?, pairs: Int = 1) -> UInt64 {
         guard let link, link.rate > 0 else { return laneWindowBytes }
+        let perSecond = Double(link.rate) / 8
         let roundTrip = Double(2 * link.oneWayDelay.nanoseconds) / 1e9
-        let held = 2 * Double(link.rate) / 8 * roundTrip
-        return min(max(UInt64(held), laneWindowMinimum), laneWindowMaximum)
+        let held = UInt64(2 * perSecond * roundTrip)
+        let standing = UInt64(perSecond * laneStandingLimit.seconds) / UInt64(max(1, pairs))
+        let chunk = UInt64(ProtocolLimits.dataPayloadBytes)
+        let least = min(laneWindowMinimum, max(chunk, standing))
+        return min(max(held, least), laneWindowMaximum)
     }
     /// One lane's share of a window: whole chunks, and one more, because credit comes back chunk by chunk
     /// while the lanes' chunks arrive interleaved (8 lanes with two chunks each reached 50 MB/s of a

@@ -289,8 +289,13 @@ package struct Worker: Sendable {
         guard let region = member?.region, region != round.region else {
             return CoordinationLimits.laneWindowBytes
         }
+        let pairs = [region, round.region].reduce(1) {
+            $0
+                * (topology.regions.indices.contains($1.index)
+                    ? topology.regions[$1.index].workers.count : 1)
+        }
         return CoordinationLimits.laneWindow(
-            over: topology.link(between: region, and: round.region))
+            over: topology.link(between: region, and: round.region), pairs: pairs)
     }
 
     mutating func release(_ handle: PayloadHandle) {

@@ -3,11 +3,24 @@ import Coordination
 import Testing
 
 @Suite("Lane windows") struct LaneWindowTests {
-    private func window(_ rate: UInt64, _ oneWay: Interval) -> UInt64 {
+    private func window(_ rate: UInt64, _ oneWay: Interval, pairs: Int = 1) -> UInt64 {
         CoordinationLimits.laneWindow(
             over: Topology.Link(
                 a: RegionID(0), b: RegionID(1), distanceKilometres: 1, oneWayDelay: oneWay,
-                rate: rate, jitter: .zero, queueBytes: 0))
+                rate: rate, jitter: .zero, queueBytes: 0), pairs: pairs)
+    }
+
+    /// What all pairs may have under way takes a slow link a fifth of the silence that evicts, or one
+    /// chunk each.
+    @Test(arguments: [1, 4, 16])
+    func `a slow link's windows stand for three seconds together`(pairs: Int) {
+        for rate in [200_000, 1_000_000, 5_000_000, 20_000_000, 100_000_000] as [UInt64] {
+            let together = UInt64(pairs) * window(rate, .milliseconds(15), pairs: pairs)
+            let standing = Double(together) / Double(rate) * 8
+            #expect(standing <= max(3, Double(pairs) * 262_144 * 8 / Double(rate)))
+            #expect(window(rate, .milliseconds(15), pairs: pairs) >= 262_144)
+        }
+        #expect(window(200_000, .milliseconds(15), pairs: pairs) == 262_144)
     }
 
     @Test("twice the bandwidth-delay product between a floor and a cap")

@@ -125,8 +125,10 @@ struct ReferenceReduction {
 
     // MARK: What drivers see
 
+    /// What an earlier life left with is gone with it: this one may leave with the same round again.
     mutating func workerStarted(_ seat: Int, _ saved: TrainerState?) {
         forgetTokens(seat)
+        departures[seat] = [:]
     }
 
     private mutating func forgetTokens(_ seat: Int) {

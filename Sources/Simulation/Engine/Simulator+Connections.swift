@@ -61,7 +61,8 @@ extension Simulator {
         }
         let due = fabric.deliver(
             bytes: frame.bytes, from: region(of: from), to: region(of: to), sender: from,
-            now: now, after: connections[index].flows[direction].lastDue)
+            isControl: connections[index].purpose == .control, now: now,
+            after: connections[index].flows[direction].lastDue)
         connections[index].flows[direction].lastDue = due
         connections[index].flows[direction].frames.append((frame, due))
         scheduleArrival(index, direction)

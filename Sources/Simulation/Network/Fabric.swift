@@ -60,19 +60,29 @@ struct Fabric {
         from.index * regionCount + to.index
     }
 
-    /// When a frame handed over at `now` arrives; never before `after`, the flow's last arrival.
+    /// When a frame handed over at `now` arrives; never before `after`, the flow's last arrival. Lanes'
+    /// frames queue in the order in which they are handed over; control, on connections of its own,
+    /// waits behind no more of them than the link's queue holds: the rest waits in the lanes' sockets.
+    /// (Turns of 16 KiB that a relay gives each waiting flow before it are left out.)
     mutating func deliver(
-        bytes count: Int, from: RegionID, to: RegionID, sender: Node, now: Int64, after: Int64
+        bytes count: Int, from: RegionID, to: RegionID, sender: Node, isControl: Bool = false,
+        now: Int64, after: Int64
     ) -> Int64 {
         guard from != to else {
             return local[Int(sender.code)].reserve(bytes: count, now: now, after: after).deliver
         }
         let index = pair(from, to)
         bytes[index] += UInt64(count)
-        var due = links[index].reserve(bytes: count, now: now, after: after).deliver
+        var due =
+            isControl
+            ? links[index].reserveBesideWaiting(bytes: count, now: now, after: after).deliver
+            : links[index].reserve(bytes: count, now: now, after: after).deliver
         // A slow link takes its share more often and is further away.
         for _ in 0..<(3 * slow[index]) {
-            due = links[index].reserve(bytes: count, now: now, after: due).deliver
+            due =
+                isControl
+                ? links[index].reserveBesideWaiting(bytes: count, now: now, after: due).deliver
+                : links[index].reserve(bytes: count, now: now, after: due).deliver
         }
         peakQueue[index] = max(peakQueue[index], links[index].queuedBytes(at: now))
         return due

@@ -5,7 +5,8 @@ package enum SampleCluster {
     /// `workers[r]` workers in region r, all pairs of regions linked alike.
     package static func topology(
         workers: [Int], oneWay: Interval = .milliseconds(15), rate: UInt64 = 1_000_000_000,
-        jitter: Interval = .zero, step: Interval = .milliseconds(100), microBatches: [Int] = [2]
+        jitter: Interval = .zero, step: Interval = .milliseconds(100), microBatches: [Int] = [2],
+        queueBytes: Int? = nil
     ) -> Topology {
         var seat = 0
         let regions = workers.enumerated().map { region, count in
@@ -24,7 +25,9 @@ package enum SampleCluster {
                 links.append(
                     Topology.Link(
                         a: RegionID(a), b: RegionID(b), distanceKilometres: 1_500,
-                        oneWayDelay: oneWay, rate: rate, jitter: jitter, queueBytes: 4 << 20))
+                        oneWayDelay: oneWay, rate: rate, jitter: jitter,
+                        queueBytes: queueBytes
+                            ?? Topology.Link.usualQueueBytes(rate: rate, oneWayDelay: oneWay)))
             }
         }
         return Topology(regions: regions, links: links, coordinatorRegion: RegionID(0))

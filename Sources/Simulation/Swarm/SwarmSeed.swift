@@ -19,7 +19,7 @@ package struct SwarmSeed: Sendable {
         let workers = isLarge ? dice.pick([[1, 1], [2, 1], [2]]) : Self.workers(&dice)
         var configuration = Self.configuration(seed, workers.reduce(0, +), &dice)
         if isLarge { configuration.steps = min(configuration.steps, 8) }
-        var topology = Self.topology(workers, isLarge: isLarge, &dice)
+        var topology = Self.topology(workers, &dice)
         resumes = dice.once(in: 12)
         var options = Self.network(seed, isLarge: isLarge, &dice)
         let seats = workers.reduce(0, +)
@@ -36,7 +36,8 @@ package struct SwarmSeed: Sendable {
             options.starts = Self.starts(seats, &dice)
         }
         if dice.once(in: 4) { Self.hide(&topology, &dice) }
-        options.livenessBound = Self.bound(topology, configuration)
+        options.livenessBound =
+            Self.bound(topology, configuration) + Self.transfers(topology, configuration, options)
         self.topology = topology
         self.configuration = configuration
         self.options = options
@@ -80,13 +81,11 @@ package struct SwarmSeed: Sendable {
     }
 
     private static func topology(
-        _ workers: [Int], isLarge: Bool, _ dice: inout Dice
+        _ workers: [Int], _ dice: inout Dice
     ) -> Topology {
-        // A window of a large one takes 40 s at 200 kbit/s: heartbeats behind it come too late.
-        let slowest: UInt64 = isLarge ? 5_000_000 : 200_000
         return SampleCluster.topology(
             workers: workers, oneWay: .milliseconds(Int64(dice.pick([0, 1, 15, 75, 200]))),
-            rate: dice.pick([slowest, 5_000_000, 100_000_000, 1_000_000_000]),
+            rate: dice.pick([200_000, 5_000_000, 100_000_000, 1_000_000_000]),
             jitter: .milliseconds(Int64(dice.pick([0, 0, 1, 20]))),
             step: .milliseconds(Int64(dice.pick([10, 100, 100, 700]))),
             microBatches: dice.pick([[2], [1, 3], [1, 2, 5]]))
@@ -135,6 +134,17 @@ package struct SwarmSeed: Sendable {
         let deadlines = configuration.deadlines
         return step * Int64(configuration.steps) * 4 + deadlines.silence * 3 + deadlines.coordinator
             + deadlines.gathering + .seconds(240)
+    }
+
+    /// What crosses the slowest link of the run: every step may be a round, in which each seat's
+    /// contribution and mean cross it, and some may take over a state.
+    private static func transfers(
+        _ topology: Topology, _ configuration: RunConfiguration, _ options: SimulationOptions
+    ) -> Interval {
+        guard let rate = topology.links.map(\.rate).min(), rate > 0 else { return .zero }
+        let model = Double(4 * options.payloads.elements) * 8 / Double(rate)
+        let copies = topology.seats.count * (2 * Int(configuration.steps) + 8)
+        return Interval(seconds: model * Double(copies))
     }
 
     private static func describe(
