@@ -58,6 +58,9 @@ package enum CoordinationLimits {
     }
     /// The same where a simulator sends whole slices: no slice is larger, so nothing waits for credit.
     package static let wholeSliceWindowBytes: UInt64 = 1 << 44
+    /// How many times in its life a lane asks for what went missing on it: a ROUTER that has dropped a
+    /// message under pressure does it rarely, a peer that miscounts does it for ever.
+    package static let laneRepairs = 3
     /// Messages the lanes to one peer may hold. A round of 10^9 parameters over two owners is 7,630
     /// chunks per peer; more than this is a machine that keeps enqueuing without looking.
     package static let laneQueueMessages = 65_536

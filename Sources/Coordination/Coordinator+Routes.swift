@@ -222,9 +222,12 @@ extension Coordinator {
     }
 
     private mutating func remember(_ pair: UnreachablePair) {
+        // A joiner that retreats to the next boundary lives on, and so does what is known of its lanes.
+        func lives(_ seat: WorkerID) -> Incarnation? {
+            members[seat]?.incarnation ?? joiners[seat]?.incarnation
+        }
         unreachable.removeAll { known in
-            members[known.a]?.incarnation != known.incarnations[0]
-                || members[known.b]?.incarnation != known.incarnations[1]
+            lives(known.a) != known.incarnations[0] || lives(known.b) != known.incarnations[1]
         }
         // A pair that has a detour already: that relay does not help.
         let relay = presentRelay(pair.a, pair.b)

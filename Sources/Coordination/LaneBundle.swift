@@ -60,8 +60,8 @@ package struct LaneBundle: Sendable {
     package var laneCount: UInt16 { UInt16(sessions.count) }
     /// Messages that are not acknowledged.
     package var queued: Int { queue.count + sessions.reduce(0) { $0 + $1.unacknowledged } }
-    /// Payload bytes that were sent, and of these what is not acknowledged.
-    var bytesSent: UInt64 { sessions.reduce(0) { $0 + $1.bytesSent } }
+    /// Payload bytes that were sent, those of RELAYs included, and of these what is not acknowledged.
+    var loadSent: UInt64 { sessions.reduce(0) { $0 + $1.loadSent } }
     var bytesInFlight: UInt64 { sessions.reduce(0) { $0 + $1.bytesInFlight } }
     package var framesResent: UInt64 { sessions.reduce(0) { $0 + $1.framesResent } }
 

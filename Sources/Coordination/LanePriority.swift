@@ -68,6 +68,8 @@ struct LaneQueue: Sendable {
         return outgoing
     }
 
+    mutating func removeNext() -> LaneSession.Outgoing? { count > 0 ? removeFirst() : nil }
+
     /// All but RELAYs: those are numbered between two others already, so one less would be a gap there.
     mutating func removeUnsent() -> [LaneSession.Outgoing] {
         let all = classes.flatMap { entry in entry.messages.map { (entry.priority, $0) } }

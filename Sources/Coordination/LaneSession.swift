@@ -40,6 +40,8 @@ package struct LaneSession: Sendable {
         case discard(PayloadHandle)
         case opened
         case violation(String)
+        /// Frames go missing again and again: over this lane the peer cannot be understood.
+        case broken
     }
 
     /// A sequenced message that waits for credit or acknowledgement.
@@ -48,15 +50,22 @@ package struct LaneSession: Sendable {
         package var epoch: Epoch
         package var message: Message
         package var payload: PayloadHandle?
+        /// Against the peer's credit.
         package var payloadBytes: Int
+        /// Of a RELAY: what it carries. It costs no credit here, and takes its time on the lane all the same.
+        package var relayedBytes: Int
         package init(
-            epoch: Epoch, message: Message, payload: PayloadHandle?, payloadBytes: Int
+            epoch: Epoch, message: Message, payload: PayloadHandle?, payloadBytes: Int,
+            relayedBytes: Int = 0
         ) {
             self.epoch = epoch
             self.message = message
             self.payload = payload
             self.payloadBytes = payloadBytes
+            self.relayedBytes = relayedBytes
         }
+
+        var load: UInt64 { UInt64(payloadBytes + relayedBytes) }
     }
 
     package enum Phase: String, Codable, Sendable {
@@ -80,7 +89,9 @@ package struct LaneSession: Sendable {
     /// Payload bytes of everything ever moved to `inFlight`, against `grantedByPeer`.
     private(set) var bytesSent: UInt64 = 0
     private var grantedByPeer: UInt64 = 0
-    /// Payload bytes in `inFlight`.
+    /// Bytes of everything ever moved to `inFlight`, with what is passed on for others.
+    private(set) var loadSent: UInt64 = 0
+    /// The same of what is in `inFlight`.
     package private(set) var bytesInFlight: UInt64 = 0
 
     // Receiving side.
@@ -89,6 +100,9 @@ package struct LaneSession: Sendable {
     private var bytesReceived: UInt64 = 0
     private var bytesConsumed: UInt64 = 0
     private var grantAnnounced: UInt64 = 0
+    /// Frames before what came last are missing and have been asked for again.
+    private var isRepairing = false
+    private var repairs = 0
 
     package private(set) var framesResent: UInt64 = 0
 
@@ -134,6 +148,14 @@ package struct LaneSession: Sendable {
         inFlight.compactMap(\.payload)
     }
 
+    /// Payload bytes of a frame that was sent and is not acknowledged; 0 for all others.
+    func bytes(inFlight sequence: UInt64) -> Int {
+        guard sequence >= firstInFlight, sequence - firstInFlight < UInt64(inFlight.count) else {
+            return 0
+        }
+        return inFlight[Int(sequence - firstInFlight)].payloadBytes
+    }
+
     private func checkInvariants() {
         precondition(bytesSent <= grantedByPeer, "sent more than was granted")
         precondition(bytesConsumed <= bytesReceived, "consumed more than was received")
@@ -146,6 +168,7 @@ package struct LaneSession: Sendable {
 extension LaneSession {
     private mutating func connect() -> [Effect] {
         announceGrant()
+        isRepairing = false
         switch role {
         case .dialler:
             phase = .greeting
@@ -186,7 +209,8 @@ extension LaneSession {
         precondition(takes(outgoing), "the lane is not open, or its credit is used up")
         let bytes = UInt64(outgoing.payloadBytes)
         bytesSent += bytes
-        bytesInFlight += bytes
+        loadSent += outgoing.load
+        bytesInFlight += outgoing.load
         let sequence = firstInFlight + UInt64(inFlight.count)
         inFlight.append(outgoing)
         return [
@@ -203,7 +227,7 @@ extension LaneSession {
         }
         while firstInFlight <= sequence, let done = inFlight.popFirst() {
             firstInFlight += 1
-            bytesInFlight -= UInt64(done.payloadBytes)
+            bytesInFlight -= done.load
             if let payload = done.payload { effects.append(.acknowledged(payload)) }
         }
         // Grants are cumulative and only grow; an older one arriving late changes nothing.
@@ -223,10 +247,15 @@ extension LaneSession {
             guard role == .acceptor else { return [.violation("LANE-HELLO from an acceptor")] }
             return resume(from: hello.resumeFrom, grantedTo: hello.grantedTo)
         case .laneWelcome(let welcome):
-            guard role == .dialler, phase == .greeting else {
+            guard role == .dialler, phase != .down else {
                 return [.violation("LANE-WELCOME without LANE-HELLO")]
             }
+            // On an open lane: something is missing there, and is to be sent again.
+            if phase == .open {
+                return resume(from: welcome.resumeFrom, grantedTo: welcome.grantedTo)
+            }
             phase = .open
+            isRepairing = false
             // What is sent again goes first: whoever hears of `opened` may send more.
             return resume(from: welcome.resumeFrom, grantedTo: welcome.grantedTo) + [.opened]
         case .acknowledge(let ack):
@@ -249,17 +278,38 @@ extension LaneSession {
     ) -> [Effect] {
         let discard = payload.map { [Effect.discard($0)] } ?? []
         if sequence <= received { return discard }
-        guard sequence == received + 1 else {
-            return discard + [
-                .violation("sequence \(sequence) after \(received): frames were lost or reordered")
-            ]
-        }
+        guard sequence == received + 1 else { return discard + repair(sequence) }
         guard bytesReceived + UInt64(payloadBytes) <= grantAnnounced else {
             return discard + [.violation("sent past the credit of \(window) bytes")]
         }
+        isRepairing = false
         received = sequence
         bytesReceived += UInt64(payloadBytes)
         return [.deliver(message: message, payload: payload), acknowledgement()]
+    }
+
+    /// A transport in order has lost something (a ROUTER's full queue, a peer that miscounts): the peer
+    /// is told what is held here, as after a reconnection, and sends the rest again; what is under way
+    /// meanwhile is thrown away. A few times; then the peer is broken.
+    private mutating func repair(_ sequence: UInt64) -> [Effect] {
+        guard !isRepairing else { return [] }
+        isRepairing = true
+        repairs += 1
+        let what = Effect.violation(
+            "sequence \(sequence) after \(received): frames were lost or reordered")
+        guard repairs <= CoordinationLimits.laneRepairs else { return [what, .broken] }
+        if role == .dialler { return [what] + greetAgain() }
+        announceGrant()
+        return [
+            what,
+            transmission(
+                .laneWelcome(LaneWelcome(resumeFrom: received, grantedTo: grantAnnounced))),
+        ]
+    }
+
+    private mutating func greetAgain() -> [Effect] {
+        defer { isRepairing = true }
+        return connect()
     }
 
     private mutating func consume(_ bytes: Int) -> [Effect] {

@@ -132,10 +132,11 @@ extension Worker {
         effects.append(.allow(plan.members.filter { $0.workerID != worker }))
         unlinkedSince = []
         replaceLanes(plan)
-        replaceAnswered(plan)
+        let unsent = replaceAnswered(plan)
         // At a boundary the others may still need what has not left yet.
         if plan.activateAtRound == 0 { dropUnsent() }
         replaceDetours(plan)
+        for (outgoing, peer) in unsent { send(outgoing, to: peer) }
         replayPostponed(now)
         beginTransfer()
         sayReadyIfLinked()

@@ -68,8 +68,10 @@ extension Worker {
         }
     }
 
-    /// Whom to answer on their own lanes: who cannot be dialled, and who could not be so far.
-    mutating func replaceAnswered(_ plan: Plan) {
+    /// Whom to answer on their own lanes: who cannot be dialled, and who could not be so far. What waited
+    /// for lanes that are not used any more comes back, to leave another way: at a boundary the others
+    /// may still need it, and RELAYs are numbered between their two ends.
+    mutating func replaceAnswered(_ plan: Plan) -> [(LaneSession.Outgoing, to: WorkerID)] {
         var kept: [WorkerID: LaneQueue] = [:]
         for member in plan.members {
             let peer = member.workerID
@@ -78,10 +80,21 @@ extension Worker {
             guard member.endpoint.isEmpty || couldNot else { continue }
             kept[peer] = answered.removeValue(forKey: peer) ?? LaneQueue()
         }
+        var unsent: [(LaneSession.Outgoing, to: WorkerID)] = []
         for peer in answered.keys.sorted() {
-            for handle in answered[peer]?.payloads ?? [] { release(handle) }
+            while let outgoing = answered[peer]?.removeNext() {
+                let isRelay = outgoing.message.type == .relay
+                if plan.members.contains(where: { $0.workerID == peer }),
+                    isRelay || plan.activateAtRound > 0
+                {
+                    unsent.append((outgoing, to: peer))
+                } else {
+                    outgoing.payload.map { release($0) }
+                }
+            }
         }
         answered = kept
+        return unsent
     }
 
     /// The accepted lane with the least under way takes what is next.
@@ -176,11 +189,9 @@ extension Worker {
         guard isOnItsWay, relay.origin == hop.peer, relay.origin != relay.destination else {
             return refuse(relay, frame, from: hop)
         }
-        send(to: relay.destination, .relay(relay), payload: frame.payload, bytes: 0)
-    }
-
-    private mutating func postpone(_ hop: LaneID, _ frame: LaneFrame) {
-        postponed.append((hop, frame))
+        send(
+            to: relay.destination, .relay(relay), payload: frame.payload, bytes: 0,
+            relayedBytes: frame.payloadBytes)
     }
 
     /// Of a plan that is to come, or of one that is over: both are nobody's fault.
@@ -290,14 +301,18 @@ extension Worker {
                 let frame = Relay(
                     origin: worker, destination: peer,
                     epoch: epoch == .none ? plan.epoch : epoch, sequence: sequence, inner: message)
+                let carried = detours[peer]?.session.bytes(inFlight: sequence) ?? 0
                 // Credit is that of the two ends: on the relay's lane it could wait for itself.
-                send(to: relay, .relay(frame), payload: payload, bytes: 0)
+                send(
+                    to: relay, .relay(frame), payload: payload, bytes: 0, relayedBytes: carried)
             case .acknowledged(let handle): release(handle)
             case .discard(let handle): forget(handle)
             case .opened:
                 sayReadyIfLinked()
                 askSources()
             case .violation(let what): blame(peer, what)
+            // Frames of a detour are put into order before its session sees them.
+            case .broken: preconditionFailure("a gap among sorted frames")
             case .deliver: preconditionFailure("delivered without a frame")
             }
         }

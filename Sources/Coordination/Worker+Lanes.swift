@@ -164,6 +164,7 @@ extension Worker {
                         payloadBytes: bytes)) ?? []
             apply(answers, of: lane, frame: frame)
             flushAnswers(to: lane.peer)
+            meterAnswers(lane.peer)
         }
     }
 
@@ -274,6 +275,7 @@ extension Worker {
             case .opened:
                 linked()
             case .violation(let what): blame(lane.peer, what)
+            case .broken: giveUp(lane.peer)
             case .deliver:
                 guard let frame else { preconditionFailure("delivered without a frame") }
                 sort(lane, frame, present)
@@ -304,12 +306,39 @@ extension Worker {
         }
     }
 
+    /// No lane to the peer is of any use, as if none opened: the coordinator finds another way, or puts one
+    /// of the two out.
+    private mutating func giveUp(_ peer: WorkerID) {
+        guard let member = round.plan?.member(peer) else { return }
+        effects.append(
+            .control(
+                .suspect(
+                    Suspect(
+                        rank: member.rank, incarnation: member.incarnation, reason: .unreachable))))
+    }
+
     /// What is under way to a peer now, for the rate of the link it crosses.
     private mutating func meterPeer(_ peer: WorkerID) {
         guard let bundle = bundles[peer], bundle.member.region != round.region else { return }
         meter.note(
-            peer, region: bundle.member.region, sent: bundle.bytesSent,
-            acknowledged: bundle.bytesSent - bundle.bytesInFlight)
+            peer, .dialler, region: bundle.member.region, sent: bundle.loadSent,
+            acknowledged: bundle.loadSent - bundle.bytesInFlight)
+    }
+
+    /// The same of what goes out on the lanes the peer has dialled.
+    mutating func meterAnswers(_ peer: WorkerID) {
+        guard answered[peer] != nil, let region = round.plan?.member(peer)?.region,
+            region != round.region
+        else { return }
+        var (sent, inFlight) = (UInt64(0), UInt64(0))
+        for index in 0..<ProtocolLimits.lanes {
+            guard let session = accepted[LaneID(peer: peer, role: .acceptor, index: index)] else {
+                continue
+            }
+            sent += session.loadSent
+            inFlight += session.bytesInFlight
+        }
+        meter.note(peer, .acceptor, region: region, sent: sent, acknowledged: sent - inFlight)
     }
 
     // MARK: Messages
@@ -318,8 +347,7 @@ extension Worker {
     mutating func sort(_ lane: LaneID, _ frame: LaneFrame, _ now: Instant) {
         if case .relay(let relay) = frame.message { return pass(relay, frame, from: lane, now) }
         guard let epoch = round.plan?.epoch, frame.epoch <= epoch else {
-            postponed.append((lane, frame))
-            return
+            return postpone(lane, frame)
         }
         if frame.epoch < epoch {
             frame.payload.map { release($0) }
@@ -329,9 +357,34 @@ extension Worker {
     }
 
     mutating func replayPostponed(_ now: Instant) {
-        let waiting = postponed
-        postponed = []
-        for (lane, frame) in waiting { sort(lane, frame, now) }
+        for (lane, frame) in postponed.removeAll() { sort(lane, frame, now) }
+    }
+
+    /// Keeps a frame of an epoch this worker has not reached, unless there is more of them than an honest
+    /// peer can have under way.
+    mutating func postpone(_ lane: LaneID, _ frame: LaneFrame) {
+        let window =
+            if case .relay(let relay) = frame.message { relayWindow(relay) } else { UInt64(0) }
+        if postponed.keep(lane, frame, window: window) { return }
+        frame.payload.map { release($0) }
+        blame(lane.peer, "sends more of a plan that is to come than may be under way")
+    }
+
+    /// Payload bytes that one relayed seat may have under way to the other; 0: no such seats.
+    private func relayWindow(_ relay: Relay) -> UInt64 {
+        guard let a = regionOfSeat(relay.origin), let b = regionOfSeat(relay.destination) else {
+            return 0
+        }
+        return laneWindow(between: a, and: b)
+    }
+
+    private func regionOfSeat(_ seat: WorkerID) -> RegionID? {
+        var first = 0
+        for (index, region) in topology.regions.enumerated() {
+            if Int(seat.rawValue) < first + region.workers.count { return RegionID(index) }
+            first += region.workers.count
+        }
+        return nil
     }
 
     private mutating func deliver(_ lane: LaneID, _ frame: LaneFrame, _ now: Instant) {
@@ -370,20 +423,31 @@ extension Worker {
     /// Sends to a peer over whichever of the lanes this worker dialled has credit; of the peer's own, if it
     /// cannot be dialled; or over a detour.
     mutating func send(
-        to peer: WorkerID, _ message: Message, payload: PayloadHandle?, bytes: Int
+        to peer: WorkerID, _ message: Message, payload: PayloadHandle?, bytes: Int,
+        relayedBytes: Int = 0
     ) {
-        let isDetour = activeDetour(peer) != nil
-        let isOwn = !isDetour && answered[peer] == nil
-        guard !isOwn || bundles[peer] != nil, let epoch = round.plan?.epoch else {
+        guard let epoch = round.plan?.epoch else {
             payload.map { release($0) }
             return
         }
-        let outgoing = LaneSession.Outgoing(
-            epoch: epoch, message: message, payload: payload, payloadBytes: bytes)
+        send(
+            LaneSession.Outgoing(
+                epoch: epoch, message: message, payload: payload, payloadBytes: bytes,
+                relayedBytes: relayedBytes), to: peer)
+    }
+
+    mutating func send(_ outgoing: LaneSession.Outgoing, to peer: WorkerID) {
+        let isDetour = activeDetour(peer) != nil
+        let isOwn = !isDetour && answered[peer] == nil
+        guard !isOwn || bundles[peer] != nil else {
+            outgoing.payload.map { release($0) }
+            return
+        }
         if isOwn { return tell(peer, .enqueue(outgoing)) }
         if isDetour { return sendOverDetour(outgoing, to: peer) }
-        answered[peer]?.append(outgoing, .priority(of: message))
+        answered[peer]?.append(outgoing, .priority(of: outgoing.message))
         flushAnswers(to: peer)
+        meterAnswers(peer)
     }
 
     mutating func blame(_ peer: WorkerID, _ what: String) {

@@ -163,7 +163,9 @@ extension Worker {
                     observer: name, activity: waiting.activity,
                     names: who.isEmpty ? ["coordinator"] : who, since: since.at, until: fallback,
                     then: fallback == nil
-                        ? "the coordinator evicts a worker that is silent for \(silence) s"
+                        ? "the coordinator evicts a worker that is silent for \(silence) s, and a "
+                            + "region that is silent as a whole after "
+                            + "\(silence * Int(CoordinationLimits.cutOffPatience)) s"
                         : "save the state and leave with code 69")))
     }
 }

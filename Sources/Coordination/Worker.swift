@@ -152,8 +152,8 @@ package struct Worker: Sendable {
     var hasStarted = false
     /// The plan whose READY has been sent.
     var readyVersion: UInt32 = 0
-    /// Frames of an epoch this worker has not reached, in order of arrival; bounded by lane credit.
-    var postponed: [(lane: LaneID, frame: LaneFrame)] = []
+    /// Frames of an epoch this worker has not reached.
+    var postponed = PostponedFrames()
     /// LANE-HELLO of peers the plan does not name yet, newest per lane.
     var earlyHellos: [LaneID: LaneFrame] = [:]
     /// Reports nobody has committed yet, at most one of each fragment.
@@ -247,8 +247,6 @@ package struct Worker: Sendable {
     }
 
     private func checkInvariants() {
-        precondition(
-            postponed.count <= CoordinationLimits.laneQueueMessages, "postponed frames over limit")
         if round.plan != nil, case .joining = phase {
             preconditionFailure("a plan without a welcome")
         }
@@ -285,17 +283,18 @@ package struct Worker: Sendable {
 
     /// Payload bytes granted to `member` on all its lanes together.
     func laneWindow(_ member: PlanMember?) -> UInt64 {
+        laneWindow(between: member?.region ?? round.region, and: round.region)
+    }
+
+    /// What a worker of one region grants one of another.
+    func laneWindow(between a: RegionID, and b: RegionID) -> UInt64 {
         if let fixedWindow { return fixedWindow }
-        guard let region = member?.region, region != round.region else {
+        guard a != b, [a, b].allSatisfy({ topology.regions.indices.contains($0.index) }) else {
             return CoordinationLimits.laneWindowBytes
         }
-        let pairs = [region, round.region].reduce(1) {
-            $0
-                * (topology.regions.indices.contains($1.index)
-                    ? topology.regions[$1.index].workers.count : 1)
-        }
-        return CoordinationLimits.laneWindow(
-            over: topology.link(between: region, and: round.region), pairs: pairs)
+        let pairs =
+            topology.regions[a.index].workers.count * topology.regions[b.index].workers.count
+        return CoordinationLimits.laneWindow(over: topology.link(between: a, and: b), pairs: pairs)
     }
 
     mutating func release(_ handle: PayloadHandle) {

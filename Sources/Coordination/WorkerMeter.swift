@@ -18,8 +18,9 @@ struct WorkerMeter: Sendable {
     private var computeTime = Interval.zero
     /// By region.
     private var links: [Link]
-    /// Bytes that were sent to each peer and acknowledged. Asked, never iterated.
-    private var seen: [WorkerID: (sent: UInt64, acknowledged: UInt64)] = [:]
+    /// Bytes that were sent to each peer over the lanes of either side and acknowledged. Asked, never
+    /// iterated.
+    private var seen: [LaneID: (sent: UInt64, acknowledged: UInt64)] = [:]
 
     init(samples: UInt64, regions: Int) {
         reportedSamples = samples
@@ -28,19 +29,22 @@ struct WorkerMeter: Sendable {
 
     mutating func computed(_ elapsed: Interval) { computeTime = computeTime + elapsed }
 
-    /// A peer's cumulative counts; smaller ones than before are those of new sessions.
+    /// A peer's cumulative counts over the lanes one side has dialled; smaller ones than before are those
+    /// of new sessions.
     mutating func note(
-        _ peer: WorkerID, region: RegionID, sent: UInt64, acknowledged: UInt64
+        _ peer: WorkerID, _ role: LaneSession.Role, region: RegionID, sent: UInt64,
+        acknowledged: UInt64
     ) {
         guard links.indices.contains(region.index) else { return }
-        var before = seen[peer] ?? (0, 0)
+        let key = LaneID(peer: peer, role: role)
+        var before = seen[key] ?? (0, 0)
         if sent < before.sent || acknowledged < before.acknowledged {
             // What the old session had under way is nobody's any more.
             let lost = before.sent - before.acknowledged
             links[region.index].underWay -= min(lost, links[region.index].underWay)
             before = (0, 0)
         }
-        seen[peer] = (sent, acknowledged)
+        seen[key] = (sent, acknowledged)
         var link = links[region.index]
         link.underWay += sent - before.sent
         link.underWay -= min(acknowledged - before.acknowledged, link.underWay)

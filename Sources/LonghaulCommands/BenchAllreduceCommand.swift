@@ -93,38 +93,14 @@ struct BenchAllreduceWorkerCommand: ParsableCommand {
         commandName: "allreduce-worker", abstract: "One worker of 'bench allreduce'.",
         shouldDisplay: false)
 
-    @Option var coordinator: String
-    @Option var coordinatorKey: String
-    @Option var name: String
-    @Option var region: String
-    @Option var key: String
-    @Option var elements: Int
+    @OptionGroup var worker: BenchWorkerOptions
     @Option var repeats: Int
-    @Option var listen = "tcp://127.0.0.1:*"
-    @Option var via: [String] = []
-    @Option var viaCoordinator: String?
-    @Flag var plain = false
 
     func run() throws {
-        ProcessMemory.keepFreed()
-        let interrupt = try Interrupt()
-        interrupt.install()
-        interrupt.watchParent()
-        var proxies: [String: String] = [:]
-        for entry in via {
-            let parts = entry.split(separator: "=", maxSplits: 1).map(String.init)
-            if parts.count == 2 { proxies[parts[0]] = parts[1] }
-        }
-        var options = WorkerOptions(
-            name: name, region: region, coordinator: coordinator,
-            coordinatorKey: try CurvePublicKey(z85: coordinatorKey),
-            keys: try CurveKeyFile.readSecret(key), listen: listen,
-            directory: URL(filePath: key).deletingLastPathComponent().path, proxies: proxies,
-            controlProxy: viaCoordinator)
-        options.isPlain = plain
-        let label = name
+        let (options, interrupt) = try worker.prepare()
+        let label = worker.name
         let result = try ExchangeWorker.run(
-            options, elements: elements, repeats: repeats, interrupt: interrupt
+            options, elements: worker.elements, repeats: repeats, interrupt: interrupt
         ) { line in Console.error("[\(label)] \(line)") }
         print(String(decoding: try JSONEncoder().encode(result), as: UTF8.self))
     }

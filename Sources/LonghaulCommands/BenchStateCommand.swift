@@ -70,35 +70,14 @@ struct BenchStateWorkerCommand: ParsableCommand {
         commandName: "state-worker", abstract: "One worker of 'bench state'.",
         shouldDisplay: false)
 
-    @Option var coordinator: String
-    @Option var coordinatorKey: String
-    @Option var name: String
-    @Option var region: String
-    @Option var key: String
-    @Option var elements: Int
-    @Option var via: [String] = []
-    @Option var viaCoordinator: String?
+    @OptionGroup var worker: BenchWorkerOptions
     @Flag var source = false
 
     func run() throws {
-        ProcessMemory.keepFreed()
-        let interrupt = try Interrupt()
-        interrupt.install()
-        interrupt.watchParent()
-        var proxies: [String: String] = [:]
-        for entry in via {
-            let parts = entry.split(separator: "=", maxSplits: 1).map(String.init)
-            if parts.count == 2 { proxies[parts[0]] = parts[1] }
-        }
-        let options = WorkerOptions(
-            name: name, region: region, coordinator: coordinator,
-            coordinatorKey: try CurvePublicKey(z85: coordinatorKey),
-            keys: try CurveKeyFile.readSecret(key),
-            directory: URL(filePath: key).deletingLastPathComponent().path, proxies: proxies,
-            controlProxy: viaCoordinator)
-        let label = name
+        let (options, interrupt) = try worker.prepare()
+        let label = worker.name
         try StateWorker.run(
-            options, elements: elements, isSource: source, interrupt: interrupt
+            options, elements: worker.elements, isSource: source, interrupt: interrupt
         ) { line in Console.error("[\(label)] \(line)") }
     }
 }

@@ -109,7 +109,7 @@ package final class LaneReceiver {
                     payload)
             case .violation(let what):
                 throw NodeError(.violation, "lane \(lane.index): \(what)")
-            case .deliver, .acknowledged, .discard, .opened: break
+            case .deliver, .acknowledged, .discard, .opened, .broken: break
             }
         }
     }

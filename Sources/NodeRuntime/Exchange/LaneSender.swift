@@ -197,7 +197,7 @@ package final class LaneSender {
                 counts.downs.append(MonotonicClock.now() - since)
             }
         case .violation(let what): throw NodeError(.violation, "lane \(index): \(what)")
-        case .deliver, .discard: break
+        case .deliver, .discard, .broken: break
         }
     }
 

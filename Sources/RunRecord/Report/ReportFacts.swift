@@ -39,7 +39,11 @@ enum ReportFacts {
                 value: identity.kernels.isEmpty
                     ? "not told" : identity.kernels.joined(separator: "; ")
             ),
-            Fact(name: "Encryption", value: identity.curve ? "CURVE, allow-list" : "off"),
+            Fact(
+                name: "Encryption",
+                value: identity.curve
+                    ? "CURVE, allow-list" : "CURVE, allow-list on control; data lanes off (--plain)"
+            ),
             Fact(name: "Links", value: identity.simulated == nil ? links : "modelled"),
             Fact(name: "Coordinator", value: "in \(setup.coordinatorRegion)"),
             Fact(

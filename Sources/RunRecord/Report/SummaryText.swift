@@ -119,7 +119,8 @@ package enum SummaryText {
             ? "" : "\nbits/value of contributions: " + classes.joined(separator: ", ")
         return indented(
             table + "\nlinks: \(kind); "
-                + "curve encryption \(summary.identity.curve ? "on" : "off")" + perClass
+                + "curve encryption \(summary.identity.curve ? "on" : "on control, off on data lanes")"
+                + perClass
                 + relayed(summary))
     }
 

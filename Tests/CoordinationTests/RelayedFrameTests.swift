@@ -1,0 +1,179 @@
+import ClusterModel
+import Coordination
+import Testing
+import WireProtocol
+
+/// What is passed on between two others: bounds, order, and what a change of plan does to it.
+@Suite struct RelayedFrameTests {
+    private static let chunkBytes = 1 << 18
+    /// Chunks that fill the credit between two seats of these regions.
+    private static let windowChunks = 32
+
+    /// `detours`: ranks of the two and of who passes on. `hidden`: seats nobody can dial.
+    private static func plan(
+        version: UInt32 = 1, detours: [(Int, Int, Int)] = [], hidden: [Int] = [],
+        lives: [Int: UInt64] = [:]
+    ) -> Plan {
+        var plan = Fixtures.plan(version: version)
+        plan.detours = detours.map { Detour(a: Rank($0.0), b: Rank($0.1), relay: Rank($0.2)) }
+        for seat in hidden { plan.members[seat].endpoint = "" }
+        for (seat, life) in lives { plan.members[seat].incarnation = Incarnation(rawValue: life) }
+        return plan
+    }
+
+    // MARK: Bounds
+
+    @Test func relayedFramesOfAPlanToComeAreBounded() {
+        var worker = LoneWorker(Self.plan())
+        _ = worker.greeted(by: 1)
+        // Twice the window: what was sent again over another relay may be here already.
+        let most = UInt64(2 * Self.windowChunks)
+        for number in 1...most {
+            let effects = worker.frame(
+                worker.accepted(1), LoneWorker.relay(from: 1, to: 2, sequence: number),
+                sequence: number, epoch: 2, payload: number, bytes: Self.chunkBytes)
+            #expect(effects.violations == [])
+            #expect(effects.released == [])
+        }
+        let refused = worker.frame(
+            worker.accepted(1), LoneWorker.relay(from: 1, to: 2, sequence: most + 1),
+            sequence: most + 1, epoch: 2, payload: most + 1, bytes: Self.chunkBytes)
+        #expect(refused.released == [most + 1])
+        #expect(refused.violations.count == 1)
+        // The way back is another matter, and the plan that comes passes on what was kept.
+        let back = worker.frame(
+            worker.accepted(1), LoneWorker.relay(from: 2, to: 1, sequence: 1),
+            sequence: most + 2, epoch: 2, payload: 999, bytes: Self.chunkBytes)
+        #expect(back.violations == [])
+        _ = worker.open(2)
+        let passed = worker.follow(Self.plan(version: 2, detours: [(1, 2, 0)]), epoch: 2)
+        #expect(passed.sent(to: 2).count == Int(most))
+    }
+
+    @Test func framesOfAPlanToComeAreBoundedInNumber() {
+        var worker = LoneWorker(Self.plan())
+        _ = worker.greeted(by: 1)
+        let pull = Message.pull(
+            Pull(key: LoneWorker.outer, kind: .mean, slice: 0, position: 0))
+        let most = UInt64(CoordinationLimits.laneQueueMessages)
+        var violations = 0
+        for number in 1...most + 2 {
+            violations +=
+                worker.frame(
+                    worker.accepted(1), pull, sequence: number, epoch: 2
+                ).violations.count
+        }
+        #expect(violations == 2)
+    }
+
+    /// A RELAY early by its number waits; beyond the peer's credit, and a second time, it does not.
+    @Test func earlyRelayedFramesAreBoundedByTheWindow() {
+        var worker = LoneWorker(Self.plan(detours: [(0, 3, 1)]))
+        _ = worker.open(1)
+        _ = worker.greeted(by: 1)
+        for place in 0..<UInt64(Self.windowChunks) {
+            let effects = worker.frame(
+                worker.accepted(1), LoneWorker.relay(from: 3, to: 0, sequence: place + 2),
+                sequence: place + 1, epoch: 1, payload: place + 1, bytes: Self.chunkBytes)
+            #expect(effects.released == [])
+        }
+        let next = UInt64(Self.windowChunks) + 1
+        let beyond = worker.frame(
+            worker.accepted(1), LoneWorker.relay(from: 3, to: 0, sequence: next + 1),
+            sequence: next, epoch: 1, payload: next, bytes: Self.chunkBytes)
+        #expect(beyond.released == [next])
+        let again = worker.frame(
+            worker.accepted(1), LoneWorker.relay(from: 3, to: 0, sequence: 2),
+            sequence: next + 1, epoch: 1, payload: next + 1, bytes: 1)
+        #expect(again.released == [next + 1])
+    }
+
+    // MARK: Changes of plan
+
+    /// Bytes of an earlier life that never had their turn give credit to nobody.
+    @Test func aRelayedPeersNextLifeGetsNoCreditForWhatWasEarly() {
+        var worker = LoneWorker(Self.plan(detours: [(0, 3, 1)]))
+        _ = worker.open(1)
+        _ = worker.greeted(by: 1)
+        _ = worker.frame(
+            worker.accepted(1), LoneWorker.relay(from: 3, to: 0, sequence: 2), sequence: 1,
+            epoch: 1, payload: 7, bytes: Self.chunkBytes)
+        let effects = worker.follow(
+            Self.plan(version: 2, detours: [(0, 3, 1)], lives: [3: 2]), epoch: 2)
+        #expect(effects.released == [7])
+        let grants = effects.compactMap { effect -> UInt64? in
+            guard case .transmit(_, _, _, .relay(let relay), _) = effect,
+                case .laneHello(let hello) = relay.inner
+            else { return nil }
+            return hello.grantedTo
+        }
+        #expect(grants == [8 << 20])
+    }
+
+    /// RELAYs that wait for the lanes of a peer which cannot be dialled leave another way when those are
+    /// gone: between their two ends they have numbers.
+    @Test func whatWaitsForAPeersOwnLanesLeavesAnotherWay() {
+        let detours = [(1, 2, 0)]
+        var worker = LoneWorker(Self.plan(detours: detours))
+        for peer in [1, 3] { _ = worker.open(peer) }
+        for peer in [1, 2, 3] { _ = worker.greeted(by: peer) }
+        // No lane to seat 2 opens: its own is taken instead, and breaks.
+        for second in 1...25 {
+            worker.now = .at(1 + Double(second))
+            _ = worker.machine.handle(.tick, at: worker.now)
+        }
+        _ = worker.machine.handle(.laneDisconnected(worker.accepted(2)), at: worker.now)
+        let waiting = worker.frame(
+            worker.accepted(1), LoneWorker.relay(from: 1, to: 2, sequence: 1), sequence: 1,
+            epoch: 1, payload: 7, bytes: Self.chunkBytes)
+        #expect(waiting.sent(to: 2) == [])
+        #expect(waiting.released == [])
+        let replanned = worker.follow(Self.plan(version: 2, detours: detours), epoch: 2)
+        #expect(replanned.released == [])
+        #expect(worker.open(2).sent(to: 2).contains("1 relay"))
+    }
+
+    /// What is sent again goes before what the open lane brings about.
+    @Test func aPeersOwnLaneThatReturnsSendsTheOldFirst() {
+        var worker = LoneWorker(Self.plan(detours: [(0, 3, 2)], hidden: [2]))
+        _ = worker.open(1)
+        #expect(worker.greeted(by: 2).sent(to: 2) == ["0 laneWelcome", "1 relay"])
+        _ = worker.machine.handle(.laneDisconnected(worker.accepted(2)), at: worker.now)
+        _ = worker.follow(
+            Self.plan(version: 2, detours: [(0, 3, 2)], hidden: [2]), epoch: 2)
+        #expect(
+            worker.greeted(by: 2).sent(to: 2) == ["0 laneWelcome", "1 relay", "2 relay"])
+    }
+
+    // MARK: Load
+
+    /// Bytes passed on count in what a relay says of its links.
+    @Test func aRelaysMeterCountsWhatItPassesOn() {
+        func bytesFromTheFirst(_ hidden: Set<Int>) -> UInt64 {
+            let reports = Reports()
+            let cluster = TestCluster.started(hidden: hidden) { delivery in
+                if case .control(.report(let report), _) = delivery.content,
+                    delivery.channel == .toCoordinator(WorkerID(0))
+                {
+                    reports.byRound[report.key.round] = report
+                }
+                return false
+            }
+            #expect(cluster.coordinatorResult == .ok)
+            return reports.byRound.values.reduce(0) { sum, report in
+                report.links.filter { $0.region == RegionID(1) }.reduce(sum) {
+                    $0 + $1.acknowledgedBytes
+                }
+            }
+        }
+        let plain = bytesFromTheFirst([])
+        // east-2 and west-2 only dial out: east-1 passes on between them.
+        let relaying = bytesFromTheFirst([1, 3])
+        #expect(plain > 0)
+        #expect(relaying >= plain * 3 / 2)
+        // To west-1, who only dials out, everything goes over the lanes west-1 has dialled.
+        #expect(bytesFromTheFirst([2]) == plain)
+    }
+
+    private final class Reports: @unchecked Sendable { var byRound: [UInt32: Report] = [:] }
+}
