@@ -326,7 +326,7 @@ FRAGMENT = Record(id=U16, round=U32, ranges=List(Record(start=POSITION, count=PO
 class Inner:
     """A type of the data plane and its fields, in another message (section 6.3)."""
 
-    kind = Enum("B", range(32, 40))
+    kind = Enum("B", (*range(32, 40), 42))
     # The least that any of those types has.
     minimum = 1 + 8
 
@@ -419,6 +419,10 @@ MESSAGES = {
     "RELAY": _shape(
         41, 21 + 41, payload=(0, DATA_PAYLOAD_BYTES), origin=U32, destination=U32, epoch=U32,
         sequence=U64, inner=Inner()),
+    "TOKENS": _shape(
+        42, payload=(0, DATA_PAYLOAD_BYTES), step=U32, exchange=U32, kind=Enum("B", (0, 1)),
+        transform=Enum("B", range(4)), width=Integer("H", (1, 0xFFFF)), words=U16, passes=U16,
+        tokens=U32, first=U32, rows=U32, total=U32),
 }
 NAMES = {shape.number: name for name, shape in MESSAGES.items()}
 
@@ -534,3 +538,9 @@ def _check_payload(frame, start):
         elements = 0 if fields["item"] == 0 else fields["count"]
         if len(frame.payload) != 4 * elements:
             raise FrameError("payloadLength", 44, f"{elements} elements are {4 * elements} bytes")
+    if type_ == "TOKENS":
+        values = fields["rows"] * fields["width"]
+        body = (4 * values, 2 * values, 2 * values,
+                (values + 255) // 256 * 4 + values)[fields["transform"]]
+        if values > CHUNK_ELEMENTS or len(frame.payload) != 4 * fields["rows"] * fields["words"] + body:
+            raise FrameError("payloadLength", 44, f"{fields['rows']} rows")

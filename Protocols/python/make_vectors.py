@@ -54,6 +54,9 @@ STATE_CHUNK = dict(item=2, start=65_536, count=3, total=427_008, round=7, step=2
                    digest=0xDEADBEEF)
 
 # (what it is, type, fields, payload, header fields that differ from the default)
+TOKENS = dict(step=7, exchange=3, kind=0, transform=0, width=4, words=4, passes=2, tokens=2_048,
+              first=127, rows=2, total=1_024)
+
 CONTROL = [
     ("a worker that holds state", "HELLO", HELLO, b"", dict(sequence=1, epoch=0, rank=0xFFFF)),
     ("a worker that wants the configuration first; nothing but its name and key", "HELLO",
@@ -192,6 +195,15 @@ DATA = [
      dict(origin=0, destination=2, epoch=3, sequence=2,
           inner=dict(type="STATE-CHUNK", fields=STATE_CHUNK)),
      struct.pack("<3f", 1e-8, -0.0, 3e38), {}),
+    ("two tokens for experts 5 and 6", "TOKENS", TOKENS,
+     struct.pack("<2I2f2I2f8f", 5, 0xFFFFFFFF, 0.75, 0.25, 6, 5, 0.5, 0.5, *range(8)), {}),
+    ("their answer in int8", "TOKENS",
+     dict(TOKENS, kind=1, transform=3, words=0), struct.pack("<f8b", 0.5, *range(-4, 4)), {}),
+    ("nothing for this member", "TOKENS", dict(TOKENS, words=4, first=0, rows=0, total=0), b"", {}),
+    ("tokens passed on", "RELAY",
+     dict(origin=2, destination=0, epoch=3, sequence=1,
+          inner=dict(type="TOKENS", fields=dict(TOKENS, transform=1, words=0, rows=1))),
+     struct.pack("<4H", 0x3F80, 0xBF80, 0, 1), {}),
     ("nothing more on this lane", "LANE-BYE", dict(lastSequence=44), b"", dict(sequence=0)),
     ("a lane of a past epoch", "ERROR",
      dict(code=4, text="epoch 2 is over, this is epoch 3", offendingType=32,
@@ -370,6 +382,15 @@ def rejected():
     add("payloadLength", "a state chunk of 4 elements with 12 bytes", "data",
         patched(state, 73, "I", 4))
     add("payloadLength", "a state index with a payload", "data", patched(state, 64, "B", 0))
+    tokens = data["TOKENS"]
+    add("invalidEnum", "tokens of kind 2", "data", patched(tokens, 72, "B", 2))
+    add("invalidEnum", "tokens as int4", "data", patched(tokens, 73, "B", 4))
+    add("outOfRange", "tokens without width", "data", patched(tokens, 74, "H", 0))
+    add("payloadLength", "tokens of three rows with bytes of two", "data",
+        patched(tokens, 88, "I", 3))
+    add("payloadLength", "rows of 2^32 tokens in 64 bytes", "data",
+        patched(tokens, 88, "I", 0xFFFFFFFF))
+    add("payloadLength", "a token less than is said, in words", "data", patched(tokens, 76, "H", 5))
     relay = data["RELAY"]
     short = relay[:84] + b"\x27" + bytes(8)
     add("invalidEnum", "a control message in a relay", "data", patched(relay, 84, "B", 12))

@@ -35,7 +35,7 @@ extension Coordinator {
         case .event, .bye, .error: break
         case .hello, .leave, .welcome, .refuse, .plan, .go, .heartbeatAck, .commit, .close, .stop,
             .evicted, .enrol, .enrolled, .laneHello, .laneWelcome, .chunk, .acknowledge, .pull,
-            .stateRequest, .stateChunk, .laneBye, .relay:
+            .stateRequest, .stateChunk, .laneBye, .relay, .tokens:
             effects.append(
                 .event(.violation(culprit: name, what: "sent \(message.type) to a coordinator")))
         }

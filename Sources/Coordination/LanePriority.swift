@@ -4,7 +4,7 @@ package import WireProtocol
 
 /// What leaves first when several messages wait for credit to one peer; less is sooner.
 package struct LanePriority: Comparable, Sendable {
-    /// 0: a question somebody waits for. 1: chunks of collectives. 2: state of a joiner.
+    /// 0: a question somebody waits for. 1: tokens. 2: chunks of collectives. 3: state of a joiner.
     private let rank: UInt8
     /// Contributions after means: a mean is all that its receiver lacks for a step.
     private let isContribution: Bool
@@ -18,14 +18,17 @@ package struct LanePriority: Comparable, Sendable {
         switch message {
         case .chunk(let chunk):
             LanePriority(
-                rank: 1, isContribution: chunk.kind == .contribution,
+                rank: 2, isContribution: chunk.kind == .contribution,
                 isPool: chunk.key.scope == .pool, due: due ?? chunk.key.round)
         case .relay:
             // Costs no credit on this lane and must not wait behind what does: the credit that its own
             // chunks lack may come back only when this one has arrived.
             LanePriority(rank: 0, isContribution: false, isPool: false, due: 0)
+        case .tokens:
+            // A layer of somebody's step waits for them; gradients wait for whole steps.
+            LanePriority(rank: 1, isContribution: false, isPool: false, due: 0)
         case .stateChunk:
-            LanePriority(rank: 2, isContribution: false, isPool: false, due: 0)
+            LanePriority(rank: 3, isContribution: false, isPool: false, due: 0)
         case .pull, .stateRequest, .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat,
             .heartbeatAck, .report, .commit, .close, .event, .suspect, .leave, .bye, .stop,
             .evicted, .error, .enrol, .enrolled, .laneHello, .laneWelcome, .acknowledge, .laneBye:

@@ -260,7 +260,7 @@ extension LaneSession {
             return resume(from: welcome.resumeFrom, grantedTo: welcome.grantedTo) + [.opened]
         case .acknowledge(let ack):
             return acknowledge(upTo: ack.received, grantedTo: ack.grantedTo)
-        case .chunk, .pull, .stateRequest, .stateChunk, .relay:
+        case .chunk, .pull, .stateRequest, .stateChunk, .relay, .tokens:
             return receiveSequenced(sequence, message, payload, payloadBytes)
         case .laneBye:
             phase = .down

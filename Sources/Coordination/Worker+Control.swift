@@ -58,7 +58,8 @@ extension Worker {
         case .heartbeatAck, .enrolled:
             break
         case .hello, .ready, .heartbeat, .report, .event, .suspect, .leave, .enrol, .laneHello,
-            .laneWelcome, .chunk, .acknowledge, .pull, .stateRequest, .stateChunk, .laneBye, .relay:
+            .laneWelcome, .chunk, .acknowledge, .pull, .stateRequest, .stateChunk, .laneBye, .relay,
+            .tokens:
             effects.append(
                 .event(
                     .violation(culprit: "coordinator", what: "sent a message only workers send")))

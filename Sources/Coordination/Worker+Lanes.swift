@@ -413,6 +413,7 @@ extension Worker {
         case .stateRequest(let request): serveState(request, to: lane.peer)
         case .stateChunk(let chunk): takeState(chunk, frame.payload, from: lane.peer, now)
         case .relay(let relay): pass(relay, frame, from: lane, now)
+        case .tokens(let tokens): takeTokens(tokens, frame, from: lane.peer)
         case .laneHello, .laneWelcome, .acknowledge, .laneBye, .hello, .welcome, .refuse, .plan,
             .ready, .go, .heartbeat, .heartbeatAck, .report, .commit, .close, .event, .suspect,
             .leave, .bye, .stop, .evicted, .error, .enrol, .enrolled:

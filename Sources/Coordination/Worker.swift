@@ -42,6 +42,8 @@ package struct Worker: Sendable {
         /// The fused pass of an owned chunk position has ended.
         case reduced(
             key: CollectiveKey, epoch: Epoch, slice: Int, position: Int, mean: EncodedPayload)
+        /// Rows for the experts of a peer, or the answer to its rows, of the trainer's epoch.
+        case tokens(to: WorkerID, epoch: Epoch, Tokens, EncodedPayload?)
         /// The operator wants this worker to leave in order.
         case leave(code: ExitCode, reason: String)
         case tick
@@ -86,6 +88,8 @@ package struct Worker: Sendable {
         /// The bytes of an `installState` are in place.
         case consumed(PayloadHandle)
         case stateRead(to: WorkerID, chunk: StateChunk, payload: EncodedPayload)
+        /// A step that waited for tokens was given up: the plan under which it began is over.
+        case interrupted(step: UInt32)
         /// The digests are right, and the trainer stands where the state does.
         case tookOver(TrainerOrder.Handover)
     }
@@ -103,6 +107,8 @@ package struct Worker: Sendable {
             key: CollectiveKey, epoch: Epoch, slice: Int, position: Int,
             sources: [ShardReduction.Source], transform: TransformID, elements: Int)
         case release(PayloadHandle)
+        /// Rows that a peer of this region has sent under the plan in force. Answered by `.consumed`.
+        case tokens(from: WorkerID, epoch: Epoch, Tokens, payload: PayloadHandle?)
         case event(RunEvent)
         case finished(ExitCode, reason: String)
     }
@@ -237,6 +243,8 @@ package struct Worker: Sendable {
         case .trainer(let event): trainer(event, now)
         case .reduced(let key, let epoch, let slice, let position, let mean):
             reduced(key, epoch, slice, position, mean, now)
+        case .tokens(let peer, let epoch, let tokens, let payload):
+            sendTokens(tokens, payload, to: peer, epoch)
         case .leave(let code, let reason): beginLeaving(code, reason)
         case .tick: break
         }
@@ -259,6 +267,7 @@ package struct Worker: Sendable {
         case .trainer(.encoded(_, _, _, _, let payload)),
             .trainer(.stateRead(_, _, let payload)), .reduced(_, _, _, _, let payload):
             return [.release(payload.handle)]
+        case .tokens(_, _, _, let payload): return payload.map { [.release($0.handle)] } ?? []
         case .started, .control, .controlDown, .laneConnected, .laneDisconnected,
             .conditions, .trainer, .leave, .tick:
             return []

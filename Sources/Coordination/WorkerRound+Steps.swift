@@ -190,6 +190,14 @@ extension WorkerRound {
             .event(.stepped(worker: worker, step: computedStep, loss: loss, tokens: tokens)))
     }
 
+    mutating func interrupted(_ step: UInt32) {
+        guard stage == .computing(step: step) else {
+            effects.append(.violation("step \(step) was given up in stage \(stage)"))
+            return
+        }
+        stage = .idle
+    }
+
     mutating func encoded(
         _ key: CollectiveKey, _ epoch: Epoch, _ slice: Int, _ position: Int,
         _ payload: EncodedPayload

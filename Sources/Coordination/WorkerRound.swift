@@ -27,6 +27,8 @@ package struct WorkerRound: Sendable {
         case go(planVersion: UInt32, verdicts: [Verdict])
         /// The gradient of `step` is in the trainer. Only in `computing`.
         case computed(step: UInt32, loss: Double, tokens: UInt64)
+        /// The computation of `step` was given up: it begins again under the plan in force.
+        case interrupted(step: UInt32)
         /// One chunk of this worker's contribution. Late ones of an abandoned attempt are dropped.
         case encoded(
             key: CollectiveKey, epoch: Epoch, slice: Int, position: Int, payload: EncodedPayload)
@@ -188,6 +190,7 @@ package struct WorkerRound: Sendable {
         case .boundary(let turn): boundary = turn
         case .go(let version, let verdicts): go(version, verdicts, now)
         case .computed(let step, let loss, let tokens): computed(step, loss, tokens)
+        case .interrupted(let step): interrupted(step)
         case .encoded(let key, let epoch, let slice, let position, let payload):
             encoded(key, epoch, slice, position, payload)
         case .mean(let mean): hold(mean, now)

@@ -9,6 +9,7 @@ struct BenchCommand: ParsableCommand {
         subcommands: [
             BenchTrainCommand.self, BenchReduceCommand.self, BenchCodecCommand.self,
             BenchAllreduceCommand.self, BenchAllreduceWorkerCommand.self,
+            BenchDispatchCommand.self, BenchDispatchWorkerCommand.self,
             BenchStateCommand.self, BenchStateWorkerCommand.self,
             BenchControlCommand.self, BenchControlClientsCommand.self,
             BenchLanesCommand.self, BenchLanesReceiverCommand.self,

@@ -30,6 +30,7 @@ extension Message {
                 throw .payloadLength(
                     type: .stateChunk, allowed: expected...expected, got: payload.count)
             }
+        case .tokens(let tokens): try tokens.checkPayload(payload.count)
         case .relay(let relay):
             let allowed = relay.inner.type.shape.payload
             guard allowed.contains(payload.count) else {

@@ -30,6 +30,7 @@ package enum Message: Hashable, Codable, Sendable {
     case laneBye(LaneBye)
     /// Another message in it, of the data plane and not a RELAY.
     indirect case relay(Relay)
+    case tokens(Tokens)
 
     package var type: MessageType {
         switch self {
@@ -62,6 +63,7 @@ package enum Message: Hashable, Codable, Sendable {
         case .stateChunk: .stateChunk
         case .laneBye: .laneBye
         case .relay: .relay
+        case .tokens: .tokens
         }
     }
 
@@ -97,6 +99,7 @@ package enum Message: Hashable, Codable, Sendable {
         case .stateChunk(let fields): fields
         case .laneBye(let fields): fields
         case .relay(let fields): fields
+        case .tokens(let fields): fields
         }
     }
 
@@ -133,6 +136,7 @@ package enum Message: Hashable, Codable, Sendable {
             case .stateChunk: .stateChunk(try StateChunk(reading: &reader))
             case .laneBye: .laneBye(try LaneBye(reading: &reader))
             case .relay: .relay(try Relay(reading: &reader))
+            case .tokens: .tokens(try Tokens(reading: &reader))
             }
     }
 }

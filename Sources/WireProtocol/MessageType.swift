@@ -36,6 +36,7 @@ package enum MessageType: UInt8, CaseIterable, Codable, Sendable {
     case stateChunk = 38
     case laneBye = 39
     case relay = 41
+    case tokens = 42
 
     /// Whether frames of this type may travel on `plane`. ERROR may travel on both: a lane has no
     /// other way to say why it is refused.
@@ -51,7 +52,7 @@ package enum MessageType: UInt8, CaseIterable, Codable, Sendable {
     /// sequence 0 on a lane. On the control connection every frame is numbered.
     package var isSequencedOnLane: Bool {
         switch self {
-        case .chunk, .pull, .stateRequest, .stateChunk, .relay: true
+        case .chunk, .pull, .stateRequest, .stateChunk, .relay, .tokens: true
         case .laneHello, .laneWelcome, .acknowledge, .laneBye, .error: false
         case .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat, .heartbeatAck, .report,
             .commit, .close, .event, .suspect, .leave, .bye, .stop, .evicted, .enrol, .enrolled:
@@ -63,7 +64,7 @@ package enum MessageType: UInt8, CaseIterable, Codable, Sendable {
     package var isRelayed: Bool {
         switch self {
         case .laneHello, .laneWelcome, .chunk, .acknowledge, .pull, .stateRequest, .stateChunk,
-            .laneBye:
+            .laneBye, .tokens:
             true
         case .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat, .heartbeatAck, .report,
             .commit, .close, .event, .suspect, .leave, .bye, .stop, .evicted, .error, .enrol,
@@ -104,6 +105,7 @@ package enum MessageType: UInt8, CaseIterable, Codable, Sendable {
         case .stateChunk: "STATE-CHUNK"
         case .laneBye: "LANE-BYE"
         case .relay: "RELAY"
+        case .tokens: "TOKENS"
         }
     }
 }

@@ -125,6 +125,7 @@ extension MessageType {
         case .laneBye: FrameShape(meta: 8)
         // The inner message has 8 to 41 bytes of fields.
         case .relay: FrameShape(meta: 29...62, payload: 0...Limits.dataPayloadBytes)
+        case .tokens: FrameShape(meta: 32, payload: 0...Limits.dataPayloadBytes)
         }
     }
 }

@@ -69,7 +69,7 @@ struct VectorTests {
 
     @Test func onlyBulkMessagesAndTheirRequestsAreNumberedOnALane() {
         let numbered = MessageType.allCases.filter(\.isSequencedOnLane)
-        #expect(numbered == [.chunk, .pull, .stateRequest, .stateChunk, .relay])
+        #expect(numbered == [.chunk, .pull, .stateRequest, .stateChunk, .relay, .tokens])
         #expect(numbered.allSatisfy { $0.isPermitted(on: .data) && !$0.isPermitted(on: .control) })
     }
 

@@ -29,6 +29,9 @@ extension PayloadBytes {
             self.init(in: held, range: range, transform: chunk.transform, stage: chunk.stage)
         case .stateChunk:
             self.init(in: held, range: range, transform: .fp32, stage: .stored)
+        case .tokens(let tokens):
+            guard tokens.rows > 0 else { return nil }
+            self.init(in: held, range: range, transform: tokens.transform, stage: .stored)
         case .relay(let relay):
             self.init(of: relay.inner, in: held, range: range)
         default:
@@ -42,6 +45,7 @@ extension WireProtocol.Message {
     fileprivate var payloadOffset: Int {
         switch self {
         case .stateChunk: StateChunk.payloadOffset
+        case .tokens: Tokens.payloadOffset
         case .relay(let relay): relay.payloadOffset
         default: Chunk.payloadOffset
         }

@@ -8,6 +8,8 @@ import ZeroMQ
 package final class TimeAccount: Sendable {
     package enum Category: Sendable {
         case compute, encode, decode, apply, recover
+        /// In the middle of a step: for tokens of others.
+        case wait
         /// No order: what it counts as is decided by ``TimeAccount/idle(as:)``.
         case idle
     }
@@ -69,6 +71,7 @@ package final class TimeAccount: Sendable {
         case .decode: state.budget.decode = state.budget.decode + passed
         case .apply: state.budget.apply = state.budget.apply + passed
         case .recover: state.budget.recover = state.budget.recover + passed
+        case .wait: state.budget.wait = state.budget.wait + passed
         case .idle:
             switch state.idle {
             case .wait: state.budget.wait = state.budget.wait + passed

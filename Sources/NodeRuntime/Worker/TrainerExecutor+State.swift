@@ -11,7 +11,8 @@ extension TrainerTask {
     var movesState: Bool {
         switch self {
         case .absorb, .install: true
-        case .encode, .order(.compute), .order(.encode), .order(.evaluate), .order(.checkpoint),
+        case .encode, .compute, .order(.compute), .order(.encode), .order(.evaluate),
+            .order(.checkpoint),
             .order(.save), .order(.readState), .order(.takeOver), .order(.absorb),
             .order(.installState):
             false

@@ -1,13 +1,15 @@
-import ClusterModel
+package import ClusterModel
 import Compression
-import Coordination
-import Training
-import WireProtocol
+package import Coordination
+package import Training
+package import WireProtocol
 import ZeroMQ
 
 /// An order with the bytes it refers to.
 enum TrainerTask: Sendable {
     case order(TrainerOrder)
+    /// With the members of the region under the plan in force.
+    case compute(step: UInt32, samples: Range<UInt64>, TokenGroup)
     /// `ownSlice` stays here: where the values may be lent, its chunks are not copied.
     case encode(TrainerOrder.Encoding, ownSlice: Int?)
     /// `place` has the means already that say so.
@@ -16,12 +18,13 @@ enum TrainerTask: Sendable {
 }
 
 /// What the trainer thread hands back to the loop thread.
-enum TrainerOutput: Sendable {
+package enum TrainerOutput: Sendable {
     case event(Worker.TrainerEvent)
     case encoded(CollectiveKey, Epoch, TrainerOrder.Chunk, PayloadBytes)
     /// Where the gradient of the event that follows lies, if the trainer lends it.
     case gradient(SharedFloats?)
     case stateRead(to: WorkerID, StateChunk, PayloadBytes)
+    case tokens(to: WorkerID, Epoch, Tokens, PayloadBytes?)
     /// Bytes that do not decode although their frame's checksum was right.
     case failed(String)
     case report(RunEvent)
@@ -36,8 +39,12 @@ final class TrainerExecutor {
     let encoder = ChunkEncoder()
     let decoder = ChunkDecoder()
     let pool: FramePool
-    /// Samples drawn so far.
+    /// What comes for this trainer from others of its region.
+    let mailbox: TokenMailbox
+    private let tokenCodec: TokenCodec
+    /// Samples drawn so far, and those of the step computed last, which may be computed again.
     private var drawn: UInt64
+    private var drawnByStep: (step: UInt32, samples: UInt64) = (0, 0)
     private var gathered: [Float] = []
     private var classes: TensorClassTally
     /// By fragment and slice, of the epoch below.
@@ -55,8 +62,11 @@ final class TrainerExecutor {
 
     init(
         trainer: any Trainer, setup: TrainerSetup, restored: RestoredState?, account: TimeAccount,
-        pool: FramePool = FramePool(), emit: @escaping (TrainerOutput) -> Void
+        pool: FramePool = FramePool(), mailbox: TokenMailbox = TokenMailbox(),
+        emit: @escaping (TrainerOutput) -> Void
     ) {
+        self.mailbox = mailbox
+        tokenCodec = TokenCodec(pool)
         self.trainer = trainer
         self.setup = setup
         self.account = account
@@ -74,7 +84,8 @@ final class TrainerExecutor {
     func run(_ task: TrainerTask) {
         if task.movesState { itemDigests = [:] }
         switch task {
-        case .order(.compute(let step, let samples)): compute(step, samples)
+        case .order(.compute(let step, let samples)): compute(step, samples, nil)
+        case .compute(let step, let samples, let group): compute(step, samples, group)
         case .order(.encode(let encoding)): encode(encoding, ownSlice: nil)
         case .encode(let encoding, let ownSlice): encode(encoding, ownSlice: ownSlice)
         case .absorb(let absorption, let means, let place): absorb(absorption, means, place)
@@ -90,12 +101,16 @@ final class TrainerExecutor {
         account.enter(.idle)
     }
 
-    private func compute(_ step: UInt32, _ samples: Range<UInt64>) {
+    private func compute(_ step: UInt32, _ samples: Range<UInt64>, _ group: TokenGroup?) {
         nameKernels()
         account.enter(.compute)
         let began = MonotonicClock.now()
         trainer.adoptGradient(nil)
-        let result = trainer.computeGradient(samples: Array(samples))
+        guard let result = gradient(step, Array(samples), group) else {
+            return emit(.event(.interrupted(step: step)))
+        }
+        if drawnByStep.step == step { drawn -= drawnByStep.samples }
+        drawnByStep = (step, UInt64(samples.count))
         drawn += UInt64(samples.count)
         let nominal = setup.nominalStep(samples: samples.count).nanoseconds
         let left = began + nominal - MonotonicClock.now()
@@ -110,6 +125,24 @@ final class TrainerExecutor {
                     step: step, loss: Double(result.loss), tokens: UInt64(result.tokens),
                     samples: drawn,
                     elapsed: Interval(nanoseconds: MonotonicClock.now() - began))))
+    }
+
+    /// Nil if it was given up.
+    private func gradient(
+        _ step: UInt32, _ samples: [UInt64], _ group: TokenGroup?
+    ) -> StepResult? {
+        guard let group, group.members.count > 1 else {
+            return trainer.computeGradient(samples: samples)
+        }
+        let exchange = TokenExchange(
+            step: step, group: group, transform: setup.tokenTransform, mailbox: mailbox,
+            codec: tokenCodec, account: account, emit: emit)
+        do {
+            defer { exchange.finish() }
+            return try trainer.computeGradient(samples: samples, with: exchange)
+        } catch {
+            return nil
+        }
     }
 
     /// Once, for the record: results do not depend on it, speeds do.

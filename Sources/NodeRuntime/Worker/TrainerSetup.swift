@@ -19,6 +19,8 @@ package struct TrainerSetup: Sendable {
     package let linkBytesPerSecond: Double
     /// Chunks go as their transform leaves them: sizes are then known beforehand.
     var storesChunks = false
+    /// How tokens travel to the experts of other workers.
+    var tokenTransform = TransformID.fp32
     /// Where the state for `--resume` lies.
     package let statePath: String
     /// Where the first rank writes the trained model.

@@ -19,6 +19,7 @@ final class TrainerThread: Sendable {
 
     let wakeUp: WakeUp
     let account = TimeAccount()
+    let mailbox = TokenMailbox()
     private let tasks = Mutex<[TrainerTask]>([])
     private let outputs = Mutex<[TrainerOutput]>([])
     private let pending = DispatchSemaphore(value: 0)
@@ -52,7 +53,7 @@ final class TrainerThread: Sendable {
                 }
                 let executor = TrainerExecutor(
                     trainer: trainer, setup: setup, restored: restored, account: account,
-                    pool: options.pool
+                    pool: options.pool, mailbox: mailbox
                 ) { [self] output in self.put(output) }
                 executor.atEnd = options.atEnd
                 let ready = Ready(
@@ -107,6 +108,7 @@ final class TrainerThread: Sendable {
         // A worker that is refused ends before it has a trainer.
         guard started.load(ordering: .acquiring) else { return }
         stopping.store(true, ordering: .releasing)
+        mailbox.close()
         pending.signal()
         _ = finished.wait(timeout: .now() + .seconds(10))
     }

@@ -144,7 +144,7 @@ extension UnpacedTrainer.Output {
     init?(_ output: TrainerOutput) {
         switch output {
         case .event(let event): self = .event(event)
-        case .gradient: return nil
+        case .gradient, .tokens: return nil
         case .encoded(let key, let epoch, let chunk, let bytes):
             self = .encoded(
                 key: key, epoch: epoch, slice: chunk.slice, position: chunk.position,

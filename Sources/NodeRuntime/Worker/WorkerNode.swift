@@ -15,31 +15,34 @@ package final class WorkerNode {
         static let lanes: UInt64 = 16
     }
 
-    private let options: WorkerOptions
+    let options: WorkerOptions
     private let context: Context
     private let incarnation: Incarnation
-    private let control: ControlConnection
-    private let trainer: TrainerThread
+    let control: ControlConnection
+    let trainer: TrainerThread
     private let interrupt: Interrupt
     private let recorder: MachineRecorder?
-    private let log: (String) -> Void
+    let log: (String) -> Void
     /// Added to the monotonic clock: Instants are the coordinator's, to half a round trip.
-    private var clockOffset: Int64 = 0
+    var clockOffset: Int64 = 0
 
-    private var machine: Worker?
+    var machine: Worker?
     private var lanes: LaneSockets?
-    private var setup: TrainerSetup?
-    private var payloads = PayloadStore()
+    var setup: TrainerSetup?
+    var payloads = PayloadStore()
     private let reducer: ReductionRunner
     private var places = MeanPlaces(parameterCount: 0)
     private var contributions: GradientContributions
-    private var figures = WorkerFigures()
-    private var backlog: [RunEvent] = []
-    private var controlIsDown = false
+    var figures = WorkerFigures()
+    var backlog: [RunEvent] = []
+    var controlIsDown = false
     private var outcome: (code: ExitCode, reason: String)?
-    private var figuresDue: Int64 = 0
+    var figuresDue: Int64 = 0
     private var inbox: Deque<Worker.Event> = []
     private var isStepping = false
+    var tokenWaitReported: Int64 = 0
+    /// Under which plan the trainer takes tokens.
+    var tokenEpoch: Epoch?
     private var acknowledgements = DelayedAcknowledgements()
 
     /// - Parameters:
@@ -59,6 +62,7 @@ package final class WorkerNode {
         incarnation = WallClock.incarnation()
         control = try ControlConnection(context, options, incarnation: incarnation)
         trainer = try TrainerThread()
+        trainer.mailbox.shuffle(options.tokenOrder)
     }
 
     private var now: Instant { Instant(nanoseconds: MonotonicClock.now() + clockOffset) }
@@ -171,6 +175,7 @@ package final class WorkerNode {
             configuration: briefing.configuration, topology: topology, worker: welcome.workerID,
             name: options.name, directory: options.directory)
         setup.storesChunks = options.storesChunks
+        if let transform = options.tokenTransform { setup.tokenTransform = transform }
         self.setup = setup
         log("'\(options.name)' has seat \(welcome.workerID.rawValue); reading the text")
         let ready = try trainer.start(setup, options) {
@@ -317,6 +322,9 @@ package final class WorkerNode {
                     handle: payloads.add(bytes), bytes: bytes.count, elements: chunk.count,
                     transform: .fp32, stage: .stored)
                 try step(.trainer(.stateRead(to: peer, chunk: chunk, payload: payload)))
+            case .tokens(let peer, let epoch, let tokens, let bytes):
+                let payload = bytes.map { tokenPayload(tokens, $0) }
+                try step(.tokens(to: peer, epoch: epoch, tokens, payload))
             case .failed(let what):
                 try report(.violation(culprit: options.name, what: what))
                 try step(.leave(code: .data, reason: what))
@@ -329,7 +337,7 @@ package final class WorkerNode {
 
     /// Events that arise while effects are carried out wait their turn: effects of one event must all
     /// be out (and frames in sequence) before the next event is looked at.
-    private func step(_ event: Worker.Event) throws {
+    func step(_ event: Worker.Event) throws {
         inbox.append(event)
         guard !isStepping else { return }
         isStepping = true
@@ -338,6 +346,7 @@ package final class WorkerNode {
             let time = now
             guard let effects = machine?.handle(next, at: time) else { return }
             recorder?.note(next, effects, at: time)
+            try updateTokens()
             for effect in effects { try apply(effect) }
             placeMean(of: next)
         }
@@ -405,6 +414,8 @@ package final class WorkerNode {
             try step(
                 .reduced(key: key, epoch: epoch, slice: slice, position: position, mean: mean))
         case .release(let handle): payloads.release(handle)
+        case .tokens(let peer, let epoch, let tokens, let handle):
+            try deliver(tokens, handle, from: peer, epoch)
         case .event(let event): try report(event)
         case .finished(let code, let reason): outcome = (code, reason)
         }
@@ -427,7 +438,9 @@ package final class WorkerNode {
             trainer.submit(.encode(encoding, ownSlice: ownSlice))
         case .installState(let chunk, let handle):
             trainer.submit(.install(chunk, payloads[handle], handle))
-        case .compute, .evaluate, .checkpoint, .save, .readState, .takeOver:
+        case .compute(let step, let samples):
+            trainer.submit(.compute(step: step, samples: samples, tokenGroup))
+        case .evaluate, .checkpoint, .save, .readState, .takeOver:
             trainer.submit(.order(order))
         }
     }
@@ -464,37 +477,11 @@ package final class WorkerNode {
             }
             options.counters.sent(
                 frameBytes: size,
-                leavesRegion: figures.regions[Int(lane.peer.rawValue)] != machine.round.region)
+                leavesRegion: figures.regions[Int(lane.peer.rawValue)] != machine.round.region,
+                tokenBytes: message.type == .tokens ? bytes?.count ?? 0 : 0)
         } else {
             try step(.laneDisconnected(lane))
             if lane.role == .dialler { try lanes.redial(lane) }
         }
-    }
-
-    // MARK: Reporting
-    private func report(_ event: RunEvent) throws {
-        if let line = WorkerFigures.line(for: event) { log(line) }
-        guard !controlIsDown else {
-            if backlog.count >= CoordinationLimits.eventBacklog { backlog.removeFirst() }
-            backlog.append(event)
-            return
-        }
-        try control.send(
-            .event(EventMessage()), epoch: .none, rank: .none, payload: EventCoding.encode(event))
-    }
-
-    private func flushBacklog() throws {
-        let waiting = backlog
-        backlog = []
-        for event in waiting { try report(event) }
-    }
-
-    private func reportFigures() throws {
-        figuresDue = MonotonicClock.now() + NodeLimits.figuresInterval.nanoseconds
-        guard let worker = machine?.worker else { return }
-        try report(.budget(worker: worker, trainer.account.budget))
-        for traffic in figures.traffic { try report(.traffic(worker: worker, traffic)) }
-        if !figures.relayed.isEmpty { try report(.relayed(worker: worker, figures.relayed)) }
-        try report(.peakMemory(process: options.name, bytes: ProcessMemory.peakBytes()))
     }
 }

@@ -40,6 +40,10 @@ package struct WorkerOptions: Sendable {
     var standsAt: (step: UInt32, round: UInt32)?
     /// No lossless stage.
     var storesChunks = false
+    /// How tokens travel, where that is not the cluster file's to say.
+    var tokenTransform: TransformID?
+    /// Tokens reach the trainer in an order of this seed: nothing may depend on it.
+    var tokenOrder: UInt64?
     /// Called on the trainer's thread instead of writing the state at the end.
     var atEnd: (@Sendable (any Trainer, TrainerSetup) -> Void)?
 

@@ -101,6 +101,9 @@ extension Simulator {
             if !workers[seat].pool.release(handle) {
                 checker.find("payloads", now, "\(workers[seat].name) releases \(handle) twice")
             }
+        case .tokens(let peer, _, _, _):
+            // Trainers here compute with all experts themselves.
+            checker.find("tokens", now, "\(workers[seat].name) gets tokens from \(peer)")
         case .event(let event):
             checker.workerSaid(seat, event, now)
             record(event, from: workers[seat].name)

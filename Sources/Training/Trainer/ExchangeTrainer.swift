@@ -1,6 +1,7 @@
 import TrainingKernels
 
-/// A trainer whose every step is nothing but the exchange: for `longhaul bench allreduce`.
+/// A trainer whose every step is nothing but the exchange: for `longhaul bench allreduce`, and with `work`
+/// for `longhaul bench dispatch`.
 ///
 /// A step's gradient is what the last exchange left; the first one is `rank + 1` times a pattern, so
 /// that the mean is known. `begin` is called at the end of `computeGradient`, `end` at the beginning of
@@ -13,12 +14,16 @@ package final class ExchangeTrainer: Trainer {
 
     private let begin: () -> Void
     private let end: () -> Void
+    private let work: ((any TokenTransport) throws(TokensInterrupted) -> Void)?
     private var place: SharedFloats
     private var values: Floats { place.floats }
 
+    /// - Parameter work: what a step does with the other members of the region.
     package init(
-        elements: Int, seat: Int, begin: @escaping () -> Void, end: @escaping () -> Void
+        elements: Int, seat: Int, begin: @escaping () -> Void, end: @escaping () -> Void,
+        work: ((any TokenTransport) throws(TokensInterrupted) -> Void)? = nil
     ) {
+        self.work = work
         parameterCount = elements
         self.begin = begin
         self.end = end
@@ -37,6 +42,13 @@ package final class ExchangeTrainer: Trainer {
     package func computeGradient(samples: [UInt64]) -> StepResult {
         begin()
         return StepResult(tokens: 1, loss: 0)
+    }
+
+    package func computeGradient(
+        samples: [UInt64], with members: any TokenTransport
+    ) throws(TokensInterrupted) -> StepResult {
+        try work?(members)
+        return computeGradient(samples: samples)
     }
 
     @discardableResult

@@ -72,6 +72,12 @@ package protocol Trainer: AnyObject {
     /// Sets the gradient to the mean over the tokens of the given samples of the training stream.
     func computeGradient(samples: [UInt64]) -> StepResult
 
+    /// The same, together with the other members of the region: what each of them computes may need what
+    /// others hold. Without members a trainer computes alone.
+    func computeGradient(
+        samples: [UInt64], with members: any TokenTransport
+    ) throws(TokensInterrupted) -> StepResult
+
     /// The mean loss of the live parameters over the first `samples` validation samples (at most
     /// all of them), in nats per byte.
     func evaluate(samples: Int) -> Float
@@ -122,6 +128,12 @@ package protocol Trainer: AnyObject {
 
 extension Trainer {
     package var expertUse: [ExpertUse] { [] }
+
+    package func computeGradient(
+        samples: [UInt64], with members: any TokenTransport
+    ) throws(TokensInterrupted) -> StepResult {
+        computeGradient(samples: samples)
+    }
 
     /// The vectors this trainer keeps.
     package var stateVectors: [StateVector] {

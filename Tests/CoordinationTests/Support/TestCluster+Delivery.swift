@@ -134,6 +134,8 @@ extension TestCluster {
                     content: .reduction(
                         key: key, epoch: epoch, slice: slice, position: position,
                         transform: transform, elements: elements, mean: mean)))
+        case .tokens(let peer, _, let tokens, let payload):
+            tokensTaken.append((worker, peer, tokens, payload))
         case .release(let handle):
             if nodes[worker]!.pool.removeValue(forKey: handle) == nil {
                 Issue.record("\(worker) releases \(handle) twice")

@@ -62,6 +62,8 @@ struct TestCluster {
     var events: [RunEvent] = []
     var sent: [(to: WorkerID, message: Message)] = []
     var coordinatorResult: ExitCode?
+    /// Tokens that reached a driver, which has not consumed them.
+    var tokensTaken: [(by: WorkerID, from: WorkerID, Tokens, payload: PayloadHandle?)] = []
     /// Highest number of a frame on each dialled lane: dialler, acceptor.
     var sequences: [[WorkerID]: UInt64] = [:]
 

@@ -1,0 +1,210 @@
+import ClusterModel
+import Coordination
+import Foundation
+import NodeRuntime
+import Synchronization
+import Testing
+import Training
+import WireProtocol
+
+/// Members of a region, each with a thread; what one emits is put into the mailbox of another.
+private final class Members: Sendable {
+    let count: Int
+    let mailboxes: [TokenMailbox]
+    let failures = Mutex<[String]>([])
+    let consumed = Mutex<Int>(0)
+    let payloadBytes = Mutex<Int>(0)
+    private let handles = Atomic<UInt64>(1)
+    static let epoch = Epoch(rawValue: 3)
+
+    init(_ count: Int, shuffled seed: UInt64? = nil) {
+        self.count = count
+        mailboxes = (0..<count).map { me in
+            TokenMailbox(shuffled: seed.map { $0 &* 31 &+ UInt64(me) })
+        }
+        for mailbox in mailboxes { _ = mailbox.open(Self.epoch) }
+    }
+
+    private func group(_ me: Int) -> TokenGroup {
+        TokenGroup(epoch: Self.epoch, members: (0..<count).map { WorkerID($0) }, me: me)
+    }
+
+    func exchange(_ me: Int, _ transform: TransformID) -> TokenExchange {
+        TokenExchange(
+            step: 1, group: group(me), transform: transform, mailbox: mailboxes[me],
+            codec: TokenCodec(FramePool()), account: TimeAccount()
+        ) { [self] in take($0, from: me) }
+    }
+
+    var said: [String] { failures.withLock { $0 } }
+    var read: Int { consumed.withLock { $0 } }
+    var bytes: Int { payloadBytes.withLock { $0 } }
+
+    private func take(_ output: TrainerOutput, from me: Int) {
+        switch output {
+        case .tokens(let to, let epoch, let tokens, let bytes):
+            payloadBytes.withLock { $0 += bytes?.count ?? 0 }
+            let handle = bytes.map { _ in
+                PayloadHandle(
+                    rawValue: handles.wrappingAdd(1, ordering: .relaxed).newValue)
+            }
+            _ = mailboxes[Int(to.rawValue)].deliver(
+                TokenMailbox.Arrival(
+                    from: WorkerID(me), tokens: tokens, bytes: bytes, handle: handle), epoch)
+        case .event(.consumed): consumed.withLock { $0 += 1 }
+        case .failed(let what): failures.withLock { $0.append(what) }
+        case .event, .encoded, .gradient, .stateRead, .report: Issue.record("\(output)")
+        }
+    }
+}
+
+@Suite("Tokens between trainers") struct TokenExchangeTests {
+    private static let shape = DispatchRun.Shape(tokens: 700, width: 64, experts: 8, topK: 2)
+
+    /// Results of all members and the largest error.
+    private func run(
+        _ count: Int, _ transform: TransformID, shuffled seed: UInt64? = nil
+    ) -> (values: [[Float]], error: Float, members: Members) {
+        let members = Members(count, shuffled: seed)
+        let results = Mutex<[Int: ([Float], Float)]>([:])
+        // Threads, because each waits for all others.
+        let ended = DispatchSemaphore(value: 0)
+        for me in 0..<count {
+            Thread.detachNewThread {
+                let run = DispatchRun(Self.shape, seat: me, seats: count)
+                let exchange = members.exchange(me, transform)
+                do {
+                    try run.exchange(exchange, begin: {}, end: {})
+                } catch {
+                    Issue.record("interrupted")
+                }
+                exchange.finish()
+                let values = run.withResult { span in span.indices.map { span[$0] } }
+                results.withLock { $0[me] = (values, run.error) }
+                ended.signal()
+            }
+        }
+        for _ in 0..<count { ended.wait() }
+        return results.withLock { results in
+            (
+                (0..<count).map { results[$0]?.0 ?? [] }, results.values.map(\.1).max() ?? 1,
+                members
+            )
+        }
+    }
+
+    @Test(
+        "sums are right, and a frame's worth of bytes is what the rule says", arguments: [2, 3, 4])
+    func sums(_ count: Int) {
+        let found = run(count, .fp32)
+        #expect(found.error < 1e-6)
+        #expect(found.members.said == [])
+        // Every payload is read once; a row goes there with four words and back without.
+        let bytes = found.members.bytes
+        #expect(bytes % (2 * 64 * 4 + 16) == 0 && bytes > 0)
+        #expect(found.members.read > 0)
+    }
+
+    @Test("no sum depends on the order in which frames come")
+    func order() {
+        let straight = run(3, .fp32).values
+        for seed: UInt64 in [1, 2, 3, 4] {
+            #expect(run(3, .fp32, shuffled: seed).values == straight)
+        }
+    }
+
+    @Test(
+        "bytes may be fewer",
+        arguments: [(TransformID.bf16, Float(0.02)), (.fp16, 0.003), (.int8, 0.03)])
+    func formats(_ transform: TransformID, _ bound: Float) {
+        let found = run(2, transform)
+        #expect(found.error < bound, "\(found.error)")
+        let straight = run(2, .fp32)
+        let bytes = found.members.bytes
+        #expect(bytes * 10 < straight.members.bytes * 6)
+    }
+
+    @Test("a new plan ends a wait, which names whom it was for")
+    func interruption() throws {
+        let members = Members(2)
+        let ended = DispatchSemaphore(value: 0)
+        let wasInterrupted = Mutex(false)
+        Thread.detachNewThread {
+            let exchange = members.exchange(0, .fp32)
+            var words: [UInt32] = []
+            let batch = TokenBatch(
+                exchange: 5, isAnswer: false, width: 8, words: 0, passes: 1, tokens: 1)
+            do {
+                _ = try exchange.receive(
+                    batch, capacity: 4, into: SharedFloats(count: 64), words: &words)
+            } catch {
+                wasInterrupted.withLock { $0 = true }
+            }
+            ended.signal()
+        }
+        while members.mailboxes[0].wait == nil { usleep(1_000) }
+        let wait = try #require(members.mailboxes[0].wait)
+        #expect(wait.members == [WorkerID(1)] && wait.exchange == 5 && wait.step == 1)
+        #expect(members.mailboxes[0].open(Epoch(rawValue: 4)).isEmpty)
+        ended.wait()
+        let ending = wasInterrupted.withLock { $0 }
+        #expect(ending)
+        #expect(members.mailboxes[0].wait == nil)
+    }
+
+    @Test("what came under the plan before is given back, and what comes late is refused")
+    func flush() {
+        let members = Members(2)
+        func arrival(_ handle: UInt64) -> TokenMailbox.Arrival {
+            TokenMailbox.Arrival(
+                from: WorkerID(1), tokens: Self.tokens(width: 8, first: 0, rows: 1, total: 1),
+                bytes: PayloadBytes(
+                    made: [UInt8](repeating: 0, count: 32), transform: .fp32, stage: .stored),
+                handle: PayloadHandle(rawValue: handle))
+        }
+        let mailbox = members.mailboxes[0]
+        #expect(mailbox.deliver(arrival(1), Members.epoch))
+        #expect(mailbox.deliver(arrival(2), Members.epoch))
+        #expect(mailbox.open(Epoch(rawValue: 4)) == [1, 2].map { PayloadHandle(rawValue: $0) })
+        #expect(!mailbox.deliver(arrival(3), Members.epoch))
+        #expect(mailbox.take(Members.epoch) == nil)
+        mailbox.close()
+        #expect(!mailbox.deliver(arrival(4), Epoch(rawValue: 4)))
+    }
+
+    private static func tokens(
+        width: UInt16, first: UInt32, rows: UInt32, total: UInt32
+    ) -> Tokens {
+        Tokens(
+            step: 1, exchange: 0, kind: .dispatch, transform: .fp32, width: width, words: 0,
+            passes: 1, tokens: 1, first: first, rows: rows, total: total)
+    }
+
+    @Test("rows that fit nothing end the step, and name their sender")
+    func misfits() {
+        let batch = TokenBatch(
+            exchange: 0, isAnswer: false, width: 8, words: 0, passes: 1, tokens: 1)
+        let bad: [Tokens] = [
+            Self.tokens(width: 16, first: 0, rows: 1, total: 1),
+            Self.tokens(width: 8, first: 0, rows: 1, total: 99),
+            Self.tokens(width: 8, first: 3, rows: 2, total: 4),
+        ]
+        for tokens in bad {
+            let members = Members(2)
+            let count = Int(tokens.rows) * Int(tokens.width) * 4
+            _ = members.mailboxes[0].deliver(
+                TokenMailbox.Arrival(
+                    from: WorkerID(1), tokens: tokens,
+                    bytes: PayloadBytes(
+                        made: [UInt8](repeating: 0, count: count), transform: .fp32,
+                        stage: .stored), handle: PayloadHandle(rawValue: 9)), Members.epoch)
+            var words: [UInt32] = []
+            #expect(throws: TokensInterrupted.self) {
+                try members.exchange(0, .fp32).receive(
+                    batch, capacity: 4, into: SharedFloats(count: 64), words: &words)
+            }
+            #expect(members.said.first?.contains("worker 1") == true)
+            #expect(members.read == 1)
+        }
+    }
+}
