@@ -24,12 +24,18 @@ extern int setns(int descriptor, int type);
 /* ioctl is variadic and its structures are unions: one wrapper per request. All return -1 and set
    errno on failure. */
 
+/* Every packet read or written has a struct virtio_net_hdr before it, and IPv4 TCP comes in packets of
+   up to 64 KiB that name their segments' size. */
 static inline int longhaul_tun_attach(int tun, const char *name) {
     struct ifreq request;
     memset(&request, 0, sizeof request);
-    request.ifr_flags = IFF_TUN | IFF_NO_PI;
+    request.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
     strncpy(request.ifr_name, name, IFNAMSIZ - 1);
-    return ioctl(tun, TUNSETIFF, &request);
+    if (ioctl(tun, TUNSETIFF, &request) != 0) return -1;
+    int bytes = 10, little = 1;
+    if (ioctl(tun, TUNSETVNETHDRSZ, &bytes) != 0) return -1;
+    if (ioctl(tun, TUNSETVNETLE, &little) != 0) return -1;
+    return ioctl(tun, TUNSETOFFLOAD, (unsigned long)(TUN_F_CSUM | TUN_F_TSO4));
 }
 
 /* Address and mask in host order. */

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """All-reduce over an emulated WAN that kernel TCP really crosses: Longhaul beside Gloo and iperf3.
 
-Needs root; the release build of longhaul; Debian iperf3; python3 with torch (Debian python3-torch).
+Needs root; the release build of longhaul; Debian iperf3; python3 with torch (Debian python3-torch); for CUBIC beside
+another default, sysctl -w net.ipv4.tcp_allowed_congestion_control='reno cubic bbr'.
 Usage: wan_peers.py [--rate 500] [--rtt 30] [--mib 64] [--repeats 10] [--cases clean:bbr,loss:bbr,loss:cubic]
 
 Two regions of two workers, one link of --rate Mbit/s and --rtt ms; "loss" loses 0.01 % of the packets,

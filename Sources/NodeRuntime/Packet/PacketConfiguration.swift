@@ -71,8 +71,8 @@ enum PacketLimits {
     static let unlimitedBytes = 64 << 20
     /// Memory of one direction at most: 10 Gbit/s over 300 ms and as much queue.
     static let directionBytes = 1 << 30
-    /// Packets read from one device before deliveries are looked at again.
-    static let packetsPerTurn = 64
+    /// Reads from one device before deliveries are looked at again: at most 64 KiB each, some 0.1 ms.
+    static let packetsPerTurn = 16
     static let reportInterval: Int64 = 1_000_000_000
     /// 10.77.0.0/16, of which region r has 10.77.(r + 1).0/24.
     static let network: UInt32 = 10 << 24 | 77 << 16
@@ -87,9 +87,11 @@ enum PacketLimits {
         return index >= 0 ? index : nil
     }
 
-    /// What can be in flight and queued at once, in the widest phase, and some for wrapping.
+    /// What can be in flight and queued at once, in the widest phase, and some for wrapping; a quarter
+    /// for what the kernel says of each packet, 10 bytes of a bare acknowledgement's 62.
     static func bytes(_ link: LinkParameters, _ schedule: LinkSchedule?) -> Int {
         let flow = RelayLimits.flowBytes(link, schedule)
-        return min(directionBytes, flow == RelayLimits.unlimitedFlowBytes ? unlimitedBytes : flow)
+        guard flow != RelayLimits.unlimitedFlowBytes else { return unlimitedBytes }
+        return min(directionBytes, flow + flow / 4 + PacketBuffer.size)
     }
 }

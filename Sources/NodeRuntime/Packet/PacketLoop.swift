@@ -23,27 +23,41 @@ final class PacketPath {
         report.packetsDropped = 0
     }
 
-    /// Takes a packet at the near end: dropped when the queue is full, as by a router, lost by the
-    /// model's word after it took its time on the link, delivered otherwise. Packets never overtake
-    /// one another, whatever the jitter.
+    /// Takes packets at the near end, each for itself: dropped when the queue is full, as by a router,
+    /// lost by the model's word after it took its time on the link, delivered otherwise. Packets never
+    /// overtake one another, whatever the jitter. Those that came together and stay neighbours arrive
+    /// together, at the time of the last.
     func take(_ packet: PacketBuffer, destination: Int, now: Int64) {
-        let bytes = packet.count
-        guard let delivery = clock.offer(bytes: bytes, now: now, after: lastDelivery) else {
-            report.packetsDropped = (report.packetsDropped ?? 0) + 1
-            return
+        var run = 0..<0
+        for segment in 0..<packet.shape.count {
+            let bytes = packet.shape.bytes(of: segment)
+            guard let delivery = clock.offer(bytes: bytes, now: now, after: lastDelivery) else {
+                report.packetsDropped = (report.packetsDropped ?? 0) + 1
+                continue
+            }
+            report.bytesAccepted += UInt64(bytes)
+            report.segments += 1
+            if loss?.losesNext() == true {
+                report.packetsLost = (report.packetsLost ?? 0) + 1
+                continue
+            }
+            if run.upperBound < segment || run.isEmpty {
+                append(packet, run, destination)
+                run = segment..<segment
+            }
+            run = run.lowerBound..<segment + 1
+            lastDelivery = delivery.deliver
         }
-        report.bytesAccepted += UInt64(bytes)
-        report.segments += 1
+        append(packet, run, destination)
         report.peakQueueBytes = max(report.peakQueueBytes, clock.queuedBytes(at: now))
-        if loss?.losesNext() == true {
-            report.packetsLost = (report.packetsLost ?? 0) + 1
-            return
-        }
-        guard ring.append(packet, destination: destination, deliver: delivery.deliver) else {
-            report.packetsDropped = (report.packetsDropped ?? 0) + 1
-            return
-        }
-        lastDelivery = delivery.deliver
+    }
+
+    private func append(_ packet: PacketBuffer, _ segments: Range<Int>, _ destination: Int) {
+        guard !segments.isEmpty,
+            !ring.append(
+                packet, segments: segments, destination: destination, deliver: lastDelivery)
+        else { return }
+        report.packetsDropped = (report.packetsDropped ?? 0) + UInt64(segments.count)
     }
 }
 
@@ -142,7 +156,7 @@ final class PacketLoop {
     }
 
     private func forward(from region: Int, now: Int64) {
-        guard let to = packet.destination.flatMap({ PacketLimits.region(of: $0) }),
+        guard let to = packet.shape.destination.flatMap({ PacketLimits.region(of: $0) }),
             devices.indices.contains(to), route[region][to] >= 0
         else { return }
         paths[route[region][to]].take(packet, destination: to, now: now)
@@ -156,8 +170,8 @@ final class PacketLoop {
                 if lateness > path.report.worstLatenessNanoseconds {
                     path.report.worstLatenessNanoseconds = lateness
                 }
-                let bytes = path.ring.firstLength
-                if let destination = path.ring.firstDestination, destination != path.to {
+                let bytes = path.ring.first?.wireBytes ?? 0
+                if let destination = path.ring.first?.destination, destination != path.to {
                     path.ring.moveFirst(to: packet)
                     path.report.bytesDelivered += UInt64(bytes)
                     if route[path.to][destination] >= 0 {

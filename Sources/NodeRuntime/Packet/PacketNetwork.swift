@@ -4,8 +4,9 @@
 // Compared with the relay it shows slow start, loss and the response to it, the window limit of one
 // connection, and packet headers. What it does not show: packets of one direction never overtake one
 // another; there is one queue, first in first out, per direction; hosts of a region share one address
-// and talk over its loopback interface; the kernel's segmentation offload is off, so each packet costs
-// this process two system calls (docs/links.md has the limit that sets).
+// and talk over its loopback interface. The kernel's segmentation offload is on: up to 64 KiB of one
+// connection are read, carried and written in one piece, of which each packet takes its own time on the
+// link and its own place in the queue, and is lost for itself; the piece arrives with its last packet.
 
 internal import ClusterModel
 internal import Foundation

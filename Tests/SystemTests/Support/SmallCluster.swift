@@ -29,6 +29,8 @@ struct SmallCluster {
     var checkpointEvery = 2
     /// Further keys of `model`, in order.
     var model: [String] = []
+    /// `packet` or `relay`; nil: not said.
+    var emulate: String?
     /// Names of workers that nobody can dial.
     var hidden: Set<String> = []
 
@@ -62,6 +64,7 @@ struct SmallCluster {
 
     private func yaml(textPath: String) -> String {
         var lines = ["name: small", "steps: \(steps)", "seed: \(seed)"]
+        if let emulate { lines.append("emulate: \(emulate)") }
         if regions.count > 1 { lines.append("coordinator: \(regions[0].name)") }
         lines.append("regions:")
         for region in regions {
