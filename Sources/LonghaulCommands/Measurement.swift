@@ -8,7 +8,9 @@ struct Measurement {
     struct Report: Encodable {
         var repetitions = 0
         var computeUtilisation: MeanInterval?
+        var steadyComputeUtilisation: MeanInterval?
         var e1: MeanInterval?
+        var e1Steady: MeanInterval?
         var e2: MeanInterval?
         var e3: MeanInterval?
         var tokensPerSecond: MeanInterval?
@@ -70,7 +72,10 @@ struct Measurement {
         var report = Report()
         report.repetitions = pools.count
         report.computeUtilisation = MeanInterval(pools.compactMap(\.pool.computeUtilisation))
+        report.steadyComputeUtilisation = MeanInterval(
+            pools.compactMap(\.pool.steadyComputeUtilisation))
         report.e1 = MeanInterval(efficiencies.compactMap(\.e1))
+        report.e1Steady = MeanInterval(efficiencies.compactMap(\.e1Steady))
         report.e2 = MeanInterval(efficiencies.compactMap(\.e2))
         report.e3 = MeanInterval(efficiencies.compactMap(\.e3))
         report.tokensPerSecond = MeanInterval(pools.compactMap(\.pool.tokensPerSecond))
@@ -98,6 +103,8 @@ struct Measurement {
         return [
             .init("CU", report.computeUtilisation, .share, "time computing / wall time"),
             .init("E1", report.e1, .share, "tokens/s of the pool / sum of the regions alone"),
+            .init("E1 steady", report.e1Steady, .share, "E1 from the first step to the last"),
+            .init("CU steady", report.steadyComputeUtilisation, .share, "CU likewise, of the pool"),
             .init("E2", report.e2, .share, "tokens/s of the pool / one site of equal compute"),
             .init("E3", report.e3, .share, "time to the same loss: one site / pool"),
             .init(

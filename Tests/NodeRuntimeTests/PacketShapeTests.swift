@@ -84,6 +84,7 @@ import Testing
             Array(bytes[62...])
                 == Array(whole[(62 + segments.lowerBound * 1448)...].prefix(payload)))
         #expect(word(bytes, 12) == 52 + payload, "total length")
+        #expect(word(bytes, 14) == 0x1234 + segments.lowerBound, "identification")
         #expect(sum(bytes[10..<30]) == 0xffff, "header checksum")
         let sequence = UInt32(word(bytes, 34)) << 16 | UInt32(word(bytes, 36))
         #expect(sequence == 0xffff_fc00 &+ UInt32(segments.lowerBound * 1448))

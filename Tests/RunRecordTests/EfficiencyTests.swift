@@ -14,6 +14,7 @@ struct EfficiencyTests {
         let pool = try run(step: 200_000_000)
         let efficiency = Efficiency(pool: pool, alone: [pool, pool])
         #expect(efficiency.e1 == 0.5)
+        #expect(efficiency.e1Steady == 0.5)
         #expect(efficiency.e2 == nil)
     }
 

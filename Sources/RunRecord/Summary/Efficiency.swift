@@ -3,6 +3,8 @@
 package struct Efficiency: Codable, Equatable, Sendable {
     /// Tokens/s of the pool / sum of tokens/s of each region alone.
     package var e1: Double?
+    /// The same without what a run's start and end cost once.
+    package var e1Steady: Double?
     /// Tokens/s of the pool / tokens/s of one homogeneous cluster of equal nominal compute.
     package var e2: Double?
     /// Time for the reference to reach a loss / time for the pool to reach it.
@@ -18,6 +20,10 @@ package struct Efficiency: Codable, Equatable, Sendable {
         let rates = alone.compactMap(\.pool.tokensPerSecond)
         if let rate = pool.pool.tokensPerSecond, !alone.isEmpty, rates.count == alone.count {
             e1 = rate / rates.reduce(0, +)
+        }
+        let steady = alone.compactMap(\.pool.steadyTokensPerSecond)
+        if let rate = pool.pool.steadyTokensPerSecond, !alone.isEmpty, steady.count == alone.count {
+            e1Steady = rate / steady.reduce(0, +)
         }
         guard let reference else { return }
         if let rate = pool.pool.tokensPerSecond, let other = reference.pool.tokensPerSecond {
@@ -41,6 +47,11 @@ package struct Efficiency: Codable, Equatable, Sendable {
             text:
                 "Tokens/s of the pool / sum of tokens/s of each region alone, on the same machine "
                 + "at the same time, interleaved."),
+        .init(
+            term: "E1 steady, CU steady",
+            text:
+                "The same between the ends of the first and of the last step: without what the end of "
+                + "a run costs once, such as sending all fragments a last time."),
         .init(
             term: "E2",
             text:

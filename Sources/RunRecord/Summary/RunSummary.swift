@@ -119,6 +119,10 @@ extension RunSummary {
         package var repeatedTokens: UInt64
         package var tokensPerSecond: Double?
         package var computeUtilisation: Double?
+        /// The same two between the ends of the first and of the last step: without what the start and
+        /// the end of a run cost once.
+        package var steadyTokensPerSecond: Double?
+        package var steadyComputeUtilisation: Double?
         package var bytesBetweenRegionsRelay: UInt64?
         package var bytesBetweenRegionsLanes: UInt64
         /// Part of the machine's cores that the trainer threads together took; nil where workers

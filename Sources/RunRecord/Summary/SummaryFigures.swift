@@ -82,6 +82,8 @@ extension SummaryBuilder {
             repeatedTokens: tallies.reduce(0) { saturatingSum($0, $1.repeatedTokens) },
             tokensPerSecond: ratio(Double(tokens), window.end - window.start),
             computeUtilisation: utilisation(tallies),
+            steadyTokensPerSecond: steadyRate(tallies),
+            steadyComputeUtilisation: steadyUtilisation(tallies),
             bytesBetweenRegionsRelay: relay.isEmpty ? nil : relay.reduce(0, saturatingSum),
             bytesBetweenRegionsLanes: outer.reduce(0) { saturatingSum($0, $1.laneBytes) },
             coreShare: coreShare(tallies))
@@ -100,6 +102,32 @@ extension SummaryBuilder {
         let budgets = tallies.compactMap { $0.budget?.total }
         let wall = budgets.reduce(0) { $0 + $1.wall.seconds }
         return ratio(budgets.reduce(0) { $0 + $1.compute.seconds }, wall)
+    }
+
+    /// Tokens of all steps but each worker's first, between the first end of a step and the last.
+    private func steadyRate(_ tallies: [WorkerTally]) -> Double? {
+        let spans = tallies.compactMap(\.stepSpan)
+        guard spans.count == tallies.count, let first = spans.map(\.lowerBound).min(),
+            let last = spans.map(\.upperBound).max()
+        else { return nil }
+        let tokens = tallies.reduce(0.0) { $0 + Double($1.tokensAfterFirst) }
+        return ratio(tokens, last - first)
+    }
+
+    /// Compute of all steps but one, at each worker's mean per step, over the time between the ends of
+    /// its first and its last step.
+    private func steadyUtilisation(_ tallies: [WorkerTally]) -> Double? {
+        var compute = 0.0
+        var wall = 0.0
+        for tally in tallies {
+            guard let span = tally.stepSpan, let total = tally.budget?.total,
+                tally.repeatedTokens == 0
+            else { return nil }
+            let steps = Double(tally.steps.count)
+            compute += total.compute.seconds * (steps - 1) / steps
+            wall += span.upperBound - span.lowerBound
+        }
+        return ratio(compute, wall)
     }
 
     private func ratio(_ value: Double, _ base: Double) -> Double? {

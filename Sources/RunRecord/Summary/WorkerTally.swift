@@ -43,6 +43,20 @@ struct WorkerTally {
 
     var tokens: UInt64 { steps.values.reduce(0) { saturatingSum($0, $1.tokens) } }
 
+    /// From the end of the first step to the end of the last; nil with fewer than two.
+    var stepSpan: ClosedRange<Double>? {
+        guard let first = steps.values.map(\.seconds).min(),
+            let last = steps.values.map(\.seconds).max(), last > first
+        else { return nil }
+        return first...last
+    }
+
+    /// Of the steps but the first.
+    var tokensAfterFirst: UInt64 {
+        guard let first = steps.keys.min() else { return 0 }
+        return tokens - (steps[first]?.tokens ?? 0)
+    }
+
     var lastStep: UInt32 { steps.keys.max() ?? 0 }
 }
 

@@ -31,6 +31,8 @@ struct SmallCluster {
     var model: [String] = []
     /// `packet` or `relay`; nil: not said.
     var emulate: String?
+    /// Of the link, in packet mode.
+    var loss: String?
     /// Names of workers that nobody can dial.
     var hidden: Set<String> = []
 
@@ -79,6 +81,7 @@ struct SmallCluster {
         if regions.count > 1 {
             lines += ["links:", "  - between: [\(regions.map(\.name).joined(separator: ", "))]"]
             lines += ["    one_way: 2 ms", "    rate: 200 Mbit/s"]
+            if let loss { lines.append("    loss: \(loss)") }
             lines += ["wire:", "  between: \(between)"]
         }
         lines += ["schedule:", "  inner: every-step", "  outer: \(outer)"]
