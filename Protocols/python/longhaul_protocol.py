@@ -37,6 +37,7 @@ IN_FLIGHT = 1024
 LINKS = 64
 DETOURS = 1024
 EXPERT_BLOCKS = 1024
+CODECS = 4096
 
 NAME_CHARACTERS = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
@@ -320,6 +321,7 @@ MEMBER = Record(rank=RANK, workerID=U32, region=U16, name=Name(), endpoint=ENDPO
 DETOUR = Record(a=RANK, b=RANK, relay=RANK)
 EXPERT_BLOCK = Record(start=POSITION, each=Integer("Q", (1, 1 << 40)),
                       count=Integer("I", (1, 1024)))
+CODEC = Record(**{"from": U16, "to": U16, "transform": TRANSFORM})
 FRAGMENT = Record(id=U16, round=U32, ranges=List(Record(start=POSITION, count=POSITION), RANGES))
 
 
@@ -370,7 +372,8 @@ MESSAGES = {
         4, CONTROL_FRAME_BYTES - HEADER_BYTES, planVersion=U32, activateAtRound=U32,
         members=List(MEMBER, MEMBERS), fragments=List(FRAGMENT, FRAGMENTS),
         regionTransform=TRANSFORM, poolTransform=TRANSFORM, samplesPerStep=U32,
-        detours=List(DETOUR, DETOURS), experts=List(EXPERT_BLOCK, EXPERT_BLOCKS)),
+        detours=List(DETOUR, DETOURS), experts=List(EXPERT_BLOCK, EXPERT_BLOCKS),
+        codecs=List(CODEC, CODECS)),
     "READY": _shape(
         5, 14 + 13 * IN_FLIGHT, planVersion=U32, step=U64,
         holdings=List(Record(key=KEY, state=Enum("B", range(3))), IN_FLIGHT)),

@@ -85,29 +85,35 @@ CONTROL = [
           fragments=[dict(id=0, round=8, ranges=[dict(start=0, count=1000),
                                                  dict(start=5000, count=7)]),
                      dict(id=1, round=9, ranges=[dict(start=1000, count=4000)])],
-          regionTransform=0, poolTransform=3, samplesPerStep=12, detours=[], experts=[]),
+          regionTransform=0, poolTransform=3, samplesPerStep=12, detours=[], experts=[], codecs=[]),
      b"", dict(rank=0xFFFF)),
     ("two members that only dial, and two detours", "PLAN",
      dict(planVersion=4, activateAtRound=0,
           members=[dict(member, endpoint="", state=0, stateSource=lh.NO_RANK)
                    for member in MEMBERS],
           fragments=[], regionTransform=0, poolTransform=0, samplesPerStep=0,
-          detours=[dict(a=0, b=1, relay=2), dict(a=0, b=3, relay=0xFFFE)], experts=[]), b"",
+          detours=[dict(a=0, b=1, relay=2), dict(a=0, b=3, relay=0xFFFE)], experts=[], codecs=[]), b"",
      dict(rank=0xFFFF)),
     ("two blocks of experts that count by their own tokens", "PLAN",
      dict(planVersion=5, activateAtRound=0, members=MEMBERS[:1],
           fragments=[dict(id=0, round=1, ranges=[dict(start=0, count=2_000)])],
           regionTransform=0, poolTransform=3, samplesPerStep=4, detours=[],
-          experts=[dict(start=100, each=64, count=8), dict(start=1_000, each=1, count=1_024)]), b"",
+          experts=[dict(start=100, each=64, count=8), dict(start=1_000, each=1, count=1_024)],
+          codecs=[]), b"",
      dict(rank=0xFFFF)),
     ("the largest block of experts", "PLAN",
      dict(planVersion=6, activateAtRound=0, members=[], fragments=[], regionTransform=0,
           poolTransform=0, samplesPerStep=0, detours=[],
-          experts=[dict(start=2**62 - 1, each=2**40, count=1_024)]), b"", dict(rank=0xFFFF)),
+          experts=[dict(start=2**62 - 1, each=2**40, count=1_024)], codecs=[]), b"", dict(rank=0xFFFF)),
     ("nobody and nothing", "PLAN",
      dict(planVersion=0, activateAtRound=0, members=[], fragments=[], regionTransform=6,
-          poolTransform=0, samplesPerStep=2**32 - 1, detours=[], experts=[]), b"",
+          poolTransform=0, samplesPerStep=2**32 - 1, detours=[], experts=[], codecs=[]), b"",
      dict(rank=0xFFFF)),
+    ("two links with transforms of their own, and the means of one region", "PLAN",
+     dict(planVersion=6, activateAtRound=4, members=[], fragments=[], regionTransform=0,
+          poolTransform=3, samplesPerStep=8, detours=[], experts=[],
+          codecs=[{"from": 0, "to": 1, "transform": 4}, {"from": 1, "to": 0, "transform": 1},
+                  {"from": 0, "to": 0, "transform": 4}]), b"", dict(rank=0xFFFF)),
     ("what is held of three collectives", "READY",
      dict(planVersion=3, step=210, holdings=[
          dict(key=inner(1, 210), state=2), dict(key=outer(0, 7), state=1),
@@ -335,27 +341,31 @@ def rejected():
     add("invalidEnum", "verdict 2", "control", patched(control["GO"], 64 + 6 + 12, "B", 2))
     add("invalidEnum", "suspect reason 0", "control", patched(control["SUSPECT"], 74, "H", 0))
     add("invalidEnum", "suspect reason 5", "control", patched(control["SUSPECT"], 74, "H", 5))
-    add("invalidEnum", "region transform 7", "control", patched(plan, len(plan) - 10, "B", 7))
-    add("invalidEnum", "pool transform 7", "control", patched(plan, len(plan) - 9, "B", 7))
+    add("invalidEnum", "region transform 7", "control", patched(plan, len(plan) - 12, "B", 7))
+    add("invalidEnum", "pool transform 7", "control", patched(plan, len(plan) - 11, "B", 7))
     add("listTooLong", "a list of detours over its limit", "control",
-        patched(plan, len(plan) - 4, "H", 1025))
+        patched(plan, len(plan) - 6, "H", 1025))
     add("metaTruncated", "a detour that is not there", "control",
-        patched(plan, len(plan) - 4, "H", 1))
+        patched(plan, len(plan) - 6, "H", 1))
     add("listTooLong", "a list of expert blocks over its limit", "control",
-        patched(plan, len(plan) - 2, "H", 1025))
+        patched(plan, len(plan) - 4, "H", 1025))
     add("metaTruncated", "a block of experts that is not there", "control",
+        patched(plan, len(plan) - 4, "H", 1))
+    add("listTooLong", "a list of codecs over its limit", "control",
+        patched(plan, len(plan) - 2, "H", 4097))
+    add("metaTruncated", "a codec that is not there", "control",
         patched(plan, len(plan) - 2, "H", 1))
-    block = resized(plan, plan[64:-2] + struct.pack("<HQQI", 1, 0, 1, 1))
+    block = resized(plan, plan[64:-4] + struct.pack("<HQQIH", 1, 0, 1, 1, 0))
     add("outOfRange", "experts that start at 2^62", "control",
-        patched(block, len(block) - 20, "Q", 1 << 62))
+        patched(block, len(block) - 22, "Q", 1 << 62))
     add("outOfRange", "experts of no elements", "control",
-        patched(block, len(block) - 12, "Q", 0))
+        patched(block, len(block) - 14, "Q", 0))
     add("outOfRange", "experts of more than 2^40 elements", "control",
-        patched(block, len(block) - 12, "Q", (1 << 40) + 1))
+        patched(block, len(block) - 14, "Q", (1 << 40) + 1))
     add("outOfRange", "a block of no experts", "control",
-        patched(block, len(block) - 4, "I", 0))
+        patched(block, len(block) - 6, "I", 0))
     add("outOfRange", "a block of 1,025 experts", "control",
-        patched(block, len(block) - 4, "I", 1_025))
+        patched(block, len(block) - 6, "I", 1_025))
     add("invalidEnum", "member state 2", "control", patched(plan, fragments - 7, "B", 2))
     add("invalidEnum", "scope 2", "control", patched(report, 64, "B", 2))
     add("invalidEnum", "scope 2 in a chunk", "data", patched(chunk, 64, "B", 2))

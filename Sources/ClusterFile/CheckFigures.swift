@@ -39,7 +39,8 @@ extension CheckReport {
             outerMomentum: schedule.outerMomentum, rounds: rounds,
             fragments: schedule.fragments,
             wireInside: "\(configuration.wire.insideRegion)",
-            wireBetween: "\(configuration.wire.betweenRegions)",
+            wireBetween: configuration.wire.choosesBetween == true
+                ? "auto" : "\(configuration.wire.betweenRegions)",
             bytesPerValueBetween: traffic.bytesPerValue,
             bytesPerRound: links.reduce(0) { $0 + $1.bytesPerRound }, links: links,
             streaming: Self.streaming(file, links: links, step: step),
@@ -99,17 +100,13 @@ extension CheckReport {
     private static func withCodecs(
         _ links: [Link], _ file: ClusterFile, traffic: TrafficPlan, step: Double
     ) -> [Link] {
-        let between = Double(file.configuration.schedule.syncEvery) * step
-        return links.map { link in
+        links.map { link in
             var link = link
-            guard let rate = link.rateBitsPerSecond, let roundTrip = link.roundTripSeconds,
+            guard link.rateBitsPerSecond != nil, link.roundTripSeconds != nil,
                 let from = file.topology.region(named: link.from),
                 let to = file.topology.region(named: link.to)
             else { return link }
-            link.codec = LinkCodec(
-                values: traffic.valuesPerRound(from: from.index, to: to.index),
-                bitsPerSecond: rate, roundTripSeconds: roundTrip,
-                available: LinkCodec.blockingShare * between)
+            link.codec = traffic.codec(from: from.index, to: to.index, step: step)
             return link
         }
     }
@@ -209,6 +206,14 @@ extension CheckReport {
             notes.append(
                 "Speed is emulated for \(paced.count) of \(seats.count) workers: a step ends at "
                     + "the later of its real end and its nominal time.")
+        }
+        if file.configuration.schedule.localSteps == .measured {
+            notes.append(
+                file.configuration.schedule.adapts
+                    ? "H of each region is that of the nominal steps at first; measured ones change it "
+                        + "within two rounds."
+                    : "`adapt: never` (or a seed): H of each region stays that of the nominal steps."
+            )
         }
         if file.configuration.schedule.localSteps == .equal,
             let fastest = paced.map(\.nominalStep).min(),

@@ -119,7 +119,9 @@ extension CheckReport {
         return TextTable.render(
             ["link", "distance", "RTT", "rate", "bytes/round", "bytes/run", "transfer/round"], rows)
             + "\nBytes of encoded values "
-            + "(\(Figures.significant(bytesPerValueBetween * 8)) bits each), "
+            + (wireBetween == "auto"
+                ? "(as each link's encoding has it), "
+                : "(\(Figures.significant(bytesPerValueBetween * 8)) bits each), ")
             + "without frame headers, encryption and control traffic."
     }
 
@@ -132,8 +134,13 @@ extension CheckReport {
         return table(choices) + "\n"
             + TextTable.wrapped(
                 "The most precise encoding whose transfer and round trip fit into "
-                    + "\(Figures.percent(LinkCodec.blockingShare)) of the time between two rounds; "
-                    + "`wire.between` is \(wireBetween).")
+                    + (streaming == nil
+                        ? "\(Figures.percent(LinkCodec.blockingShare)) of the time between two rounds"
+                        : "the overlap, or the time until the next fragment leaves")
+                    + "; `wire.between` is \(wireBetween)"
+                    + (wireBetween == "auto"
+                        ? ": this is what a run starts with, and measured rates change it unless "
+                            + "`adapt` is never." : "."))
     }
 
     private var predictionText: String {

@@ -34,7 +34,8 @@ struct FileReader {
         let model = readModel(top)
         let schedule = readSchedule(top, topology: topology, model: model, steps: steps)
         checkMemory(top, topology: topology, model: model, schedule: schedule)
-        let wire = readWire(top, topology: topology)
+        var wire = readWire(top, topology: topology)
+        if !checkWire(top, wire, schedule) { wire = nil }
         let training = readTraining(top, steps: steps, schedule: schedule)
         let deadlines = readDeadlines(top, workers: topology?.seats.count)
         let data = readData(top)

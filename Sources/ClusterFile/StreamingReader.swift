@@ -223,7 +223,7 @@ extension FileReader {
         else { return false }
         schedule.localSteps = kind
         switch kind {
-        case .equal: return true
+        case .equal, .measured: return true
         case .nominal:
             let unpaced = topology?.seats.first { $0.worker.nominalStep <= .zero }
             guard let unpaced else { return true }

@@ -1,37 +1,48 @@
 internal import ClusterModel
 
-/// Bytes one outer round sends from region to region.
-///
-/// Of the model's N values the workers of region r own the share f_r: equal parts per worker, unless
-/// unlike links make others faster (``OwnerShares``). A region r that holds k_r replicas (1 when its
-/// workers step together, else one per worker) sends to region s its contributions to what s owns,
-/// k_r N f_s values, and the means of the values it owns itself to each of s's replicas, k_s N f_r.
+/// Bytes one outer round sends from region to region: ``PoolTraffic`` in the encoding of each link.
 struct TrafficPlan {
-    private let values: Double
-    private let replicas: [Int]
+    private let traffic: PoolTraffic
+    private let file: ClusterFile
     /// Of all values, by region.
-    let shares: [Double]
+    var shares: [Double] { traffic.shares }
+    /// Where the encoding is the same on all links.
     let bytesPerValue: Double
 
     init(_ file: ClusterFile) {
-        values = Double(file.configuration.model.parameterCount)
-        let members = file.topology.regions.map(\.workers.count)
-        let isOneReplica = file.configuration.schedule.inner == .everyStep
-        replicas = members.map { isOneReplica ? 1 : $0 }
-        let weights = file.topology.ownerWeights(members: members, areOneReplica: isOneReplica)
-        let owned = zip(members, weights).map { Double($0) * Double($1) }
-        let all = owned.reduce(0, +)
-        shares = owned.map { $0 / all }
+        self.file = file
+        traffic = PoolTraffic(
+            file.topology, isOneReplica: file.configuration.schedule.inner == .everyStep,
+            values: Double(file.configuration.model.parameterCount))
         bytesPerValue = file.configuration.wire.betweenRegions.storedBytesPerValue
     }
 
     /// Values that cross from region `from` to region `to` in one outer round.
-    func valuesPerRound(from: Int, to: Int) -> Double {
-        values
-            * (Double(replicas[from]) * shares[to] + Double(replicas[to]) * shares[from])
+    func valuesPerRound(from: Int, to: Int) -> Double { traffic.values(from: from, to: to) }
+
+    /// Of a link that is described, where step times are known: what would fit.
+    func codec(from: Int, to: Int, step: Double) -> LinkCodec? {
+        guard let link = file.topology.link(between: RegionID(from), and: RegionID(to)) else {
+            return nil
+        }
+        let there = link.parameters(from: RegionID(from))
+        let back = link.parameters(from: RegionID(to))
+        guard there.bitsPerSecond > 0 else { return nil }
+        let time = LinkTime(file.configuration.schedule, step: step)
+        return LinkCodec(
+            values: valuesPerRound(from: from, to: to) / time.departures,
+            bitsPerSecond: there.bitsPerSecond,
+            roundTripSeconds: Double(there.oneWayNanoseconds + back.oneWayNanoseconds) / 1e9,
+            available: time.available)
     }
 
     func bytesPerRound(from: Int, to: Int) -> UInt64 {
-        UInt64((valuesPerRound(from: from, to: to) * bytesPerValue).rounded())
+        var perValue = bytesPerValue
+        if file.configuration.wire.choosesBetween == true, let step = LinkTime.step(file.topology),
+            let codec = codec(from: from, to: to, step: step)
+        {
+            perValue = codec.transform.storedBytesPerValue
+        }
+        return UInt64((valuesPerRound(from: from, to: to) * perValue).rounded())
     }
 }

@@ -11,13 +11,12 @@ extension FileReader {
         let inside = section.value(
             .choice(
                 "inside", of: "the encoding inside a region", [("fp32", TransformID.fp32)]))
+        let kinds: [(String, TransformID?)] = [
+            ("int8", .int8), ("int4", .int4), ("e3m0", .e3m0), ("topk", .topK), ("bf16", .bf16),
+            ("fp16", .fp16), ("fp32", .fp32), ("auto", nil),
+        ]
         let between = section.value(
-            .choice(
-                "between", of: "the encoding between regions",
-                [
-                    ("int8", TransformID.int8), ("int4", .int4), ("e3m0", .e3m0),
-                    ("topk", .topK), ("bf16", .bf16), ("fp16", .fp16), ("fp32", .fp32),
-                ]))
+            .choice("between", of: "the encoding between regions", kinds))
         let feedback = section.value(
             .choice(
                 "error_feedback", of: "whether what a transform withholds is sent later",
@@ -32,8 +31,26 @@ extension FileReader {
         guard inside != nil || section.line(of: "inside") == nil,
             between != nil || section.line(of: "between") == nil
         else { return nil }
-        return .init(
-            insideRegion: inside ?? .fp32, betweenRegions: between ?? .fp32,
+        let isAuto = between.map { $0 == nil } ?? false
+        var wire = RunConfiguration.Wire(
+            insideRegion: inside ?? .fp32,
+            betweenRegions: isAuto ? LinkCodec.start : (between ?? nil) ?? .fp32,
             errorFeedback: feedback ?? true)
+        if isAuto { wire.choosesBetween = true }
+        return wire
+    }
+
+    /// Where every step is a round there is no time between two rounds to choose for.
+    func checkWire(
+        _ top: Section, _ wire: RunConfiguration.Wire?, _ schedule: RunConfiguration.Schedule?
+    ) -> Bool {
+        guard wire?.choosesBetween == true, schedule?.outer == .everyStep else { return true }
+        top.section("wire", keys: nil)?.refuse(
+            "between",
+            "`between: auto` chooses by the time between two outer rounds, and with "
+                + "`outer: every-step` there is none",
+            expected: "`between: auto` with `outer: diloco`, `local-sgd` or `streaming`",
+            example: "between: bf16")
+        return false
     }
 }

@@ -9,6 +9,9 @@ package struct LinkCodec: Codable, Equatable, Sendable {
     /// For people.
     package var reason: String
 
+    /// Under `between: auto`, what crosses no link, and all where step times are not known.
+    package static let start = TransformID.int8
+
     /// From precise to small. Top-k is not among them: it wants another outer optimiser.
     package static let candidates: [TransformID] = [.fp32, .bf16, .int8, .int4]
 

@@ -19,7 +19,7 @@ package enum LocalSteps {
         let seats = topology.seats
         switch schedule.localSteps {
         case .equal: return seats.map { _ in every }
-        case .nominal:
+        case .nominal, .measured:
             let own: [Interval] = seats.map { seat in
                 schedule.inner == .none
                     ? seat.worker.nominalStep

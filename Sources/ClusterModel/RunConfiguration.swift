@@ -110,6 +110,8 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
             case equal
             /// In proportion to the speed of the slowest worker's nominal step: all arrive together.
             case nominal
+            /// As nominal, and from the first measured rates on as those say.
+            case measured
         }
         /// What an expert's part of a contribution counts for between replicas.
         package enum ExpertWeights: String, Codable, CaseIterable, Sendable {
@@ -166,6 +168,9 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
     package struct Wire: Codable, Equatable, Sendable {
         package var insideRegion: TransformID
         package var betweenRegions: TransformID
+        /// `between: auto`: each link carries what its rate has time for, `betweenRegions` being what
+        /// crosses no link; nil: the same everywhere.
+        package var choosesBetween: Bool?
         /// What a lossy transform withholds is added to the sender's next contribution.
         package var errorFeedback: Bool
         package init(

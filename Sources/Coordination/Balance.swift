@@ -140,24 +140,3 @@ struct Balance: Equatable, Sendable {
         parts.map(String.init).joined(separator: " + ")
     }
 }
-
-extension Coordinator {
-    /// Micro-batches follow measured rates: where workers of a region step together.
-    var adaptsInside: Bool {
-        configuration.schedule.adapts && configuration.schedule.inner == .everyStep
-    }
-
-    /// After a commit: a new plan from the next boundary on, if it makes steps shorter by enough, and if
-    /// enough of the run is left for it.
-    mutating func considerBalance(_ now: Instant) {
-        guard adaptsInside, case .running = stage, joiners.isEmpty else { return }
-        let present = members.seats { _ in true }
-        let furthest = members.map(\.lastStep).max() ?? 0
-        let boundary = furthest + 2 * UInt64(configuration.schedule.syncEvery)
-        guard boundary < UInt64(configuration.steps),
-            let reason = balance.improvement(of: present, topology: topology)
-        else { return }
-        replan(
-            reason: "balance: \(reason)", activateAtRound: newestTurn + 1 + order.count, now)
-    }
-}

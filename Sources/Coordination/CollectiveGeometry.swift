@@ -269,11 +269,26 @@ package struct ActivePlan: Equatable, Sendable {
             experts: fragment.map { ExpertPart.parts(of: plan.experts, in: $0.ranges) } ?? [])
     }
 
-    package func transform(of key: CollectiveKey) -> TransformID {
-        switch key.scope {
-        case .region: plan.regionTransform
-        case .pool: plan.poolTransform
-        }
+    /// Of contributions of `from`'s members to slices owned in `to`; of the means of slices owned in a
+    /// region, if both are that one.
+    private func poolTransform(_ from: RegionID, _ to: RegionID) -> TransformID {
+        // Few entries, and asked once a slice and chunk.
+        plan.codecs.first { $0.from == from && $0.to == to }?.transform ?? plan.poolTransform
+    }
+
+    /// What a contribution crosses to the owner of a slice with. One that stays in its region meets no
+    /// link.
+    package func contributionTransform(
+        of key: CollectiveKey, from sender: Rank, to owner: Rank
+    ) -> TransformID {
+        guard key.scope == .pool else { return plan.regionTransform }
+        let (from, to) = (plan.members[sender.index].region, plan.members[owner.index].region)
+        return from == to ? plan.poolTransform : poolTransform(from, to)
+    }
+
+    /// What the means of this worker's slices are encoded with: once, for all who receive them.
+    package func meanTransform(of key: CollectiveKey) -> TransformID {
+        key.scope == .pool ? poolTransform(me.region, me.region) : plan.regionTransform
     }
 }
 

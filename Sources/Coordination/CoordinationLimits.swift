@@ -69,6 +69,12 @@ package enum CoordinationLimits {
     /// How much shorter a region's step must become for a new plan, which costs every member a pause of
     /// a round trip or two. Noise below it changes nothing.
     package static let balanceGain = 0.05
+    /// A link's present transform stays while it would fit at a rate this much higher ...
+    package static let codecMargin = 1.1
+    /// ... and a more precise one comes when it would fit at this share of the measured rate ...
+    package static let codecCaution = 0.7
+    /// ... after so many commits in a row: a link that has come back may go again.
+    package static let codecPatience = 3
     /// Heartbeats are small: two a patience would already do, one a second shows progress.
     package static let heartbeatInterval = Interval.seconds(1)
     /// The coordinator's own probe. ROUTER says "unreachable" only when something is sent, so this bounds

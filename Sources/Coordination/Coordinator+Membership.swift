@@ -169,11 +169,13 @@ extension Coordinator {
     ) -> Plan {
         let sources = stateSources(isStart: isStart)
         let weights = ownerWeights()
+        let isBoundary = isStart || activateAtRound > 0
         // At once means that some may have computed a step which others have not: nobody's samples move.
         let shares =
-            isStart || activateAtRound > 0
+            isBoundary
             ? balance.shares(of: members.seats { _ in true }, adapts: adaptsInside)
             : balance.inForce
+        let paces = isBoundary ? nextPaces : self.paces
         var planned: [PlanMember] = []
         for (index, member) in members.enumerated() {
             let share = shares[Int(member.seat.rawValue)]
@@ -198,7 +200,8 @@ extension Coordinator {
             fragments: fragments, regionTransform: configuration.wire.insideRegion,
             poolTransform: configuration.wire.betweenRegions,
             samplesPerStep: balance.samplesPerStep, detours: detours,
-            experts: configuration.expertBlocks(elements: parameterCount))
+            experts: configuration.expertBlocks(elements: parameterCount),
+            codecs: isBoundary ? links.planned : codecsInForce)
     }
 
     /// By region: regions behind slow links own less (``OwnerShares``).
@@ -286,7 +289,7 @@ extension Coordinator {
             }
         }
         members.updateAll { $0.isEstablished = true }
-        if let plan { balance.adopt(plan) }
+        if let plan { adopt(plan) }
         stage = .running
         let isStart = lastGo == nil
         let go = Go(planVersion: planVersion, verdicts: verdicts)

@@ -289,6 +289,7 @@ extension Coordinator {
         members.update(member.seat) { $0.lastStep = report.step }
         if reports[report.key]?[member.seat] == nil {
             balance.note(member.seat, samples: report.samples, time: report.computeTime)
+            links.note(member.region, report.links)
         }
         reports[report.key, default: [:]][member.seat] = report
         commitIfComplete(report.key, now)
@@ -325,7 +326,7 @@ extension Coordinator {
             stop(.ok, "all \(configuration.steps) steps are trained", now)
         } else {
             considerJoiners(now)
-            considerBalance(now)
+            considerMeasured(now)
             goIfReady(now)
         }
     }

@@ -103,8 +103,13 @@ package struct Coordinator: Sendable {
     var lastCommitAt = Instant.zero
     /// Last committed round of each fragment.
     var committed: [UInt32]
-    /// How fast each seat's replica goes round.
+    /// How fast each seat's replica goes round, under the plan in force.
     var paces: [ReplicaPace]
+    /// The same of a boundary plan that is out, or of the next one.
+    var nextPaces: [ReplicaPace]
+    /// What links carry; the plan's are in force until a boundary plan starts.
+    var links: LinkCodecs
+    var codecsInForce: [PlanCodec]
     /// Reports of rounds that are not committed, by seat.
     var reports: [CollectiveKey: [WorkerID: Report]] = [:]
     /// Who draws what in a step, and how fast everybody has been.
@@ -139,6 +144,9 @@ package struct Coordinator: Sendable {
             $0.map { ElementRange(start: $0.lowerBound, count: $0.upperBound - $0.lowerBound) }
         }
         paces = configuration.paces(topology)
+        nextPaces = paces
+        links = LinkCodecs(configuration, topology, values: parameterCount)
+        codecsInForce = links.planned
         seatNamed = Dictionary(
             seats.enumerated().map { ($0.element.worker.name, $0.offset) },
             uniquingKeysWith: { first, _ in first })

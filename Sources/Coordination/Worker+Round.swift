@@ -83,8 +83,10 @@ extension Worker {
             UInt64(chunk.elements)
                 == geometry.range(ofSlice: slice, position: Int(chunk.position)).count,
             Int(chunk.group) < geometry.groups.count,
-            plan.member(peer)?.rank == geometry.sender(group: Int(chunk.group), slice: slice),
-            chunk.transform == plan.transform(of: chunk.key)
+            let sender = plan.member(peer)?.rank,
+            sender == geometry.sender(group: Int(chunk.group), slice: slice),
+            chunk.transform
+                == plan.contributionTransform(of: chunk.key, from: sender, to: plan.rank)
         else {
             release(payload.handle)
             return blame(peer, "contribution does not fit the plan: \(chunk)")
@@ -107,7 +109,7 @@ extension Worker {
                 effects.append(
                     .reduce(
                         key: key, epoch: epoch, slice: slice, position: position,
-                        sources: sources, transform: plan.transform(of: key),
+                        sources: sources, transform: plan.meanTransform(of: key),
                         elements: range.count))
             case .mean, .violation: shardAnswered(effect, now)
             case .release(let handle): release(handle)

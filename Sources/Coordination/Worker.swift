@@ -213,7 +213,7 @@ package struct Worker: Sendable {
         self.configuration = configuration
         self.topology = topology
         samples = hello.samples
-        meter = WorkerMeter(samples: hello.samples, regions: topology.regions.count)
+        meter = WorkerMeter(samples: hello.samples, region: region, topology: topology)
         round = WorkerRound(
             worker: worker, region: region, configuration: configuration,
             chunkElements: chunkElements)

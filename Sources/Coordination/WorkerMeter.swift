@@ -1,15 +1,31 @@
 import ClusterModel
+import DequeModule
 import WireProtocol
 
 /// What a worker's reports say besides the round: how fast its trainer computes, and how fast the links
 /// it sends over take its bytes. From one report to the next.
+///
+/// A link was busy with a frame from when it could have been acknowledged, had the link been free (a round
+/// trip after it was sent), or from the acknowledgement before it, whichever is later, until its own:
+///
+/// ```
+/// sent       1 2 3            4
+/// acked              1  2  3            4
+/// busy              |-||-||-|          |-|      (a frame's time on the link, no round trips)
+/// ```
 struct WorkerMeter: Sendable {
     private struct Link {
         var acknowledged: UInt64 = 0
         var busy = Interval.zero
-        var underWay: UInt64 = 0
-        /// Since when something is under way, if anything is.
-        var since: Instant?
+        var lastAcknowledged = Instant.zero
+    }
+
+    /// To one peer, over the lanes one side has dialled.
+    private struct Flow {
+        var sent: UInt64 = 0
+        var acknowledged: UInt64 = 0
+        /// What is not acknowledged: bytes sent up to then, and when.
+        var marks: Deque<(through: UInt64, at: Instant)> = []
     }
 
     /// Set before anything else happens.
@@ -18,44 +34,55 @@ struct WorkerMeter: Sendable {
     private var computeTime = Interval.zero
     /// By region.
     private var links: [Link]
-    /// Bytes that were sent to each peer over the lanes of either side and acknowledged. Asked, never
-    /// iterated.
-    private var seen: [LaneID: (sent: UInt64, acknowledged: UInt64)] = [:]
+    /// By region, as the cluster file has them.
+    private let roundTrips: [Interval]
+    /// Asked, never iterated.
+    private var flows: [LaneID: Flow] = [:]
 
-    init(samples: UInt64, regions: Int) {
+    /// For a worker of `region`.
+    init(samples: UInt64, region: RegionID, topology: Topology) {
         reportedSamples = samples
-        links = Array(repeating: Link(), count: regions)
+        links = topology.regions.map { _ in Link() }
+        roundTrips = topology.regions.indices.map { other in
+            let link = topology.link(between: region, and: RegionID(other))
+            return Interval(
+                nanoseconds: [region, RegionID(other)].reduce(0) {
+                    $0 + (link?.parameters(from: $1).oneWayNanoseconds ?? 0)
+                })
+        }
     }
 
     mutating func computed(_ elapsed: Interval) { computeTime = computeTime + elapsed }
 
-    /// A peer's cumulative counts over the lanes one side has dialled; smaller ones than before are those
-    /// of new sessions.
+    /// Cumulative counts of the lanes to a peer that one side has dialled; smaller ones than before are
+    /// those of new sessions.
     mutating func note(
         _ peer: WorkerID, _ role: LaneSession.Role, region: RegionID, sent: UInt64,
         acknowledged: UInt64
     ) {
         guard links.indices.contains(region.index) else { return }
         let key = LaneID(peer: peer, role: role)
-        var before = seen[key] ?? (0, 0)
-        if sent < before.sent || acknowledged < before.acknowledged {
-            // What the old session had under way is nobody's any more.
-            let lost = before.sent - before.acknowledged
-            links[region.index].underWay -= min(lost, links[region.index].underWay)
-            before = (0, 0)
+        var flow = flows[key] ?? Flow()
+        // What the old session had under way is nobody's any more.
+        if sent < flow.sent || acknowledged < flow.acknowledged { flow = Flow() }
+        if sent > flow.sent {
+            flow.marks.append((sent, now))
+            flow.sent = sent
         }
-        seen[key] = (sent, acknowledged)
-        var link = links[region.index]
-        link.underWay += sent - before.sent
-        link.underWay -= min(acknowledged - before.acknowledged, link.underWay)
-        link.acknowledged += acknowledged - before.acknowledged
-        if link.underWay > 0 {
-            link.since = link.since ?? now
-        } else if let since = link.since {
-            link.busy = link.busy + (now - since)
-            link.since = nil
+        if acknowledged > flow.acknowledged {
+            links[region.index].acknowledged += acknowledged - flow.acknowledged
+            flow.acknowledged = acknowledged
+            var sentAt = flow.marks.first?.at ?? now
+            while let first = flow.marks.first, first.through <= acknowledged {
+                sentAt = first.at
+                flow.marks.removeFirst()
+            }
+            let free = sentAt + roundTrips[region.index]
+            let from = max(free, links[region.index].lastAcknowledged)
+            if now > from { links[region.index].busy = links[region.index].busy + (now - from) }
+            links[region.index].lastAcknowledged = now
         }
-        links[region.index] = link
+        flows[key] = flow
     }
 
     /// Hands the counts over; they begin again at zero.
@@ -64,12 +91,7 @@ struct WorkerMeter: Sendable {
         report.computeTime = computeTime
         reportedSamples = samples
         computeTime = .zero
-        for index in links.indices {
-            if let since = links[index].since {
-                links[index].busy = links[index].busy + (now - since)
-                links[index].since = now
-            }
-            guard links[index].acknowledged > 0 else { continue }
+        for index in links.indices where links[index].acknowledged > 0 {
             report.links.append(
                 Report.LinkMeter(
                     region: RegionID(index), acknowledgedBytes: links[index].acknowledged,

@@ -85,16 +85,45 @@ extension WorkerRound {
         effects.append(.openShard(key))
         defer { takeEarlyMeans(of: key, now) }
         let overlaps = appliesAt > left
-        effects.append(
-            .train(
-                .encode(
-                    TrainerOrder.Encoding(
-                        key: key, epoch: plan.epoch,
-                        source: key.scope == .region || schedule.sharesGradients
-                            ? .gradient : overlaps ? .keptOuterGradient : .outerGradient,
-                        keeps: overlaps && isFirst, transform: plan.transform(of: key),
-                        chunks: chunksToSend(geometry, by: plan.rank),
-                        fragment: elementRanges(of: key)))))
+        let source: TrainerOrder.Source =
+            key.scope == .region || schedule.sharesGradients
+            ? .gradient : overlaps ? .keptOuterGradient : .outerGradient
+        // One order for each transform; the first keeps what all encode.
+        var keeps = overlaps && isFirst
+        for (transform, chunks) in byTransform(chunksToSend(geometry, by: plan.rank), key, plan) {
+            effects.append(
+                .train(
+                    .encode(
+                        TrainerOrder.Encoding(
+                            key: key, epoch: plan.epoch, source: source, keeps: keeps,
+                            transform: transform, chunks: chunks,
+                            fragment: elementRanges(of: key)))))
+            keeps = false
+        }
+    }
+
+    /// In the order in which the transforms first occur.
+    private func byTransform(
+        _ chunks: [TrainerOrder.Chunk], _ key: CollectiveKey, _ plan: ActivePlan
+    ) -> [(TransformID, [TrainerOrder.Chunk])] {
+        guard let first = chunks.first else { return [(plan.plan.poolTransform, [])] }
+        let geometry = plan.geometry(of: key)
+        let transforms = (0..<geometry.sliceCount).map {
+            plan.contributionTransform(
+                of: key, from: plan.rank, to: geometry.owner(ofSlice: $0))
+        }
+        let whole = transforms[first.slice]
+        guard transforms.contains(where: { $0 != whole }) else { return [(whole, chunks)] }
+        var parts: [(TransformID, [TrainerOrder.Chunk])] = []
+        for chunk in chunks {
+            let transform = transforms[chunk.slice]
+            if let place = parts.firstIndex(where: { $0.0 == transform }) {
+                parts[place].1.append(chunk)
+            } else {
+                parts.append((transform, [chunk]))
+            }
+        }
+        return parts
     }
 
     /// In place of an earlier attempt, or as the newest.

@@ -50,6 +50,8 @@ package enum ProtocolLimits {
     package static let lanes: UInt16 = 16
     /// Pairs without a lane; a pool with more of them needs another network.
     package static let detours = 1024
+    /// Directed pairs of 64 regions.
+    package static let codecs = 4096
     /// One outer round per fragment and a few inner all-reduces can be in flight.
     package static let collectivesInFlight = 1024
 }
@@ -97,7 +99,7 @@ extension MessageType {
         case .hello: FrameShape(meta: 92...475)
         case .welcome: FrameShape(meta: 33...33 + Limits.configurationBytes)
         case .refuse: FrameShape(meta: 8...8 + 2 * text)
-        case .plan: FrameShape(meta: 22...Limits.controlFrameBytes - Limits.headerBytes)
+        case .plan: FrameShape(meta: 24...Limits.controlFrameBytes - Limits.headerBytes)
         case .ready: FrameShape(meta: 14...14 + 13 * list)
         case .go: FrameShape(meta: 6...6 + 15 * list)
         case .heartbeat: FrameShape(meta: 27...27 + 2 * Limits.ranks)

@@ -165,4 +165,27 @@ struct LinkCodecTests {
             path: "t")
         #expect(fast.links[0].codec?.transform == .fp32)
     }
+
+    @Test func autoReckonsWithWhatEachLinkCarries() throws {
+        let yaml = try Sample.twoRegions(replacing: "between: int8", with: "between: auto")
+            .replacing("rate: 20 Mbit/s", with: "rate: 200 Mbit/s")
+            .replacing("sync_every: 30", with: "sync_every: 60")
+        let file = try ClusterFile.read(yaml: yaml, file: "t")
+        #expect(file.configuration.wire.choosesBetween == true)
+        let report = CheckReport(file, path: "t")
+        #expect(report.wireBetween == "auto")
+        #expect(report.links[0].codec?.transform == .int8)
+        // One byte for each value, and a scale of four for 256.
+        let bytes = report.parameterCount + report.parameterCount / 64
+        #expect(report.links[0].bytesPerRound == bytes)
+        #expect(report.text.contains("measured rates change it"))
+        let slow = CheckReport(
+            try ClusterFile.read(
+                yaml: yaml.replacing("200 Mbit/s", with: "20 Mbit/s"), file: "t"), path: "t")
+        #expect(slow.links[0].bytesPerRound < report.links[0].bytesPerRound)
+        let issues = Sample.issues(
+            yaml.replacing("outer: diloco, sync_every: 60", with: "outer: every-step"))
+        #expect(issues.map(\.keyPath) == ["wire.between"])
+        #expect(issues.first?.problem.contains("there is none") == true)
+    }
 }

@@ -47,9 +47,7 @@ final class TrainerExecutor {
     private var drawnByStep: (step: UInt32, samples: UInt64) = (0, 0)
     private var gathered: [Float] = []
     private var classes: TensorClassTally
-    /// By fragment and slice, of the epoch below.
-    private var feedback: [FeedbackKey: ErrorFeedback] = [:]
-    private var feedbackEpoch = Epoch.none
+    private var residues = SliceResidues()
     private var hasNamedKernels = false
     private let countsExperts: Bool
     /// As the trainer itself knows them: what a saved state says.
@@ -193,51 +191,39 @@ final class TrainerExecutor {
         emit(.encoded(encoding.key, encoding.epoch, chunk, bytes))
     }
 
-    /// With error feedback where values are lost between regions: the residue lives with the slice and
-    /// is dropped when slices change hands, that is, with every epoch.
+    /// With error feedback where values are lost between regions.
     private func encode(
         _ values: Span<Float>, _ chunk: TrainerOrder.Chunk, of encoding: TrainerOrder.Encoding,
         into buffer: FrameBuffer
     ) throws -> EncodedExtent {
         let bound = ChunkFormat.encodedSizeBound(encoding.transform, elements: values.count)
-        guard setup.configuration.wire.errorFeedback, encoding.key.scope == .pool,
-            encoding.transform != .fp32
-        else {
-            return try buffer.withMutablePayload(bound) { output in
-                try encoder.encode(values, transform: encoding.transform, into: &output)
-            }
-        }
-        if feedbackEpoch != encoding.epoch { dropFeedback(encoding.epoch) }
-        let key = FeedbackKey(fragment: encoding.key.fragment, slice: chunk.slice)
-        if feedback[key] == nil {
-            let chunks = encoding.chunks.filter { $0.slice == chunk.slice }
-                .sorted { $0.position < $1.position }
-            feedback[key] = ErrorFeedback(chunks: chunks.map(\.range.count))
-        }
+        let feedsBack = setup.configuration.wire.errorFeedback && encoding.key.scope == .pool
         let extent = try buffer.withMutablePayload(bound) { output in
-            try feedback[key]?.encode(
-                chunk: chunk.position, of: values, transform: encoding.transform, with: encoder,
-                into: &output)
+            if feedsBack,
+                let extent = try residues.encode(
+                    values, chunk: chunk.position,
+                    of: SliceResidues.Departure(
+                        fragment: encoding.key.fragment, slice: chunk.slice,
+                        round: encoding.key.round, epoch: encoding.epoch),
+                    transform: encoding.transform, with: encoder, into: &output,
+                    chunks: {
+                        encoding.chunks.filter { $0.slice == chunk.slice }
+                            .sorted { $0.position < $1.position }.map(\.range)
+                    })
+            {
+                return extent
+            }
+            return try encoder.encode(values, transform: encoding.transform, into: &output)
         }
-        guard let extent else { preconditionFailure("the residue was made above") }
+        if let norm = residues.takeLost() {
+            emit(
+                .report(
+                    .note(
+                        source: setup.name,
+                        text: "a slice changed hands or left again: a residue of norm \(norm) "
+                            + "was dropped")))
+        }
         return extent
-    }
-
-    private func dropFeedback(_ epoch: Epoch) {
-        var lost = 0.0
-        for slice in feedback.keys.sorted() {
-            let norm = feedback[slice]?.norm ?? 0
-            lost += norm * norm
-        }
-        feedback = [:]
-        feedbackEpoch = epoch
-        guard lost > 0 else { return }
-        emit(
-            .report(
-                .note(
-                    source: setup.name,
-                    text: "slices changed hands: a residue of norm \(lost.squareRoot()) was dropped"
-                )))
     }
 
     private func gather(_ kind: ContributionKind, _ parts: [Range<Int>]) -> GatheredValues {
@@ -422,15 +408,6 @@ final class TrainerExecutor {
     private func writeState() throws -> UInt64 {
         try setup.writeState(
             trainer, step: step, round: round, samples: drawn, digest: stateDigest())
-    }
-}
-
-/// Whose residue it is: a fragment's slice.
-private struct FeedbackKey: Hashable, Comparable {
-    let fragment: FragmentID
-    let slice: Int
-    static func < (a: FeedbackKey, b: FeedbackKey) -> Bool {
-        (a.fragment, a.slice) < (b.fragment, b.slice)
     }
 }
 

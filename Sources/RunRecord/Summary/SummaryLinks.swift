@@ -89,7 +89,8 @@ extension RunSummary.Setup {
             outerLearningRate: configuration.schedule.outerLearningRate,
             outerMomentum: configuration.schedule.outerMomentum,
             wireInside: "\(configuration.wire.insideRegion)",
-            wireBetween: "\(configuration.wire.betweenRegions)",
+            wireBetween: configuration.wire.choosesBetween == true
+                ? "auto" : "\(configuration.wire.betweenRegions)",
             coordinatorRegion: regions.indices.contains(coordinator)
                 ? regions[coordinator].name : "",
             dataPath: configuration.data.path)

@@ -12,7 +12,7 @@ package struct Plan: Hashable, Codable, Sendable {
     package var fragments: [PlanFragment]
     /// Lossy transform of the inner all-reduce.
     package var regionTransform: TransformID
-    /// Lossy transform between regions.
+    /// Lossy transform of the pool's exchanges where `codecs` says nothing else.
     package var poolTransform: TransformID
     /// Samples of one inner step over all seats of the run, taken or not.
     package var samplesPerStep: UInt32
@@ -20,12 +20,14 @@ package struct Plan: Hashable, Codable, Sendable {
     package var detours: [Detour]
     /// Experts whose values count by the tokens they saw, in the order of the vector; numbered through.
     package var experts: [ExpertBlock]
+    /// What crosses links that carry another transform.
+    package var codecs: [PlanCodec]
 
     package init(
         planVersion: UInt32, activateAtRound: UInt32, members: [PlanMember],
         fragments: [PlanFragment], regionTransform: TransformID, poolTransform: TransformID,
         samplesPerStep: UInt32,
-        detours: [Detour] = [], experts: [ExpertBlock] = []
+        detours: [Detour] = [], experts: [ExpertBlock] = [], codecs: [PlanCodec] = []
     ) {
         self.planVersion = planVersion
         self.activateAtRound = activateAtRound
@@ -36,6 +38,7 @@ package struct Plan: Hashable, Codable, Sendable {
         self.samplesPerStep = samplesPerStep
         self.detours = detours
         self.experts = experts
+        self.codecs = codecs
     }
 }
 
@@ -50,7 +53,8 @@ extension Plan: MetaFields {
             poolTransform: try reader.value("PLAN.poolTransform"),
             samplesPerStep: try reader.integer("PLAN.samplesPerStep"),
             detours: try reader.list("PLAN.detours", limit: ProtocolLimits.detours),
-            experts: try reader.list("PLAN.experts", limit: ProtocolLimits.expertBlocks))
+            experts: try reader.list("PLAN.experts", limit: ProtocolLimits.expertBlocks),
+            codecs: try reader.list("PLAN.codecs", limit: ProtocolLimits.codecs))
     }
 
     func write(to writer: inout ByteWriter) throws(FrameError) {
@@ -63,6 +67,7 @@ extension Plan: MetaFields {
         writer.integer(samplesPerStep)
         try writer.list(detours, "PLAN.detours", limit: ProtocolLimits.detours)
         try writer.list(experts, "PLAN.experts", limit: ProtocolLimits.expertBlocks)
+        try writer.list(codecs, "PLAN.codecs", limit: ProtocolLimits.codecs)
     }
 }
 
@@ -156,6 +161,37 @@ extension PlanMember: ListItem {
         writer.value(state)
         writer.rank(stateSource)
         writer.integer(ownerWeight)
+    }
+}
+
+/// What contributions of one region's members to slices owned in another are encoded with; `from` and
+/// `to` alike: what the means of slices owned there are encoded with.
+package struct PlanCodec: Hashable, Codable, Sendable {
+    package var from: RegionID
+    package var to: RegionID
+    package var transform: TransformID
+
+    package init(from: RegionID, to: RegionID, transform: TransformID) {
+        self.from = from
+        self.to = to
+        self.transform = transform
+    }
+}
+
+extension PlanCodec: ListItem {
+    static let minimumBytes = 5
+
+    init(reading reader: inout ByteReader) throws(FrameError) {
+        self.init(
+            from: RegionID(rawValue: try reader.integer("PLAN.codecs.from")),
+            to: RegionID(rawValue: try reader.integer("PLAN.codecs.to")),
+            transform: try reader.value("PLAN.codecs.transform"))
+    }
+
+    func write(to writer: inout ByteWriter) throws(FrameError) {
+        writer.integer(from.rawValue)
+        writer.integer(to.rawValue)
+        writer.value(transform)
     }
 }
 

@@ -1,0 +1,84 @@
+package import ClusterModel
+
+/// What lossy transforms have withheld, by fragment and slice: it goes out with the slice's next round.
+///
+/// A residue is made of values, not of an encoding, so it is kept when a plan changes the transform of a
+/// link; a slice that then goes out as fp32 takes it along and leaves none. It is dropped when it would
+/// meet other values than those it was withheld from: the slice has other chunks, somebody else has sent
+/// it meanwhile, or the round is contributed a second time (what was withheld belongs to bytes that nobody
+/// applied).
+package struct SliceResidues: Sendable {
+    /// A slice on its way out.
+    package struct Departure: Equatable, Sendable {
+        package var fragment: FragmentID
+        package var slice: Int
+        package var round: UInt32
+        package var epoch: Epoch
+        package init(fragment: FragmentID, slice: Int, round: UInt32, epoch: Epoch) {
+            self.fragment = fragment
+            self.slice = slice
+            self.round = round
+            self.epoch = epoch
+        }
+    }
+
+    private struct Entry: Sendable {
+        var feedback: ErrorFeedback
+        /// Elements of its chunks.
+        var chunks: [Range<UInt64>]
+        /// The last one.
+        var departure: Departure
+    }
+
+    private struct Key: Hashable {
+        let fragment: FragmentID
+        let slice: Int
+    }
+
+    /// Asked, never iterated.
+    private var entries: [Key: Entry] = [:]
+    /// Square of the norm of what was dropped and not reported yet.
+    private var lost = 0.0
+
+    package init() {}
+
+    /// The norm of what was dropped since the last call; nil: nothing.
+    package mutating func takeLost() -> Double? {
+        defer { lost = 0 }
+        return lost > 0 ? lost.squareRoot() : nil
+    }
+
+    /// Encodes a chunk with what was withheld from it last time; nil where nothing ever was.
+    ///
+    /// - Parameter chunks: elements of all chunks of the slice, in order.
+    package mutating func encode(
+        _ values: Span<Float>, chunk: Int, of departure: Departure, transform: TransformID,
+        with encoder: ChunkEncoder, into output: inout MutableSpan<UInt8>,
+        chunks: () -> [Range<UInt64>]
+    ) throws(ChunkError) -> EncodedExtent? {
+        let key = Key(fragment: departure.fragment, slice: departure.slice)
+        if transform == .fp32, entries[key] == nil { return nil }
+        if entries[key]?.departure != departure { renew(key, departure, transform, chunks()) }
+        return try entries[key]?.feedback.encode(
+            chunk: chunk, of: values, transform: transform, with: encoder, into: &output)
+    }
+
+    /// The slice leaves for the first time in this round and epoch.
+    private mutating func renew(
+        _ key: Key, _ departure: Departure, _ transform: TransformID, _ chunks: [Range<UInt64>]
+    ) {
+        if let entry = entries[key] {
+            if entry.chunks == chunks, entry.departure.round + 1 == departure.round {
+                entries[key]?.departure = departure
+                return
+            }
+            lost += entry.feedback.norm * entry.feedback.norm
+        }
+        entries[key] =
+            transform == .fp32
+            ? nil
+            : Entry(
+                feedback: ErrorFeedback(chunks: chunks.map(\.count)), chunks: chunks,
+                departure: departure)
+    }
+}

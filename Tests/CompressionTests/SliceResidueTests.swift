@@ -1,0 +1,93 @@
+import ClusterModel
+import Compression
+import Testing
+
+/// What is withheld goes out later, also across a change of transform (decision 15).
+@Suite struct SliceResidueTests {
+    private static let count = 1_000
+    private let encoder = ChunkEncoder()
+    private let decoder = ChunkDecoder()
+
+    private func values(_ round: Int) -> [Float] {
+        var generator = SeededGenerator(seed: UInt64(round))
+        return (0..<Self.count).map { _ in
+            Float(Int64(generator.integer(below: 2_000_001)) - 1_000_000) / 1_000_000
+        }
+    }
+
+    /// What the receiver gets of `round`.
+    private func send(
+        _ residues: inout SliceResidues, round: UInt32, epoch: UInt32 = 1,
+        _ transform: TransformID, chunks: [Range<UInt64>] = [0..<UInt64(count)]
+    ) throws -> [Float] {
+        let contribution = values(Int(round))
+        var bytes = [UInt8](
+            repeating: 0, count: ChunkFormat.encodedSizeBound(transform, elements: Self.count))
+        var output = bytes.mutableSpan
+        let departure = SliceResidues.Departure(
+            fragment: FragmentID(0), slice: 1, round: round, epoch: Epoch(rawValue: epoch))
+        let withheld = try residues.encode(
+            contribution.span, chunk: 0, of: departure, transform: transform, with: encoder,
+            into: &output, chunks: { chunks })
+        let extent =
+            try withheld
+            ?? encoder.encode(contribution.span, transform: transform, into: &output)
+        var decoded = [Float](repeating: 0, count: Self.count)
+        var target = decoded.mutableSpan
+        try decoder.decode(
+            bytes.span.extracting(0..<extent.byteCount), transform: transform,
+            stage: extent.stage, into: &target)
+        return decoded
+    }
+
+    /// Largest difference between what was contributed and what arrived, over all rounds together.
+    private func debt(_ sent: [UInt32], _ received: [[Float]]) -> Float {
+        (0..<Self.count).map { index in
+            let owed = sent.reduce(Float(0)) { $0 + values(Int($1))[index] }
+            return abs(owed - received.reduce(Float(0)) { $0 + $1[index] })
+        }.max() ?? 0
+    }
+
+    @Test func aChangeOfTransformKeepsWhatWasWithheld() throws {
+        var residues = SliceResidues()
+        var received = [try send(&residues, round: 1, .int4)]
+        let coarse = debt([1], received)
+        #expect(coarse > 0.02)
+        // Another epoch, another transform, the same slice.
+        received.append(try send(&residues, round: 2, epoch: 2, .int8))
+        #expect(debt([1, 2], received) < coarse / 4)
+        received.append(try send(&residues, round: 3, epoch: 2, .fp32))
+        #expect(debt([1, 2, 3], received) < 1e-5)
+        let lost = residues.takeLost()
+        #expect(lost == nil)
+        // Nothing is owed any more.
+        received.append(try send(&residues, round: 4, epoch: 3, .fp32))
+        #expect(debt([1, 2, 3, 4], received) < 1e-5)
+    }
+
+    @Test func whatMeetsOtherValuesIsDroppedAndSaid() throws {
+        for wrong in ["range", "skipped", "again"] {
+            var residues = SliceResidues()
+            _ = try send(&residues, round: 1, .int4)
+            let before = residues.takeLost()
+            #expect(before == nil)
+            let count = UInt64(Self.count)
+            let received =
+                switch wrong {
+                case "range":
+                    try send(&residues, round: 2, epoch: 2, .int4, chunks: [7..<7 + count])
+                case "skipped": try send(&residues, round: 3, epoch: 2, .int4)
+                default: try send(&residues, round: 1, epoch: 2, .int4)
+                }
+            let lost = residues.takeLost()
+            #expect(lost ?? 0 > 0.1)
+            let more = residues.takeLost()
+            #expect(more == nil)
+            // As if it were the first.
+            var fresh = SliceResidues()
+            let round: UInt32 = wrong == "range" ? 2 : wrong == "skipped" ? 3 : 1
+            let alone = try send(&fresh, round: round, .int4)
+            #expect(received == alone)
+        }
+    }
+}
