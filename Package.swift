@@ -96,7 +96,7 @@ let package = Package(
         .target(
             name: "Simulation",
             dependencies: [
-                "ClusterModel", "WireProtocol", "Coordination",
+                "ClusterModel", "WireProtocol", "Coordination", "ExpertRouting",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
             ], swiftSettings: house),

@@ -44,12 +44,27 @@ extension CheckReport {
             bytesPerValueBetween: traffic.bytesPerValue,
             bytesPerRound: links.reduce(0) { $0 + $1.bytesPerRound }, links: links,
             streaming: Self.streaming(file, links: links, step: step),
+            experts: Self.experts(file, regions, links),
             prediction: absent == nil
                 ? Self.predict(file, links: links, regions: regions) : nil,
             predictionAbsent: absent,
             similarity: Self.similarity(links, step: step, syncEvery: schedule.syncEvery),
             fullScaleSimilarity: SimilarityRatios.FullScale.ratios,
             notes: Self.notes(file, regions: regions))
+    }
+
+    private static func experts(
+        _ file: ClusterFile, _ regions: [Region], _ links: [Link]
+    ) -> ExpertTraffic? {
+        let configuration = file.configuration
+        guard let experts = configuration.model.experts, regions.count > 1,
+            configuration.schedule.outer != .everyStep
+        else { return nil }
+        return ExpertTraffic(
+            model: configuration.model, experts: experts,
+            syncEvery: configuration.schedule.syncEvery,
+            bytesPerRound: links.reduce(0) { $0 + $1.bytesPerRound },
+            tokensPerStep: regions.map(\.tokensPerStep), workers: regions.map(\.workers))
     }
 
     private static func devices(_ topology: Topology) -> [DeviceUse] {
@@ -224,6 +239,13 @@ extension CheckReport {
             notes.append(
                 "Step times differ: the fastest worker waits \(Figures.percent(share)) of the time "
                     + "for the slowest; a larger batch for it would use that.")
+        }
+        for region in file.topology.regions {
+            guard let text = region.text else { continue }
+            notes.append(
+                "\(region.name) draws from \(Figures.percent(text.from)) to "
+                    + "\(Figures.percent(text.to)) of the training text only; validation is the "
+                    + "whole run's.")
         }
         notes += dialNotes(file.topology)
         if !file.seedIsGiven {

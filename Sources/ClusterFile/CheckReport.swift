@@ -40,6 +40,8 @@ package struct CheckReport: Codable, Equatable, Sendable {
     package var links: [Link]
     /// Only under `streaming`.
     package var streaming: Streaming?
+    /// What experts cost between regions; nil for a dense model or without an outer round.
+    package var experts: ExpertTraffic?
     package var prediction: Prediction?
     /// Why there is no prediction.
     package var predictionAbsent: String?

@@ -5,7 +5,7 @@ extension CheckReport {
     package var text: String {
         let sections = [
             heading, table(plan), regionTable, deviceTable, linkTable, codecText,
-            streaming?.text ?? "", predictionText,
+            streaming?.text ?? "", expertText, predictionText,
             similarityText, noteText,
         ]
         return sections.filter { !$0.isEmpty }.joined(separator: "\n\n") + "\n"
@@ -141,6 +141,37 @@ extension CheckReport {
                     + (wireBetween == "auto"
                         ? ": this is what a run starts with, and measured rates change it unless "
                             + "`adapt` is never." : "."))
+    }
+
+    /// Three other ways to train the same experts, and the factors to the configured one.
+    private var expertText: String {
+        guard let experts, experts.configured > 0 else { return "" }
+        func row(_ way: String, _ bytes: Double) -> [String] {
+            [
+                way, Figures.bytes(bytes),
+                Figures.significant(bytes / experts.configured) + " x",
+            ]
+        }
+        let names = [
+            "configured: everything once a round",
+            "gradients after each step, \(wireBetween)",
+            "gradients after each step, fp32", "tokens cross to their experts, bf16",
+        ]
+        let values = [
+            experts.configured, experts.everyStep, experts.everyStep * 4 / bytesPerValueBetween,
+            experts.tokensCross,
+        ]
+        return TextTable.render(
+            ["experts between regions", "bytes/token", "of configured"],
+            zip(names, values).map(row))
+            + "\n"
+            + TextTable.wrapped(
+                "Computed. Averaging all experts plainly (`expert_weights: mean`) sends the bytes of "
+                    + "the configured way: weights are in the chunks' headers. Where tokens cross, "
+                    + "experts are spread over the regions by workers and all are equally likely: a "
+                    + "token is sent to \(Figures.significant(experts.foreignRegions)) regions "
+                    + "besides its own, per layer out and back, forwards and backwards; what the rest "
+                    + "of the model then needs is not counted.")
     }
 
     private var predictionText: String {

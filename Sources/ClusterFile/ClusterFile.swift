@@ -12,6 +12,8 @@ package struct ClusterFile: Equatable, Sendable {
     package var adaptIsGiven = false
     /// How links are emulated on one machine.
     package var emulation = Emulation.relay
+    /// How tokens choose experts where only that is simulated.
+    package var routing: RoutingScenario?
 
     package init(topology: Topology, configuration: RunConfiguration, seedIsGiven: Bool) {
         self.topology = topology

@@ -10,6 +10,7 @@ struct FileReader {
     static let topKeys = [
         "name", "steps", "seed", "coordinator", "regions", "links", "schedule", "wire", "model",
         "training", "deadlines", "data", "emulate", "same_host", "devices", "reference",
+        "routing",
     ]
 
     /// `nil` when something was wrong; the issues say what.
@@ -39,6 +40,7 @@ struct FileReader {
         let training = readTraining(top, steps: steps, schedule: schedule)
         let deadlines = readDeadlines(top, workers: topology?.seats.count)
         let data = readData(top)
+        let routing = readRouting(top, model: model, topology: topology)
         guard let name, let steps, let topology, let model, let schedule, let wire, let training,
             let deadlines, let data
         else { return nil }
@@ -50,6 +52,7 @@ struct FileReader {
                 deadlines: deadlines, data: data),
             seedIsGiven: top.line(of: "seed") != nil)
         file.emulation = emulation
+        file.routing = routing
         file.adaptIsGiven = top.section("schedule", keys: nil)?.line(of: "adapt") != nil
         return file
     }

@@ -62,7 +62,7 @@ extension FileReader {
         }
         guard
             let section = Section(
-                entry.node, path: path, line: entry.line, keys: ["workers"], issues: issues)
+                entry.node, path: path, line: entry.line, keys: ["workers", "text"], issues: issues)
         else { return nil }
         guard section.line(of: "workers") != nil else {
             section.refuse(
@@ -83,18 +83,40 @@ extension FileReader {
             readWorker($0.node, path: $0.path, line: $0.line, &seen, devices: devices)
         }
         let complete = workers.compactMap(\.self)
-        return complete.count == workers.count
-            ? Topology.Region(name: entry.key, workers: complete) : nil
+        let text = readText(section)
+        guard complete.count == workers.count, text != nil || section.line(of: "text") == nil else {
+            return nil
+        }
+        return Topology.Region(name: entry.key, workers: complete.flatMap(\.self), text: text)
+    }
+
+    private func readText(_ region: Section) -> Topology.TextPart? {
+        guard let section = region.section("text", keys: ["from", "to"]) else { return nil }
+        func share(_ key: String, _ standard: Double) -> Double? {
+            section.line(of: key) == nil
+                ? standard
+                : section.value(
+                    .number(key, 0...1, of: "a share of the training text", example: "0.5"))
+        }
+        guard let from = share("from", 0), let to = share("to", 1) else { return nil }
+        guard from < to else {
+            section.refuse(
+                section.line(of: "to") == nil ? "from" : "to",
+                "from \(from) to \(to) of the text is nothing",
+                expected: "`from` below `to`", example: "text: {from: 0, to: 0.5}")
+            return nil
+        }
+        return Topology.TextPart(from: from, to: to)
     }
 
     private func readWorker(
         _ node: Node, path: String, line: Int, _ seen: inout [String: Int],
         devices: DeviceProfiles
-    ) -> Topology.Worker? {
+    ) -> [Topology.Worker]? {
         guard
             let section = Section(
                 node, path: path, line: line,
-                keys: ["name", "batch", "step", "device", "dial_out"], issues: issues)
+                keys: ["name", "count", "batch", "step", "device", "dial_out"], issues: issues)
         else { return nil }
         let name = section.required(
             .name("name", of: "the worker's name", example: "shanghai-1"))
@@ -105,20 +127,40 @@ extension FileReader {
             .duration(
                 "step", of: "the nominal time of an inner step (it is paced to that)",
                 example: "200 ms"))
-        if let name, let first = seen.updateValue(line, forKey: name) {
+        let count = section.value(
+            .count(
+                "count", 1...Limits.workers, of: "workers alike, name-1, name-2, ...", example: 8))
+        guard count != nil || section.line(of: "count") == nil else { return nil }
+        let names = name.map { name in
+            count.map { count in (1...count).map { "\(name)-\($0)" } } ?? [name]
+        }
+        for name in names ?? [] {
+            guard let first = seen.updateValue(line, forKey: name) else { continue }
             seen[name] = first
             section.refuse(
                 "name", "`\(name)` is already the name of the worker in line \(first)",
                 expected: "a name no other worker of the pool has", example: "name: \(name)-2")
             return nil
         }
-        guard let name, let batch, step != nil || !hasStep else { return nil }
+        guard let names, let batch, step != nil || !hasStep else { return nil }
+        if let last = names.last, !Field<String>.isName(last) {
+            section.refuse(
+                "name", "`\(last)` is no name for a worker",
+                expected: "1 to \(Limits.nameBytes) of A-Z a-z 0-9 . _ -", example: "name: a")
+            return nil
+        }
         var worker = Topology.Worker(
-            name: name, microBatch: batch, nominalStep: step ?? .zero)
+            name: names[0], microBatch: batch, nominalStep: step ?? .zero)
         worker.dialsOut = section.value(
             .flag("dial_out", of: "nobody can dial this worker (NAT); it dials the others"))
-        guard section.line(of: "device") != nil else { return worker }
-        return give(devices, to: worker, section)
+        if section.line(of: "device") != nil {
+            guard let equipped = give(devices, to: worker, section) else { return nil }
+            worker = equipped
+        }
+        return names.map { name in
+            worker.name = name
+            return worker
+        }
     }
 
     private func readCoordinator(_ top: Section, regions: [Topology.Region]) -> RegionID? {

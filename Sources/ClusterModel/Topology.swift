@@ -24,9 +24,28 @@ package struct Topology: Codable, Equatable, Sendable {
     package struct Region: Codable, Equatable, Sendable {
         package var name: String
         package var workers: [Worker]
-        package init(name: String, workers: [Worker]) {
+        /// What its workers draw samples from; nil: the whole text.
+        package var text: TextPart?
+        package init(name: String, workers: [Worker], text: TextPart? = nil) {
             self.name = name
             self.workers = workers
+            self.text = text
+        }
+    }
+
+    /// A part of the training text, in shares of it.
+    package struct TextPart: Codable, Equatable, Sendable {
+        package var from: Double
+        package var to: Double
+        package init(from: Double, to: Double) {
+            self.from = from
+            self.to = to
+        }
+
+        /// Of `count` samples in the text's order; neighbouring parts share none and lose none.
+        package func samples(of count: Int) -> Range<Int> {
+            let start = Int(from * Double(count))
+            return start..<max(start, Int(to * Double(count)))
         }
     }
 

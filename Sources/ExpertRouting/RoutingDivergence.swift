@@ -8,6 +8,20 @@ package enum RoutingDivergence {
         return all > 0 ? Double(first.intersection(second).count) / Double(all) : 1
     }
 
+    /// The same of the `count` most used experts of each; ties to the first.
+    package static func jaccard(mostUsed count: Int, _ a: ExpertLoads, _ b: ExpertLoads) -> Double {
+        func best(_ loads: ExpertLoads) -> Set<Int> {
+            let tokens = loads.tokens
+            let ranked = tokens.indices.sorted {
+                tokens[$0] != tokens[$1] ? tokens[$0] > tokens[$1] : $0 < $1
+            }
+            return Set(ranked.prefix(count))
+        }
+        let (first, second) = (best(a), best(b))
+        let all = first.union(second).count
+        return all > 0 ? Double(first.intersection(second).count) / Double(all) : 1
+    }
+
     /// Entropy of use in units of its highest value, log E: 1 when all experts are used alike.
     package static func normalisedEntropy(_ loads: ExpertLoads) -> Double {
         guard loads.tokens.count > 1 else { return 1 }
@@ -29,7 +43,7 @@ package enum RoutingDivergence {
 
     /// Natural logarithm of a positive number: exponent and the series of artanh on the significand in
     /// [2/3, 4/3); relative error below 1e-15.
-    static func logarithm(_ x: Double) -> Double {
+    package static func logarithm(_ x: Double) -> Double {
         precondition(x > 0 && x.isFinite, "logarithm of \(x)")
         var significand = x.significand
         var exponent = Double(x.exponent)

@@ -17,6 +17,7 @@ struct SimulateCommand: ParsableCommand {
               longhaul simulate Cluster/four-regions.yaml --train real
               longhaul simulate Cluster/four-regions.yaml --fidelity round
               longhaul simulate --workers 10000 --regions 100 --rounds 100 --fidelity round
+              longhaul simulate Cluster/moe-671b.yaml --experts
               longhaul simulate --swarm --seeds 1..1000
               longhaul simulate --swarm --seeds 17..17 --verbose
             """)
@@ -42,6 +43,9 @@ struct SimulateCommand: ParsableCommand {
     @Option(help: "Write a Chrome trace (JSON; Perfetto reads it) of every worker's time.")
     var trace: String?
 
+    @Flag(help: "Only how tokens choose experts: no training, no frames (the file's `routing`).")
+    var experts = false
+
     @Flag(help: "Each seed expands to a cluster and faults; checkers look for violations.")
     var swarm = false
 
@@ -59,7 +63,7 @@ struct SimulateCommand: ParsableCommand {
     func run() throws {
         if swarm {
             guard file == nil, seed == nil, steps == nil, data == nil, dir == nil, trace == nil,
-                train == .modelled, !scale.isGiven, !json
+                train == .modelled, !scale.isGiven, !json, !experts
             else { throw Failure(.usage, "--swarm takes --seeds and --verbose only") }
             return try runSwarm()
         }
@@ -68,6 +72,16 @@ struct SimulateCommand: ParsableCommand {
             throw Failure(.usage, "--data needs --train real: without, no text is read")
         }
         let cluster = try scale.cluster(file: file, seed: seed, steps: steps, data: data)
+        if experts {
+            guard train == .modelled, dir == nil, trace == nil, scale.fidelity == nil else {
+                throw Failure(
+                    .usage, "--experts routes tokens only: there is nothing to train or to write",
+                    hint: "leave --train, --dir, --trace and --fidelity out")
+            }
+            let run = try ExpertRoutingRun(cluster)
+            if json { return try run.printJSON() }
+            return print(run.text)
+        }
         let fidelity = try scale.fidelity(workers: cluster.topology.seats.count)
         if fidelity == .round, let reason = RoundSimulator.whyNot(cluster.configuration) {
             throw Failure(.usage, reason, hint: "use --fidelity slice")

@@ -265,6 +265,41 @@ struct SummaryTests {
         #expect(SummaryText.render(summary).contains("experts' MaxVio"))
     }
 
+    @Test func regionsStandBesideEachOther() throws {
+        let use = { (worker: Int, step: UInt32, shares: [Double]) in
+            StampedEvent(
+                time: Instant(nanoseconds: Int64(step)), source: "w",
+                event: .expertUse(
+                    worker: WorkerID(worker), step: step, [.init(shares: shares, dropped: 0)]))
+        }
+        var run = SyntheticRun()
+        run.model.experts = .init(count: 4, topK: 2, width: 8)
+        // Seats 0 and 1 are one region, 2 and 3 the other; members of a replica say the same.
+        let said = [
+            use(0, 10, [0.5, 0.5, 0, 0]), use(1, 10, [0.5, 0.5, 0, 0]),
+            use(2, 10, [0, 0, 0.5, 0.5]), use(3, 10, [0, 0, 0.5, 0.5]),
+            use(0, 20, [0.5, 0.5, 0, 0]), use(2, 20, [0.5, 0, 0.5, 0]),
+        ]
+        let summary = try RunSummary(events: run.events + said)
+        let experts = try #require(summary.experts)
+        #expect(experts.heat.map(\.step) == [10, 20])
+        #expect(
+            experts.heat[0].regions.map(\.blocks) == [[[0.5, 0.5, 0, 0]], [[0, 0, 0.5, 0.5]]])
+        #expect(experts.heat[0].regions.map(\.region) == summary.regions.map(\.name))
+        #expect(experts.overlap.map(\.jaccard) == [0, 1.0 / 3])
+        #expect(experts.overlap[0].jensenShannon == 1)
+        #expect(abs(experts.overlap[1].jensenShannon - 0.5) < 1e-12)
+        let traffic = try #require(experts.traffic)
+        #expect(traffic.measured > 0)
+        #expect(
+            abs(
+                traffic.computed.configured / traffic.measured - 1) < 1e-3)
+        let page = HTMLReport.render(summary)
+        #expect(page.contains("Load of experts over time") && page.contains("class=\"heat\""))
+        #expect(SummaryText.render(summary).contains("routing overlap"))
+        #expect(try RunJSON.decode(RunJSON.encode(summary)) == summary)
+    }
+
     @Test func whatWasPassedOnAddsUpOverTheLivesOfTheRelay() throws {
         let run = SyntheticRun()
         func passed(_ time: Int64, _ relay: Int, _ bytes: UInt64) -> StampedEvent {

@@ -11,6 +11,7 @@ struct SyntheticRun {
     var roundNanoseconds: [Int64] = [5_000_000, 20_000_000, 190_000_000, 5_000_000, 5_000_000]
     var startNanoseconds: Int64 = 2_000_000_000
     var isComplete = true
+    var model = RunConfiguration.Model.standard
     /// Loss of `worker` at `step`.
     var loss: (_ worker: Int, _ step: UInt32) -> Double = { worker, step in
         5 - 0.01 * Double(step) + 0.1 * Double(worker)
@@ -44,7 +45,7 @@ struct SyntheticRun {
 
     var configuration: RunConfiguration {
         RunConfiguration(
-            name: "shanghai-jinan", seed: 7, steps: steps, model: .standard, training: .standard,
+            name: "shanghai-jinan", seed: 7, steps: steps, model: model, training: .standard,
             schedule: .init(
                 inner: .everyStep, outer: .diloco, syncEvery: syncEvery, outerLearningRate: 0.7,
                 outerMomentum: 0.9), wire: .init(insideRegion: .fp32, betweenRegions: .int8),

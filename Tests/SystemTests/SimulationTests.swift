@@ -21,6 +21,51 @@ extension SystemTests {
             var digestsAgree: Bool
         }
 
+        private struct Routing: Decodable, Equatable {
+            var traceHash: UInt64
+            var maxViolation: Double
+            var routedTokens: UInt64
+        }
+
+        @Test("routing of experts is the same in two processes, and another with another seed")
+        func routingOfExperts() async throws {
+            try await withScratch { scratch in
+                try """
+                name: routing
+                steps: 6
+                seed: 7
+                coordinator: a
+                regions:
+                  a: {workers: [{name: a, count: 4, batch: 1}]}
+                  b: {workers: [{name: b, count: 4, batch: 1}]}
+                links: [{between: [a, b], one_way: 15 ms, rate: 1 Gbit/s}]
+                schedule: {outer: diloco, sync_every: 3}
+                model: {experts: 16, top_k: 4, gate: sigmoid}
+                routing: {slots: 4, tokens: 64, drift: 0.2, place_every: 2}
+                """.write(toFile: scratch.path("r.yaml"), atomically: true, encoding: .utf8)
+                let decoder = JSONDecoder()
+                decoder.keyDecodingStrategy = .convertFromSnakeCase
+                var found: [Routing] = []
+                for seed in ["7", "7", "8"] {
+                    let run = try Program(
+                        "longhaul",
+                        ["simulate", "r.yaml", "--experts", "--json", "--seed", seed], in: scratch)
+                    try await #expect(run.ending() == .code(0), "\(run.errors)")
+                    found.append(try decoder.decode(Routing.self, from: Data(run.output.utf8)))
+                }
+                #expect(found[0] == found[1])
+                #expect(found[0].traceHash != found[2].traceHash)
+                #expect(found[0].routedTokens == 64 * 2 * 2 * 6)
+                let text = try Program(
+                    "longhaul", ["simulate", "r.yaml", "--experts"], in: scratch)
+                try await #expect(text.ending() == .code(0))
+                #expect(text.output.contains("bytes across per token"))
+                let real = try Program(
+                    "longhaul", ["simulate", "r.yaml", "--experts", "--train", "real"], in: scratch)
+                try await #expect(real.ending() == .code(2))
+            }
+        }
+
         @Test("a recorded run replays, and its simulation ends with the same model and bytes")
         func recordedRun() async throws {
             try await withScratch { scratch in

@@ -1,3 +1,4 @@
+import ClusterModel
 import Foundation
 import Testing
 import Training
@@ -156,6 +157,33 @@ struct TrainerTests {
         let deviation = norm(first) / 50_000.0.squareRoot()
         #expect(abs(deviation - 0.0098) < 0.0003, "\(deviation)")
         #expect(Set(first.map(\.bitPattern)).count > 49_000)
+    }
+
+    @Test func aRegionsPartIsATextOfItsOwn() throws {
+        let shape = ModelShape(dModel: 16, layers: 1, heads: 2, context: 31)
+        let settings = TransformerTrainerSettings(
+            shape: shape, seed: 5,
+            schedule: LearningRateSchedule(
+                peak: 1e-2, floor: 1e-3, warmupSteps: 5, totalSteps: 100),
+            keepsOuterCopy: false)
+        // Samples of 32 bytes; 64 KiB are held back of both texts.
+        let whole = randomBytes(4_000 * 32 + (64 << 10), seed: 12)
+        let part = Topology.TextPart(from: 0.25, to: 0.5).samples(of: 4_000)
+        #expect(part == 1_000..<2_000)
+        let own = Array(whole[part.lowerBound * 32..<part.upperBound * 32]) + whole.suffix(64 << 10)
+        let trainers = [
+            try TransformerTrainer(
+                settings: settings, corpus: Corpus(bytes: whole, context: 31), samples: part),
+            try TransformerTrainer(
+                settings: settings, corpus: Corpus(bytes: own, context: 31)),
+        ]
+        for trainer in trainers { run(trainer, steps: 2, from: 700) }
+        #expect(values(trainers[0], .parameters) == values(trainers[1], .parameters))
+        #expect(trainers[0].evaluate(samples: 16) == trainers[1].evaluate(samples: 16))
+        let everything = try TransformerTrainer(
+            settings: settings, corpus: Corpus(bytes: whole, context: 31))
+        run(everything, steps: 2, from: 700)
+        #expect(values(everything, .parameters) != values(trainers[0], .parameters))
     }
 
     private func makeTrainer(keepsOuterCopy: Bool, seed: UInt64 = 1) throws -> TransformerTrainer {

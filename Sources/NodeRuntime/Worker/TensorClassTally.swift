@@ -21,21 +21,26 @@ package struct TensorClassTally {
             var index = firstTensor(at: part.lowerBound)
             while index < tensors.count, tensors[index].range.lowerBound < part.upperBound {
                 let count = tensors[index].range.clamped(to: part).count
-                add(tensors[index].kind, count, bits)
+                add(Self.name(tensors[index]), count, bits)
                 index += 1
             }
         }
     }
 
-    private mutating func add(_ kind: TensorKind, _ count: Int, _ bitsPerValue: Double) {
+    /// Experts are a class of their own: they are most of a model that has them.
+    private static func name(_ tensor: TensorSpec) -> String {
+        tensor.name.contains(".experts.") ? "expert" : tensor.kind.rawValue
+    }
+
+    private mutating func add(_ name: String, _ count: Int, _ bitsPerValue: Double) {
         guard count > 0 else { return }
         let bits = UInt64((Double(count) * bitsPerValue).rounded())
-        if let place = uses.firstIndex(where: { $0.name == kind.rawValue }) {
+        if let place = uses.firstIndex(where: { $0.name == name }) {
             uses[place].values += UInt64(count)
             uses[place].bits += bits
         } else {
             uses.append(
-                RunEvent.TensorClassUse(name: kind.rawValue, values: UInt64(count), bits: bits))
+                RunEvent.TensorClassUse(name: name, values: UInt64(count), bits: bits))
         }
     }
 

@@ -13,6 +13,8 @@ package struct TrainerSetup: Sendable {
     package let seats: Int
     /// The seat, whose pace holds for its own micro-batch.
     private let seat: Topology.Worker
+    /// The region's part of the text.
+    private let text: Topology.TextPart?
     /// Whether wall time counts: steps are paced, and compressors measured.
     package let isTimed: Bool
     /// Of the slowest link of this worker's region, in bytes per second; what compressing must beat.
@@ -39,6 +41,7 @@ package struct TrainerSetup: Sendable {
         let seat = seats[Int(worker.rawValue)]
         self.isTimed = isTimed
         self.seat = seat.worker
+        text = topology.regions[seat.region.index].text
         let rates = topology.links.filter { $0.a == seat.region || $0.b == seat.region }.map(\.rate)
         // A link without a limit is taken for 10 Gbit/s.
         let slowest = rates.filter { $0 > 0 }.min() ?? 10_000_000_000
@@ -93,6 +96,18 @@ package struct TrainerSetup: Sendable {
         try Corpus.load(path: configuration.data.path, context: configuration.model.context)
     }
 
+    /// What this worker's region draws from.
+    private func samples(_ corpus: Corpus) throws -> Range<Int>? {
+        guard let text else { return nil }
+        let samples = text.samples(of: corpus.trainingSampleCount)
+        guard !samples.isEmpty else {
+            throw CorpusError.tooShort(
+                path: "\(configuration.data.path) from \(text.from) to \(text.to)", bytes: 0,
+                needed: configuration.model.context + 1)
+        }
+        return samples
+    }
+
     /// - Parameter corpus: the configured text.
     func makeTrainer(_ corpus: Corpus) throws -> any Trainer {
         let training = configuration.training
@@ -108,7 +123,7 @@ package struct TrainerSetup: Sendable {
                     warmupSteps: Int(min(training.warmupSteps, configuration.steps)),
                     totalSteps: Int(configuration.steps)),
                 keepsOuterCopy: !configuration.outerSchedule.sharesGradients),
-            corpus: corpus)
+            corpus: corpus, samples: try samples(corpus))
         if let path = configuration.startFrom {
             try TrainerCheckpoint.restoreParameters(trainer, path: path)
         }

@@ -7,6 +7,7 @@ package enum HTMLReport {
     package static func render(_ summary: RunSummary, efficiency: Efficiency? = nil) -> String {
         let sections: [Markup] = [
             ReportPlaces.section(summary), ReportLoss.section(summary),
+            ReportExperts.section(summary),
             ReportEfficiency.section(summary, efficiency),
             section("Where the time went", id: "time", BudgetBars(workers: summary.workers).markup),
             ReportLinks.section(summary), ReportWorkers.section(summary),

@@ -144,11 +144,12 @@ enum ReportLinks {
     private static func classes(_ summary: RunSummary) -> Markup {
         guard !summary.tensorClasses.isEmpty else { return "" }
         let table = HTMLReport.table(
-            ["tensors", "values", "bits per value"],
+            ["tensors", "values", "bits per value", "bytes"],
             summary.tensorClasses.map {
                 [
                     $0.name, Figures.grouped(Double($0.values)),
                     Figures.significant($0.bitsPerValue),
+                    Figures.bytes(Double($0.values) * $0.bitsPerValue / 8),
                 ]
             })
         return """

@@ -96,6 +96,7 @@ enum ReportStyle {
     private static let shapes = """
         svg .r0text{fill:var(--r0)}svg .r1text{fill:var(--r1)}
         .diagram{max-width:640px;margin:0 auto .6rem}
+        .heat{fill:var(--accent)}
         .box{fill:var(--ground);stroke:var(--rule)}
         .wire{stroke:var(--quiet);stroke-width:2}
         .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;margin:.5rem 0 0;

@@ -51,7 +51,7 @@ package enum SummaryText {
                 : "DIGESTS DIFFER: \(summary.rounds.conflicts.joined(separator: "; "))"
             rows.append(("rounds", "\(summary.rounds.committed)", verdict))
         }
-        if let experts = summary.experts { rows.append(expertRow(experts)) }
+        if let experts = summary.experts { rows += expertRows(experts) }
         if let metering = summary.metering {
             rows.append(
                 ("energy, cost", metering.text(metering.total), "from the profile, not measured"))
@@ -69,6 +69,38 @@ package enum SummaryText {
             "  " + TextTable.padded(row.0, label) + "  "
                 + TextTable.padded(row.1, value, left: true) + "  " + row.2
         }.joined(separator: "\n")
+    }
+
+    private static func expertRows(
+        _ experts: RunSummary.Experts
+    ) -> [(String, String, String)] {
+        var rows = [expertRow(experts)]
+        if let overlap = experts.overlap.last {
+            rows.append(
+                (
+                    "routing overlap", Figures.fixed(overlap.jaccard, 3),
+                    "Jaccard of the regions' most used experts, Jensen-Shannon divergence of use "
+                        + "\(Figures.fixed(overlap.jensenShannon, 3)) bit, step \(overlap.step)"
+                ))
+        }
+        if let sync = experts.afterSync {
+            rows.append(
+                (
+                    "loss after sync", Figures.fixed(sync.after - sync.before, 3),
+                    "nats per byte, \(sync.steps) steps after a round against \(sync.steps) before, "
+                        + "mean of \(sync.rounds)"
+                ))
+        }
+        if let traffic = experts.traffic, traffic.measured > 0 {
+            let factor = { (bytes: Double) in Figures.significant(bytes / traffic.measured) + " x" }
+            rows.append(
+                (
+                    "bytes/token between", Figures.significant(traffic.measured),
+                    "measured; computed: \(factor(traffic.computed.everyStep)) with gradients after "
+                        + "each step, \(factor(traffic.computed.tokensCross)) if tokens crossed in bf16"
+                ))
+        }
+        return rows
     }
 
     private static func expertRow(_ experts: RunSummary.Experts) -> (String, String, String) {

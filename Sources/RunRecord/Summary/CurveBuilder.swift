@@ -35,6 +35,11 @@ struct CurveBuilder {
         tokensUpTo = upTo
     }
 
+    /// Token-weighted, by step.
+    var poolLosses: [UInt32: Double] {
+        pool.compactMapValues { $0.tokens > 0 ? $0.weightedLoss / Double($0.tokens) : nil }
+    }
+
     func training(region: RegionID?, name: String?) -> RunSummary.Curve {
         let cells = region.map { regions[$0] ?? [:] } ?? pool
         let numbers = cells.keys.sorted()

@@ -1,83 +1,92 @@
 internal import ClusterModel
 import Foundation
 
-extension RunSummary {
-    /// How experts were used: means over the replicas and over the second half of the steps that were
-    /// reported.
-    package struct Experts: Codable, Equatable, Sendable {
-        /// Steps that the means are over.
-        package var steps: Int
-        package var blocks: [Block]
-        /// MaxVio of each reported step, mean over blocks and replicas.
-        package var series: [Point]
-
-        package struct Block: Codable, Equatable, Sendable {
-            /// (highest load - mean load) / mean load of one step, mean over steps.
-            package var maxViolation: Double
-            /// Entropy of the shares of a step / log of the number of experts, mean over steps.
-            package var useEntropy: Double
-            /// Share of choices that found their expert full.
-            package var dropped: Double
-            /// Mean share of the choices, by expert.
-            package var shares: [Double]
-        }
-
-        package struct Point: Codable, Equatable, Sendable {
-            package var step: UInt32
-            package var maxViolation: Double
-        }
-
-        package var meanMaxViolation: Double { mean(\.maxViolation) }
-        package var meanUseEntropy: Double { mean(\.useEntropy) }
-        package var meanDropped: Double { mean(\.dropped) }
-
-        private func mean(_ key: KeyPath<Block, Double>) -> Double {
-            blocks.reduce(0) { $0 + $1[keyPath: key] } / Double(max(1, blocks.count))
-        }
-    }
-}
-
-/// Reports of the use of experts, by step. Members of a replica report the same shares; each counts.
+/// Reports of the use of experts, by step and region. Members of a replica report the same shares; where a
+/// region has several replicas its shares are their mean.
 struct ExpertTally {
-    private var steps: [UInt32: [WorkerID: [RunEvent.ExpertUse]]] = [:]
+    private struct Report {
+        var region: RegionID
+        var use: [RunEvent.ExpertUse]
+    }
 
-    mutating func add(_ use: [RunEvent.ExpertUse], by worker: WorkerID, step: UInt32) {
+    private var steps: [UInt32: [WorkerID: Report]] = [:]
+
+    mutating func add(
+        _ use: [RunEvent.ExpertUse], by worker: WorkerID, in region: RegionID, step: UInt32
+    ) {
         guard !use.isEmpty, use.allSatisfy({ !$0.shares.isEmpty }) else { return }
-        steps[step, default: [:]][worker] = use
+        steps[step, default: [:]][worker] = Report(region: region, use: use)
     }
 
     /// Nil without experts.
-    var figures: RunSummary.Experts? {
+    ///
+    /// - Parameters:
+    ///   - topK: experts a token uses.
+    ///   - regionName: of every region that reported.
+    func figures(topK: Int, regionName: (RegionID) -> String) -> RunSummary.Experts? {
         let ordered = steps.sorted { $0.key < $1.key }
-        guard let blocks = ordered.last?.value.values.map(\.count).min() else { return nil }
+        guard let blocks = ordered.last?.value.values.map(\.use.count).min() else { return nil }
         let late = ordered.suffix((ordered.count + 1) / 2).flatMap {
             $0.value.sorted { $0.key < $1.key }
         }
-        .map(\.value).filter { $0.count >= blocks }
+        .map(\.value.use).filter { $0.count >= blocks }
         guard !late.isEmpty else { return nil }
         let points = ordered.map { step, reports in
-            let all = reports.sorted { $0.key < $1.key }.flatMap(\.value)
+            let all = reports.sorted { $0.key < $1.key }.flatMap(\.value.use)
             return RunSummary.Experts.Point(
                 step: step,
-                maxViolation: all.reduce(0) { $0 + Self.violation($1.shares) } / Double(all.count))
+                maxViolation: all.reduce(0) { $0 + Self.violation($1.shares) } / Double(all.count),
+                useEntropy: all.reduce(0) { $0 + Self.entropy($1.shares) } / Double(all.count))
         }
-        let stride = max(1, (points.count + RunSummary.pointLimit - 1) / RunSummary.pointLimit)
+        let columns = ordered.map { step, reports in
+            heat(step, reports, blocks: blocks, regionName: regionName)
+        }.filter { !$0.regions.isEmpty }
         return RunSummary.Experts(
             steps: (ordered.count + 1) / 2,
             blocks: (0..<blocks).map { index in block(late.map { $0[index] }) },
-            series: points.enumerated().filter { $0.offset % stride == 0 }.map(\.element))
+            series: Self.thinned(points, to: RunSummary.pointLimit),
+            heat: Self.thinned(columns, to: RunSummary.Experts.heatLimit),
+            overlap: Self.thinned(columns, to: RunSummary.pointLimit)
+                .compactMap { Self.overlap($0, topK: topK) })
+    }
+
+    private static func thinned<T>(_ values: [T], to limit: Int) -> [T] {
+        let stride = max(1, (values.count + limit - 1) / limit)
+        return values.enumerated().filter { $0.offset % stride == 0 }.map(\.element)
+    }
+
+    private func heat(
+        _ step: UInt32, _ reports: [WorkerID: Report], blocks: Int,
+        regionName: (RegionID) -> String
+    ) -> RunSummary.Experts.Heat {
+        let whole = reports.sorted { $0.key < $1.key }.map(\.value)
+            .filter { $0.use.count >= blocks }
+        let regions = Set(whole.map(\.region)).sorted()
+        return RunSummary.Experts.Heat(
+            step: step,
+            regions: regions.map { region in
+                let own = whole.filter { $0.region == region }
+                return .init(
+                    region: regionName(region),
+                    blocks: (0..<blocks).map { index in
+                        Self.mean(own.map { $0.use[index].shares })
+                    })
+            })
+    }
+
+    private static func mean(_ shares: [[Double]]) -> [Double] {
+        (0..<(shares.map(\.count).min() ?? 0)).map { expert in
+            shares.reduce(0) { $0 + $1[expert] } / Double(shares.count)
+        }
     }
 
     private func block(_ uses: [RunEvent.ExpertUse]) -> RunSummary.Experts.Block {
         let count = Double(uses.count)
-        let experts = uses.map(\.shares.count).min() ?? 0
         return RunSummary.Experts.Block(
             maxViolation: uses.reduce(0) { $0 + Self.violation($1.shares) } / count,
             useEntropy: uses.reduce(0) { $0 + Self.entropy($1.shares) } / count,
             dropped: uses.reduce(0) { $0 + $1.dropped } / count,
-            shares: (0..<experts).map { expert in
-                uses.reduce(0) { $0 + $1.shares[expert] } / count
-            })
+            shares: Self.mean(uses.map(\.shares)))
     }
 
     private static func violation(_ shares: [Double]) -> Double {
@@ -87,7 +96,42 @@ struct ExpertTally {
 
     private static func entropy(_ shares: [Double]) -> Double {
         guard shares.count > 1 else { return 1 }
-        let nats = shares.reduce(0) { $1 > 0 ? $0 - $1 * log($1) : $0 }
-        return nats / log(Double(shares.count))
+        return nats(shares) / log(Double(shares.count))
+    }
+
+    private static func nats(_ shares: [Double]) -> Double {
+        shares.reduce(0) { $1 > 0 ? $0 - $1 * log($1) : $0 }
+    }
+
+    // MARK: Regions beside each other
+
+    /// Means over blocks and pairs of regions; nil with one region.
+    private static func overlap(
+        _ heat: RunSummary.Experts.Heat, topK: Int
+    ) -> RunSummary.Experts.Overlap? {
+        var (divergence, common, pairs) = (0.0, 0.0, 0.0)
+        for (index, a) in heat.regions.enumerated() {
+            for b in heat.regions[(index + 1)...] {
+                for (p, q) in zip(a.blocks, b.blocks) where p.count == q.count {
+                    let middle = zip(p, q).map { ($0 + $1) / 2 }
+                    divergence += max(0, nats(middle) - (nats(p) + nats(q)) / 2) / log(2)
+                    let (first, second) = (mostUsed(p, topK), mostUsed(q, topK))
+                    common +=
+                        Double(first.intersection(second).count)
+                        / Double(first.union(second).count)
+                    pairs += 1
+                }
+            }
+        }
+        guard pairs > 0 else { return nil }
+        return RunSummary.Experts.Overlap(
+            step: heat.step, jensenShannon: divergence / pairs, jaccard: common / pairs)
+    }
+
+    private static func mostUsed(_ shares: [Double], _ count: Int) -> Set<Int> {
+        let ranked = shares.indices.sorted {
+            shares[$0] != shares[$1] ? shares[$0] > shares[$1] : $0 < $1
+        }
+        return Set(ranked.prefix(max(1, count)))
     }
 }

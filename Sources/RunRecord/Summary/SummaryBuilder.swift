@@ -100,7 +100,10 @@ package struct SummaryBuilder {
         case .linkUse(let use): links.add(use, at: now)
         case .codecUse(let id, let uses): classes.add(uses, by: id)
         case .lanesDecided(let count): links.add(count)
-        case .expertUse(let id, let step, let use): experts.add(use, by: id, step: step)
+        case .expertUse(let id, let step, let use):
+            if let region = workers[id]?.region {
+                experts.add(use, by: id, in: region, step: step)
+            }
         case .relayed(let id, let uses): relayed.add(uses, by: id)
         case .checkpointWritten, .checkpointFailed, .peakMemory, .modelWritten, .stateTaken, .note,
             .runEnded:

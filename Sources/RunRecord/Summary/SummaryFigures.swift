@@ -19,14 +19,18 @@ extension SummaryBuilder {
         }
         let roundFigures = rounds.finish(bytesPerRoundBusiest: perRound)
         let seats = start.topology.seats.map(\.worker)
+        let poolFigures = pool(window, tallies: tallies, links: outer)
         return RunSummary(
             formatVersion: RunSummary.formatVersion, identity: identity(start),
             setup: RunSummary.Setup(start), outcome: outcome,
-            pool: pool(window, tallies: tallies, links: outer),
+            pool: poolFigures,
             regions: regions(start.topology, tallies, training: training, loss: loss),
             workers: ordered.map { workerFigures($0.key, $0.value, seats) },
             metering: metering(start.topology),
-            links: linkFigures, tensorClasses: classes.figures, experts: experts.figures,
+            links: linkFigures, tensorClasses: classes.figures,
+            experts: expertFigures(
+                start, curves, tokens: poolFigures.tokens,
+                laneBytes: poolFigures.bytesBetweenRegionsLanes),
             relayed: relayed.figures { name(of: $0) }, loss: loss, rounds: roundFigures,
             counts: log.counts,
             incidents: log.incidents.sorted { $0.seconds < $1.seconds },

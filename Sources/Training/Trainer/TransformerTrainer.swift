@@ -33,6 +33,7 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
     let memory: TrainerMemory
     private let corpus: Corpus
     private let order: SampleOrder
+    private let firstSample: Int
     private let transformer: Transformer
     private let optimiser: AdamW
     /// Elements before the state of gates, which no gradient trains.
@@ -41,18 +42,22 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
 
     /// Equal settings give equal initial parameters on every machine; the outer copy starts as them.
     ///
-    /// - Precondition: the corpus is cut for the shape's context.
+    /// - Parameter samples: of the corpus, what is drawn from; nil: all.
+    /// - Precondition: the corpus is cut for the shape's context and has the samples.
     package init(
-        settings: TransformerTrainerSettings, corpus: Corpus
+        settings: TransformerTrainerSettings, corpus: Corpus, samples: Range<Int>? = nil
     ) throws(ModelShapeError) {
         precondition(corpus.context == settings.shape.context, "corpus cut for another context")
+        let samples = samples ?? 0..<corpus.trainingSampleCount
+        precondition(!samples.isEmpty && samples.upperBound <= corpus.trainingSampleCount)
+        firstSample = samples.lowerBound
         self.settings = settings
         self.corpus = corpus
         transformer = try Transformer(shape: settings.shape)
         tensors = settings.shape.tensors
         parameterCount = settings.shape.parameterCount
         trainedCount = settings.shape.trainedCount
-        order = SampleOrder(seed: settings.seed, sampleCount: corpus.trainingSampleCount)
+        order = SampleOrder(seed: settings.seed, sampleCount: samples.count)
         optimiser = AdamW(tensors: tensors, settings: settings.optimiser)
         memory = TrainerMemory(
             parameters: transformer.parameters.floats, gradients: transformer.gradients.floats,
@@ -67,7 +72,7 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
 
     package func computeGradient(samples: [UInt64]) -> StepResult {
         precondition(!samples.isEmpty, "a step needs samples")
-        let batch = corpus.trainingBatch(samples.map { order.sample(at: $0) })
+        let batch = corpus.trainingBatch(samples.map { firstSample + order.sample(at: $0) })
         let loss = transformer.forwardBackward(inputs: batch.inputs, targets: batch.targets)
         counters.tokens += UInt64(batch.targets.count)
         stepTokens = batch.targets.count

@@ -1,0 +1,87 @@
+import ClusterFile
+import ClusterModel
+import Testing
+
+/// Regions with texts of their own, many workers in one line, and the group for simulated routing.
+struct ExpertReadingTests {
+    private func read(_ old: String, _ new: String) throws -> ClusterFile {
+        try ClusterFile.read(
+            yaml: Sample.twoRegions(replacing: old, with: new), file: "test.yaml")
+    }
+
+    @Test func expertsCountByTheirTokensUnlessTold() throws {
+        let plain = try read("seed: 7", "model: {experts: 4}")
+        #expect(plain.configuration.schedule.expertWeights == .tokens)
+        #expect(plain.configuration.expertBlocks(elements: 1).isEmpty == true)
+        let count = plain.configuration.model.parameterCount
+        #expect(plain.configuration.expertBlocks(elements: count).count == 2)
+        let mean = try read(
+            "sync_every: 30}", "sync_every: 30, expert_weights: mean}\nmodel: {experts: 4}")
+        #expect(mean.configuration.schedule.expertWeights == .mean)
+        #expect(mean.configuration.expertBlocks(elements: count).isEmpty)
+    }
+
+    @Test func aRegionDrawsFromItsPart() throws {
+        let file = try read("  west:\n", "  west:\n    text: {from: 0.25, to: 0.5}\n")
+        #expect(file.topology.regions.map(\.text) == [nil, .init(from: 0.25, to: 0.5)])
+        let half = try read("  west:\n", "  west:\n    text: {from: 0.5}\n")
+        #expect(half.topology.regions[1].text == .init(from: 0.5, to: 1))
+        #expect(CheckReport(half, path: "t").notes.contains { $0.contains("west draws from") })
+    }
+
+    @Test(arguments: [
+        ("  west:\n", "  west:\n    text: {from: 0.5, to: 0.5}\n", "regions.west.text.to"),
+        ("  west:\n", "  west:\n    text: {from: 1.5}\n", "regions.west.text.from"),
+        ("  west:\n", "  west:\n    text: {until: 0.5}\n", "regions.west.text.until"),
+        ("{name: w1,", "{name: w1, count: 0,", "regions.west.workers[0].count"),
+        ("{name: w1,", "{name: w1, count: 20000,", "regions.west.workers[0].count"),
+        (
+            "- {name: w2,", "- {name: w1-1, batch: 2}\n      - {name: w1, count: 2,",
+            "regions.west.workers[2].name"
+        ),
+        ("seed: 7", "routing: {skew: 1}", "routing"),
+        ("seed: 7", "model: {experts: 4}\nrouting: {skwe: 1}", "routing.skwe"),
+        ("seed: 7", "model: {experts: 4}\nrouting: {regions_kept: 1}", "routing.regions_kept"),
+        ("seed: 7", "model: {experts: 4}\nrouting: {recorded: r, drift: 0.1}", "routing.drift"),
+        ("seed: 7", "model: {experts: 4}\nrouting: {inside: unlimited}", "routing.inside"),
+    ])
+    func whatIsWrongIsNamed(old: String, new: String, keyPath: String) throws {
+        let issues = Sample.issues(try Sample.twoRegions(replacing: old, with: new))
+        #expect(issues.first?.keyPath == keyPath, "\(issues)")
+    }
+
+    @Test func manyAlikeStandInOneLine() throws {
+        let file = try read("{name: w1,", "{name: w, count: 3,")
+        #expect(
+            file.topology.seats.map(\.worker.name) == ["e1", "e2", "w-1", "w-2", "w-3", "w2"])
+        let issues = Sample.issues(
+            try Sample.twoRegions(replacing: "{name: e2,", with: "{name: w2,"))
+        #expect(issues.map(\.keyPath) == ["regions.west.workers[1].name"])
+    }
+
+    @Test func routingHasItsDefaultsAndItsKeys() throws {
+        let file = try read(
+            "seed: 7",
+            "model: {experts: 4}\nrouting: {across: limited, regions_kept: 2, tokens: 64, topics: 2}"
+        )
+        var expected = RoutingScenario()
+        (expected.across, expected.regionsKept) = (.limited, 2)
+        (expected.tokens, expected.topics) = (64, 2)
+        #expect(file.routing == expected)
+        #expect(try read("seed: 7", "model: {experts: 4}").routing == nil)
+    }
+
+    @Test func bytesOfOtherWaysAreReckonedByHand() throws {
+        let file = try read("seed: 7", "model: {experts: 4, width: 32, heads: 4, context: 64}")
+        let report = CheckReport(file, path: "t")
+        let experts = try #require(report.experts)
+        let tokens = 64.0 * (3 + 1 + 2 + 2)
+        #expect(abs(experts.everyStep - Double(report.bytesPerRound) / tokens) < 1e-9)
+        #expect(abs(experts.configured * 30 - experts.everyStep) < 1e-9)
+        // Two of four experts are abroad: 1 - (2/4)(1/3) tokens need one of them.
+        #expect(abs(experts.foreignRegions - 5.0 / 6) < 1e-12)
+        #expect(abs(experts.tokensCross - 5.0 / 6 * 4 * 2 * 32 * 2) < 1e-9)
+        #expect(report.text.contains("tokens cross to their experts"))
+        #expect(CheckReport(try read("seed: 7", "seed: 8"), path: "t").experts == nil)
+    }
+}
