@@ -248,6 +248,7 @@ extension CheckReport {
                     + "whole run's.")
         }
         notes += dialNotes(file.topology)
+        notes += spreadNotes(file)
         if !file.seedIsGiven {
             notes.append(
                 "No `seed`: every run draws its own; this one drew "

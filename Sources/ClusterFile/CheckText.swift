@@ -69,6 +69,7 @@ extension CheckReport {
             + (experts.shared > 0 ? ", \(experts.shared) shared" : "")
             + ", \(experts.gate.rawValue) gate, balance \(experts.balance.rawValue)"
             + (experts.capacity > 0 ? ", capacity \(experts.capacity)" : ", dropless")
+            + (experts.spread == .region ? ", spread over each region" : "")
     }
 
     private var regionTable: String {

@@ -4,7 +4,8 @@ internal import ClusterModel
 extension FileReader {
     static let expertKeys = [
         "experts", "top_k", "expert_width", "shared_experts", "gate", "groups", "groups_kept",
-        "balance", "balance_rate", "capacity", "sequence_loss",
+        "balance", "balance_rate", "capacity", "sequence_loss", "spread", "token_wire",
+        "place_every",
     ]
 
     /// - Parameter model: the rest of the group.
@@ -24,7 +25,7 @@ extension FileReader {
                 .count("experts", 2...Limits.experts, of: "experts of a layer", example: 8))
         else { return nil }
         var reader = Defaults(section)
-        let experts = RunConfiguration.Model.Experts(
+        var experts = RunConfiguration.Model.Experts(
             count: count,
             topK: reader.read(
                 .count("top_k", 1...min(count, 64), of: "experts a token uses", example: 2), 2),
@@ -60,8 +61,49 @@ extension FileReader {
                 .number(
                     "sequence_loss", 0...100, of: "weight of the sequence-wise balance loss",
                     example: "0.0001"), 0))
+        readSpread(&experts, &reader)
         guard reader.isSound else { return nil }
         return fit(section, experts, context: model.context) ? experts : nil
+    }
+
+    private func readSpread(
+        _ experts: inout RunConfiguration.Model.Experts, _ reader: inout Defaults
+    ) {
+        experts.spread = reader.read(
+            .choice(
+                "spread", of: "which workers compute an expert",
+                RunConfiguration.Model.Experts.Spread.allCases.map { ($0.rawValue, $0) }), .none)
+        experts.tokenWire = reader.read(
+            .choice(
+                "token_wire", of: "how tokens travel to experts",
+                [
+                    ("fp32", TransformID.fp32), ("bf16", .bf16), ("fp16", .fp16),
+                    ("int8", .int8),
+                ]), .fp32)
+        experts.placeEvery = UInt32(
+            reader.read(
+                .count(
+                    "place_every", 0...Limits.steps,
+                    of: "steps until experts are placed by their loads (0: never)", example: 100),
+                0))
+    }
+
+    /// What `spread` needs of the other groups.
+    func checkSpread(
+        _ top: Section, topology: Topology?, model: RunConfiguration.Model?,
+        schedule: RunConfiguration.Schedule?
+    ) {
+        guard model?.experts?.spread == .region, let topology, let schedule else { return }
+        let section = top.section("model", keys: nil)
+        if schedule.inner != .everyStep {
+            section?.refuse(
+                "spread", "`spread: region` needs workers that take every step together",
+                expected: "`inner: every-step`", example: "schedule: {inner: every-step, ...}")
+        } else if topology.regions.allSatisfy({ $0.workers.count < 2 }) {
+            section?.refuse(
+                "spread", "`spread: region` would do nothing: no region has two workers",
+                expected: "a region of two or more, or `spread: none`", example: "spread: none")
+        }
     }
 
     /// What two keys say together.
@@ -104,6 +146,14 @@ extension FileReader {
                 "balance_rate",
                 "`balance_rate` would do nothing under `balance: \(experts.balance.rawValue)`",
                 expected: "`balance_rate` only with `balance: bias`", example: "balance: bias")
+        } else if experts.spread == .none, section.line(of: "token_wire") != nil {
+            section.refuse(
+                "token_wire", "`token_wire` would do nothing: every worker computes all experts",
+                expected: "`token_wire` only with `spread: region`", example: "spread: region")
+        } else if experts.spread == .none, section.line(of: "place_every") != nil {
+            section.refuse(
+                "place_every", "`place_every` would do nothing: every worker computes all experts",
+                expected: "`place_every` only with `spread: region`", example: "spread: region")
         } else {
             return true
         }

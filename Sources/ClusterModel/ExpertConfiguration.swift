@@ -4,6 +4,13 @@ extension RunConfiguration.Model {
         package enum Gate: String, Codable, CaseIterable, Sendable {
             case softmax, sigmoid
         }
+        /// Which workers of a region compute an expert.
+        package enum Spread: String, Codable, CaseIterable, Sendable {
+            /// Each on its own tokens.
+            case none
+            /// One on the tokens of all: tokens travel, and come back.
+            case region
+        }
         package enum Balance: String, Codable, CaseIterable, Sendable {
             case bias, quantile, none
         }
@@ -26,11 +33,17 @@ extension RunConfiguration.Model {
         package var capacity: Double
         /// Weight of the sequence-wise balance loss; 0 = none.
         package var sequenceLoss: Double
+        package var spread: Spread
+        /// How tokens travel under `spread: region`.
+        package var tokenWire: TransformID
+        /// Steps after which experts are placed by the loads since; 0: never.
+        package var placeEvery: UInt32
 
         package init(
             count: Int, topK: Int = 2, width: Int, shared: Int = 0, gate: Gate = .softmax,
             groups: Int = 1, groupsKept: Int = 1, balance: Balance = .bias,
-            balanceRate: Double = 0.001, capacity: Double = 0, sequenceLoss: Double = 0
+            balanceRate: Double = 0.001, capacity: Double = 0, sequenceLoss: Double = 0,
+            spread: Spread = .none, tokenWire: TransformID = .fp32, placeEvery: UInt32 = 0
         ) {
             self.count = count
             self.topK = topK
@@ -43,6 +56,9 @@ extension RunConfiguration.Model {
             self.balanceRate = balanceRate
             self.capacity = capacity
             self.sequenceLoss = sequenceLoss
+            self.spread = spread
+            self.tokenWire = tokenWire
+            self.placeEvery = placeEvery
         }
 
         /// Bins of a quantile histogram (`QuantileBins.count` of ExpertRouting).

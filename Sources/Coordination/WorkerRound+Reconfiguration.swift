@@ -14,6 +14,7 @@ extension WorkerRound {
             effects.append(.violation("a plan that does not contain this worker"))
             return
         }
+        if spreadsExperts, (self.plan?.replica.count ?? 0) > 1 { giveUpStep() }
         self.plan = active
         isFrozen = true
         boundary = nil
@@ -26,6 +27,16 @@ extension WorkerRound {
         effects.append(.abandonShards)
         effects += earlyMeans.map { .release($0.payload.handle) }
         earlyMeans = []
+    }
+
+    /// The gradients of experts that were elsewhere are with members of the plan before, some of whom may be
+    /// gone. What has been shared already is not touched: its verdict comes with GO.
+    private mutating func giveUpStep() {
+        switch stage {
+        case .computing: repeatsStep = true
+        case .readyToShare: stage = .idle
+        case .idle, .sharing, .readyToExchange, .awaitingCommit, .absorbing, .trained: break
+        }
     }
 
     /// What READY says about the collectives this worker knows of.
@@ -57,6 +68,12 @@ extension WorkerRound {
             return
         }
         effects += exchange.handles.map(Effect.release)
+        if exchange.key.scope == .region, spreadsExperts {
+            // Parts of it may have been with a member that is gone.
+            inner = nil
+            stage = .idle
+            return
+        }
         share(
             exchange.key, exchange.weight, left: exchange.left,
             appliesAt: exchange.appliesAt, isFirst: false, now)

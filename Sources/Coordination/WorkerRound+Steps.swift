@@ -214,7 +214,14 @@ extension WorkerRound {
             effects.append(.violation("gradient of step \(computedStep) in stage \(stage)"))
             return
         }
+        guard !repeatsStep else {
+            repeatsStep = false
+            stage = .idle
+            return
+        }
         stage = .readyToShare(step: computedStep, tokens: tokens)
+        guard computedStep > steppedAt else { return }
+        steppedAt = computedStep
         effects.append(
             .event(.stepped(worker: worker, step: computedStep, loss: loss, tokens: tokens)))
     }
@@ -224,6 +231,7 @@ extension WorkerRound {
             effects.append(.violation("step \(step) was given up in stage \(stage)"))
             return
         }
+        repeatsStep = false
         stage = .idle
     }
 

@@ -159,6 +159,11 @@ package struct WorkerRound: Sendable {
     /// be done first. At most one per position of the few collectives `accepts` lets in.
     var earlyMeans: [Mean] = []
     var coordinatorIsLost = false
+    /// The step being computed began under a plan that is over, and its experts were spread over that plan's
+    /// members: it is computed again.
+    var repeatsStep = false
+    /// Step whose loss was said last.
+    var steppedAt: UInt32 = 0
     /// Highest turn somebody has contributed to here.
     var calledTurn: UInt32 = 0
     var lastEvaluated: UInt32 = 0
@@ -177,6 +182,9 @@ package struct WorkerRound: Sendable {
         fragments = Array(
             repeating: FragmentState(), count: configuration.schedule.fragments)
     }
+
+    /// Whether a gradient is of use only together with those computed under the same plan.
+    var spreadsExperts: Bool { configuration.model.experts?.spread == .region }
 
     /// Outer rounds applied here, of all fragments together (turns).
     package var round: UInt32 { appliedTurn }

@@ -61,7 +61,7 @@ package struct DispatchPlan: Sendable {
     package func range(of expert: Int) -> Range<Int> { starts[expert]..<starts[expert + 1] }
 
     /// - Parameters:
-    ///   - choices: experts by `[token][choice]`.
+    ///   - choices: experts by `[token][choice]`; -1: none, neither demanded nor dropped.
     ///   - tokenCount: tokens of the batch, whole sequences.
     ///   - sequence: tokens of a sequence: the unit in which `limit` counts, so that what is dropped does not
     ///     depend on which sequences are computed together.
@@ -101,6 +101,10 @@ package struct DispatchPlan: Sendable {
             if limit != nil, token % sequence == 0 { before = counts }
             for slot in token * topK..<(token + 1) * topK {
                 let expert = Int(choices[slot])
+                guard expert >= 0 else {
+                    rows[slot] = -1
+                    continue
+                }
                 demand[expert] += 1
                 if let limit, counts[expert] - before[expert] >= limit {
                     rows[slot] = -1

@@ -24,6 +24,21 @@ struct CheckReportTests {
             model.parameterCount == 2_325_008 + 2 * (2 * 1_024 * 128 + 1_024 + 128 + 8 * 1_000))
     }
 
+    /// 4 of 8 experts with each of two workers, top-2: a token needs the other one's with 1 - 6/28. Fp32 of
+    /// width 128: 4 x 512 bytes a row and layer, and 24 of experts and weights.
+    @Test func spreadExpertsSayWhatTokensCost() throws {
+        let model =
+            "model: {experts: 8, top_k: 2, width: 128, layers: 2, context: 128, spread: region}"
+        let report = try report(try Sample.twoRegions(replacing: "seed: 7", with: model))
+        let notes = report.notes.filter { $0.contains("Experts are spread") }
+        #expect(notes.count == 2)
+        let perToken = (1.0 - 6.0 / 28) * Double(4 * 512 + 24) * 2
+        let east = Figures.bytes(4 * 128 * perToken / 2)
+        #expect(notes[0].contains("\(east) leave a worker per step"), "\(notes[0])")
+        #expect(notes[0].contains("the 2 workers of east"))
+        #expect(report.text.contains("spread over each region"))
+    }
+
     @Test func unlikeRegionsSendWhatTheirSharesSay() throws {
         // Three of four workers in the east: the east owns 3/4 of N, the west 1/4.
         let yaml = """

@@ -61,6 +61,12 @@ struct RefusalTests {
             old: "seed: 7", new: "model: {experts: 1}", line: 3, keyPath: "model.experts",
             says: "found `1`"),
         Case(
+            old: "seed: 7", new: "model: {experts: 8, spread: regions}", line: 3,
+            keyPath: "model.spread", says: "`regions`"),
+        Case(
+            old: "seed: 7", new: "model: {experts: 8, spread: region, token_wire: int4}", line: 3,
+            keyPath: "model.token_wire", says: "`int4`"),
+        Case(
             old: "seed: 7", new: "model: {experts: 8, top_k: 9}", line: 3, keyPath: "model.top_k",
             says: "found `9`"),
         Case(
@@ -122,6 +128,8 @@ struct RefusalTests {
             "model: {experts: 4}\nschedule: {outer: every-step, expert_weights: mean}",
             "schedule.expert_weights"
         ),
+        ("seed: 7", "model: {experts: 8, token_wire: int8}", "model.token_wire"),
+        ("seed: 7", "model: {experts: 8, place_every: 20}", "model.place_every"),
         ("seed: 7", "training: {evaluate_every: 61}", "training.evaluate_every"),
         ("seed: 7", "training: {checkpoint_every: 3}", "training.checkpoint_every"),
         ("seed: 7", "training: {warmup_steps: 60}", "training.warmup_steps"),
@@ -140,6 +148,19 @@ struct RefusalTests {
     func whatOneWorkerCannotUseIsRefused(line: String, keyPath: String) {
         let issues = Sample.issues(Sample.oneWorker + "\n" + line)
         #expect(issues.map(\.keyPath) == [keyPath])
+    }
+
+    /// Tokens have nowhere to go where workers train apart, or alone.
+    @Test func expertsAreSpreadOverWorkersThatTakeEveryStepTogether() throws {
+        let spread = "model: {experts: 8, spread: region}"
+        let sound = try Sample.twoRegions(replacing: "seed: 7", with: spread)
+        #expect(Sample.issues(sound) == [])
+        let apart = sound.replacing("inner: every-step", with: "inner: none")
+        #expect(Sample.issues(apart).map(\.keyPath) == ["model.spread"])
+        #expect(Sample.issues(apart).first?.problem.contains("together") == true)
+        let alone = Sample.issues(Sample.oneWorker + "\n" + spread)
+        #expect(alone.map(\.keyPath) == ["model.spread"])
+        #expect(alone.first?.problem.contains("no region has two workers") == true)
     }
 
     @Test func aPairOfRegionsWithoutALinkIsNamed() throws {

@@ -32,6 +32,9 @@ package final class TokenExchange: TokenTransport {
 
     package var memberCount: Int { group.members.count }
     package var me: Int { group.me }
+    package var plan: UInt32 { group.epoch.rawValue }
+    /// Nanoseconds spent on waiting for others.
+    private(set) var waited: Int64 = 0
 
     package func send(
         _ batch: TokenBatch, to member: Int, rows: TokenRows, of values: Span<Float>,
@@ -83,7 +86,10 @@ package final class TokenExchange: TokenTransport {
             guard left.contains(where: { $0 != 0 }) else { return found }
             say(batch, left, since: began)
             account.enter(.wait)
-            guard let more = mailbox.take(group.epoch) else { throw TokensInterrupted() }
+            let paused = MonotonicClock.now()
+            let more = mailbox.take(group.epoch)
+            waited += MonotonicClock.now() - paused
+            guard let more else { throw TokensInterrupted() }
             arrivals = more
         }
     }

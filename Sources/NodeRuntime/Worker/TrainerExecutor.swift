@@ -42,6 +42,7 @@ final class TrainerExecutor {
     /// What comes for this trainer from others of its region.
     let mailbox: TokenMailbox
     private let tokenCodec: TokenCodec
+    private var spreadText: SpreadText
     /// Samples drawn so far, and those of the step computed last, which may be computed again.
     private var drawn: UInt64
     private var drawnByStep: (step: UInt32, samples: UInt64) = (0, 0)
@@ -65,6 +66,7 @@ final class TrainerExecutor {
     ) {
         self.mailbox = mailbox
         tokenCodec = TokenCodec(pool)
+        spreadText = SpreadText(names: setup.workerNames)
         self.trainer = trainer
         self.setup = setup
         self.account = account
@@ -104,7 +106,7 @@ final class TrainerExecutor {
         account.enter(.compute)
         let began = MonotonicClock.now()
         trainer.adoptGradient(nil)
-        guard let result = gradient(step, Array(samples), group) else {
+        guard let (result, waited) = gradient(step, Array(samples), group) else {
             return emit(.event(.interrupted(step: step)))
         }
         if drawnByStep.step == step { drawn -= drawnByStep.samples }
@@ -122,25 +124,37 @@ final class TrainerExecutor {
                 .computed(
                     step: step, loss: Double(result.loss), tokens: UInt64(result.tokens),
                     samples: drawn,
-                    elapsed: Interval(nanoseconds: MonotonicClock.now() - began))))
+                    elapsed: Interval(nanoseconds: MonotonicClock.now() - began - waited))))
     }
 
-    /// Nil if it was given up.
+    /// And how long it waited for others, which says nothing of this worker's speed. Nil if it was given up.
     private func gradient(
         _ step: UInt32, _ samples: [UInt64], _ group: TokenGroup?
-    ) -> StepResult? {
+    ) -> (StepResult, waited: Int64)? {
         guard let group, group.members.count > 1 else {
-            return trainer.computeGradient(samples: samples)
+            if let text = spreadText.alone(group?.members ?? [], step: step) { say(text) }
+            return (trainer.computeGradient(samples: samples), 0)
         }
         let exchange = TokenExchange(
             step: step, group: group, transform: setup.tokenTransform, mailbox: mailbox,
             codec: tokenCodec, account: account, emit: emit)
         do {
             defer { exchange.finish() }
-            return try trainer.computeGradient(samples: samples, with: exchange)
+            let result = try trainer.computeGradient(samples: samples, with: exchange)
+            if let report = trainer.takeSpreadReport(),
+                let text = spreadText.update(report, members: group.members, step: step),
+                group.me == 0
+            {
+                say(text)
+            }
+            return (result, exchange.waited)
         } catch {
             return nil
         }
+    }
+
+    private func say(_ text: String) {
+        emit(.report(.note(source: setup.name, text: text)))
     }
 
     /// Once, for the record: results do not depend on it, speeds do.

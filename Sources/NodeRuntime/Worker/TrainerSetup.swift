@@ -11,6 +11,8 @@ package struct TrainerSetup: Sendable {
     package let worker: WorkerID
     package let name: String
     package let seats: Int
+    /// By seat.
+    let workerNames: [String]
     /// The seat, whose pace holds for its own micro-batch.
     private let seat: Topology.Worker
     /// The region's part of the text.
@@ -22,7 +24,7 @@ package struct TrainerSetup: Sendable {
     /// Chunks go as their transform leaves them: sizes are then known beforehand.
     var storesChunks = false
     /// How tokens travel to the experts of other workers.
-    var tokenTransform = TransformID.fp32
+    var tokenTransform: TransformID
     /// Where the state for `--resume` lies.
     package let statePath: String
     /// Where the first rank writes the trained model.
@@ -38,6 +40,7 @@ package struct TrainerSetup: Sendable {
         self.name = name
         let seats = topology.seats
         self.seats = seats.count
+        workerNames = seats.map(\.worker.name)
         let seat = seats[Int(worker.rawValue)]
         self.isTimed = isTimed
         self.seat = seat.worker
@@ -46,6 +49,7 @@ package struct TrainerSetup: Sendable {
         // A link without a limit is taken for 10 Gbit/s.
         let slowest = rates.filter { $0 > 0 }.min() ?? 10_000_000_000
         linkBytesPerSecond = Double(slowest) / 8
+        tokenTransform = configuration.model.experts?.tokenWire ?? .fp32
         statePath = "\(directory)/worker-\(name).safetensors"
         modelPath = "\(directory)/model.safetensors"
     }
@@ -122,7 +126,9 @@ package struct TrainerSetup: Sendable {
                     floor: Float(training.learningRate * training.finalShare),
                     warmupSteps: Int(min(training.warmupSteps, configuration.steps)),
                     totalSteps: Int(configuration.steps)),
-                keepsOuterCopy: !configuration.outerSchedule.sharesGradients),
+                keepsOuterCopy: !configuration.outerSchedule.sharesGradients,
+                spreadsExperts: configuration.model.experts?.spread == .region,
+                placeEvery: Int(configuration.model.experts?.placeEvery ?? 0)),
             corpus: corpus, samples: try samples(corpus))
         if let path = configuration.startFrom {
             try TrainerCheckpoint.restoreParameters(trainer, path: path)

@@ -19,6 +19,8 @@ package final class Transformer {
     let kernels = SelectedKernels.current
     /// By block: choices of the last batch that found their expert full.
     var droppedChoices: [Int]
+    /// While a step is computed whose experts are spread over a region.
+    private(set) var spread: ExpertSpread?
     /// The sequence-wise balance loss of the last batch, weighted, summed over the blocks; not part of the
     /// loss that is returned.
     package private(set) var balanceLoss: Float = 0
@@ -83,12 +85,45 @@ package final class Transformer {
             for layer in 0..<shape.layers {
                 countExperts(layer, tokens: sequences * shape.context)
             }
+            spread?.nextPass()
             times.forward += middle - start
             times.backward += clock.now - middle
             return loss
         }
         finishCounts(tokens: targets.count)
         return loss
+    }
+
+    /// The same with experts spread over the members of a region: the gradients of those held here are of
+    /// everybody's tokens, those of the others are zero. The weighted mean over the members is what it would
+    /// be without.
+    ///
+    /// - Throws: when the step was given up; the gradient then means nothing.
+    package func forwardBackward(
+        inputs: [UInt8], targets: [UInt8], memory: SpreadMemory, members: any TokenTransport
+    ) throws(TokensInterrupted) -> Float {
+        let sequences = inputs.count / shape.context
+        let passes = (sequences + activations.sequences - 1) / activations.sequences
+        let spread = ExpertSpread(memory, members, passes: passes, tokens: targets.count)
+        self.spread = spread
+        defer { self.spread = nil }
+        let loss = forwardBackward(inputs: inputs, targets: targets)
+        while spread.pass < spread.passesOfAll, !spread.isInterrupted {
+            servePass(spread)
+            spread.nextPass()
+        }
+        if spread.isInterrupted { throw TokensInterrupted() }
+        return loss
+    }
+
+    /// Memory for the exchange, of this model's passes.
+    ///
+    /// - Parameter holders: by block, which of the members holds each expert.
+    package func makeSpreadMemory(members: Int, holders: [[Int]]) -> SpreadMemory {
+        guard let experts = shape.experts else { preconditionFailure("a dense model") }
+        return SpreadMemory(
+            experts, width: shape.dModel, capacity: activations.sequences * shape.context,
+            members: members, holders: holders)
     }
 
     /// The mean loss over all tokens of the batch, in nats per byte; gradients stay as they are.

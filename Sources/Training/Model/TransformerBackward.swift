@@ -38,6 +38,7 @@ extension Transformer {
         let kept = activations.blocks[layer]
         let (block, gradient) = (weights.blocks[layer], weightGradients.blocks[layer])
         let normed = activations.normedGradient.part(0, tokens * d)
+        if let spread { dispatchGradients(layer, spread, stream: stream) }
         if let weight = block.feedForward, let gradient = gradient.feedForward {
             let hidden = activations.wideGradient.part(0, tokens * shape.hiddenWidth)
             linearBackward(
@@ -52,7 +53,12 @@ extension Transformer {
         } else {
             normed.fill(with: 0)
         }
-        if block.experts != nil {
+        if let spread {
+            combineGradients(layer, spread, normedGradient: normed, tokens: tokens)
+            routeBackward(
+                layer, normed: kept.feedForwardNormed, normedGradient: normed, tokens: tokens,
+                gradientScale: gradientScale)
+        } else if block.experts != nil {
             expertsBackward(
                 layer, stream: stream, normed: kept.feedForwardNormed, normedGradient: normed,
                 tokens: tokens, gradientScale: gradientScale)

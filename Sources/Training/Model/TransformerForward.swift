@@ -9,7 +9,7 @@ extension Transformer {
         for layer in 0..<shape.layers {
             let next = layer + 1 < shape.layers ? activations.blocks[layer + 1].input : nil
             forwardBlock(
-                weights.blocks[layer], activations.blocks[layer],
+                layer,
                 output: (next ?? activations.output).part(0, tokens * d), sequences: sequences)
         }
         kernels.layerNormForward(
@@ -48,9 +48,8 @@ extension Transformer {
         }
     }
 
-    private func forwardBlock(
-        _ block: BlockTensors, _ kept: BlockActivations, output: Floats, sequences: Int
-    ) {
+    private func forwardBlock(_ layer: Int, output: Floats, sequences: Int) {
+        let (block, kept) = (weights.blocks[layer], activations.blocks[layer])
         let tokens = sequences * shape.context
         let d = shape.dModel
         let input = kept.input.part(0, tokens * d)
@@ -77,26 +76,30 @@ extension Transformer {
             input: middle, weight: block.feedForwardNorm.weight, bias: block.feedForwardNorm.bias,
             output: kept.feedForwardNormed.part(0, tokens * d),
             statistics: kept.feedForwardStatistics.part(0, tokens * 2))
-        feedForward(block, kept, middle: middle, output: output, tokens: tokens)
+        feedForward(layer, middle: middle, output: output, tokens: tokens)
     }
 
     /// output = middle + what the feed-forward layer or the experts make of the normed middle.
-    private func feedForward(
-        _ block: BlockTensors, _ kept: BlockActivations, middle: Floats, output: Floats,
-        tokens: Int
-    ) {
-        if let layer = block.feedForward {
+    private func feedForward(_ layer: Int, middle: Floats, output: Floats, tokens: Int) {
+        let (block, kept) = (weights.blocks[layer], activations.blocks[layer])
+        // Tokens are on their way to experts elsewhere while this worker computes what every token uses.
+        if let spread {
+            dispatchExperts(layer, spread, normed: kept.feedForwardNormed, tokens: tokens)
+        }
+        if let affine = block.feedForward {
             let hidden = kept.slope.part(0, tokens * shape.hiddenWidth)
-            kernels.repeatRow(layer.up.bias, into: hidden)
-            linear(kept.feedForwardNormed, layer.up.weight, addedTo: hidden, tokens: tokens)
+            kernels.repeatRow(affine.up.bias, into: hidden)
+            linear(kept.feedForwardNormed, affine.up.weight, addedTo: hidden, tokens: tokens)
             kernels.geluForward(
                 hidden: hidden, activated: kept.activated.part(0, tokens * shape.hiddenWidth))
-            kernels.sum(middle, bias: layer.down.bias, into: output)
-            linear(kept.activated, layer.down.weight, addedTo: output, tokens: tokens)
+            kernels.sum(middle, bias: affine.down.bias, into: output)
+            linear(kept.activated, affine.down.weight, addedTo: output, tokens: tokens)
         } else {
             output.copy(from: middle)
         }
-        if let experts = block.experts, let activations = kept.experts {
+        if let spread {
+            combineExperts(layer, spread, output: output)
+        } else if let experts = block.experts, let activations = kept.experts {
             expertsForward(
                 experts, activations, normed: kept.feedForwardNormed, output: output,
                 tokens: tokens)

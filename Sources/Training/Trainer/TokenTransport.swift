@@ -5,6 +5,8 @@ package protocol TokenTransport: AnyObject {
     var memberCount: Int { get }
     /// Which of them this one is.
     var me: Int { get }
+    /// Another number for every membership.
+    var plan: UInt32 { get }
 
     /// Sends rows to a member; returns before they are there.
     ///

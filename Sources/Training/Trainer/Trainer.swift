@@ -78,6 +78,9 @@ package protocol Trainer: AnyObject {
         samples: [UInt64], with members: any TokenTransport
     ) throws(TokensInterrupted) -> StepResult
 
+    /// Where experts are, if that has changed since it was asked last.
+    func takeSpreadReport() -> ExpertSpreadReport?
+
     /// The mean loss of the live parameters over the first `samples` validation samples (at most
     /// all of them), in nats per byte.
     func evaluate(samples: Int) -> Float
@@ -134,6 +137,8 @@ extension Trainer {
     ) throws(TokensInterrupted) -> StepResult {
         computeGradient(samples: samples)
     }
+
+    package func takeSpreadReport() -> ExpertSpreadReport? { nil }
 
     /// The vectors this trainer keeps.
     package var stateVectors: [StateVector] {

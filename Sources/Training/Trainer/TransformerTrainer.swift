@@ -9,17 +9,24 @@ package struct TransformerTrainerSettings: Codable, Sendable, Equatable {
     package var schedule: LearningRateSchedule
     /// Whether an outer copy is kept: all outer schedules except `every-step`.
     package var keepsOuterCopy: Bool
+    /// Whether an expert is computed by one worker of a region only.
+    package var spreadsExperts: Bool
+    /// Steps after which spread experts are placed by their loads; 0: never.
+    package var placeEvery: Int
 
     package init(
         shape: ModelShape = ModelShape(), seed: UInt64 = 0,
         optimiser: AdamWSettings = AdamWSettings(), schedule: LearningRateSchedule,
-        keepsOuterCopy: Bool
+        keepsOuterCopy: Bool, spreadsExperts: Bool = false,
+        placeEvery: Int = 0
     ) {
         self.shape = shape
         self.seed = seed
         self.optimiser = optimiser
         self.schedule = schedule
         self.keepsOuterCopy = keepsOuterCopy
+        self.spreadsExperts = spreadsExperts
+        self.placeEvery = placeEvery
     }
 }
 
@@ -39,6 +46,9 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
     /// Elements before the state of gates, which no gradient trains.
     private let trainedCount: Int
     private var stepTokens = 0
+    /// Where experts are, if they are spread; of the plan in force.
+    private var spread: SpreadState?
+    private var spreadReport: ExpertSpreadReport?
 
     /// Equal settings give equal initial parameters on every machine; the outer copy starts as them.
     ///
@@ -71,12 +81,62 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
     package var keepsOuterCopy: Bool { settings.keepsOuterCopy }
 
     package func computeGradient(samples: [UInt64]) -> StepResult {
+<<<<<<< HEAD
         precondition(!samples.isEmpty, "a step needs samples")
         let batch = corpus.trainingBatch(samples.map { firstSample + order.sample(at: $0) })
+=======
+        let batch = drawn(samples)
+>>>>>>> 5dfcbb3 (Experts are spread over the workers of a region)
         let loss = transformer.forwardBackward(inputs: batch.inputs, targets: batch.targets)
-        counters.tokens += UInt64(batch.targets.count)
-        stepTokens = batch.targets.count
-        return StepResult(tokens: batch.targets.count, loss: loss)
+        return count(tokens: batch.targets.count, loss: loss)
+    }
+
+    /// Experts that others hold are computed there, on this worker's tokens too, and those held here on
+    /// everybody's.
+    package func computeGradient(
+        samples: [UInt64], with members: any TokenTransport
+    ) throws(TokensInterrupted) -> StepResult {
+        guard settings.spreadsExperts, let experts = settings.shape.experts else {
+            return computeGradient(samples: samples)
+        }
+        let batch = drawn(samples)
+        let state: SpreadState
+        if let known = spread, known.plan == members.plan {
+            state = known
+        } else {
+            state = SpreadState(
+                experts, layers: settings.shape.layers, plan: members.plan,
+                members: members.memberCount)
+            spread = state
+            spreadReport = ExpertSpreadReport(holders: state.holders)
+        }
+        if settings.placeEvery > 0, state.steps >= settings.placeEvery {
+            spreadReport = state.place()
+        }
+        if state.memory == nil {
+            state.memory = transformer.makeSpreadMemory(
+                members: state.members, holders: state.holders)
+        }
+        guard let memory = state.memory else { preconditionFailure("made above") }
+        let loss = try transformer.forwardBackward(
+            inputs: batch.inputs, targets: batch.targets, memory: memory, members: members)
+        return count(tokens: batch.targets.count, loss: loss)
+    }
+
+    package func takeSpreadReport() -> ExpertSpreadReport? {
+        defer { spreadReport = nil }
+        return spreadReport
+    }
+
+    private func drawn(_ samples: [UInt64]) -> Batch {
+        precondition(!samples.isEmpty, "a step needs samples")
+        return corpus.trainingBatch(samples.map { order.sample(at: $0) })
+    }
+
+    private func count(tokens: Int, loss: Float) -> StepResult {
+        counters.tokens += UInt64(tokens)
+        stepTokens = tokens
+        return StepResult(tokens: tokens, loss: loss)
     }
 
     /// What no gradient trains, counts of experts, is looked up in the model's own vector: it goes there.
@@ -116,6 +176,7 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
             parameters: memory.parameters, gradients: memory.gradients, learningRate: rate,
             gradientScale: scale, powers: (counters.beta1Power, counters.beta2Power))
         expertUse = transformer.expertUse(tokens: stepTokens)
+        spread?.add(expertUse)
         transformer.balanceExperts()
         return OptimiserReport(gradientNorm: norm, learningRate: rate)
     }

@@ -24,24 +24,49 @@ extension Transformer {
             stream, outputs: kept.outputs, rows: planRows, weights: kept.batch.weights,
             topK: experts.topK, width: d, rowGradient: scratch.rowGradient,
             weightGradient: scratch.weightGradient)
-        for expert in 0..<experts.count {
+        computeExpertGradients(
+            tensors, gradients, ExpertRowSpace(kept), rowGradient: scratch.rowGradient,
+            hiddenGradient: scratch.hiddenGradient, width: experts.width)
+        kernels.addRows(
+            scratch.rowGradient, rows: planRows, topK: experts.topK, width: d, to: normedGradient)
+        routeBackward(
+            layer, normed: normed, normedGradient: normedGradient, tokens: tokens,
+            gradientScale: gradientScale)
+    }
+
+    /// Every expert's gradients from its rows. `rowGradient` in: of the outputs; out: of the inputs.
+    func computeExpertGradients(
+        _ tensors: ExpertTensors, _ gradients: ExpertTensors, _ kept: ExpertRowSpace,
+        rowGradient: Floats, hiddenGradient: Floats, width: Int
+    ) {
+        for expert in 0..<kept.plan.experts {
             let range = kept.plan.range(of: expert)
             guard !range.isEmpty else { continue }
-            let output = rowsOf(scratch.rowGradient, range, d)
-            let hidden = rowsOf(scratch.hiddenGradient, range, experts.width)
+            let output = rowsOf(rowGradient, range, shape.dModel)
+            let hidden = rowsOf(hiddenGradient, range, width)
             rowsBackward(
                 tensors.experts[expert].down, gradients.experts[expert].down,
-                outputGradient: output, input: rowsOf(kept.activated, range, experts.width),
+                outputGradient: output, input: rowsOf(kept.activated, range, width),
                 inputGradient: hidden, rows: range.count)
-            kernels.geluBackward(
-                gradient: hidden, slope: rowsOf(kept.slope, range, experts.width))
+            kernels.geluBackward(gradient: hidden, slope: rowsOf(kept.slope, range, width))
             // The outputs' gradient is used up: the inputs' takes its place.
             rowsBackward(
                 tensors.experts[expert].up, gradients.experts[expert].up, outputGradient: hidden,
-                input: rowsOf(kept.inputs, range, d), inputGradient: output, rows: range.count)
+                input: rowsOf(kept.inputs, range, shape.dModel), inputGradient: output,
+                rows: range.count)
         }
-        kernels.addRows(
-            scratch.rowGradient, rows: planRows, topK: experts.topK, width: d, to: normedGradient)
+    }
+
+    /// From the gradients of the choices' weights, in the scratch space, to those of the gate.
+    func routeBackward(
+        _ layer: Int, normed: Floats, normedGradient: Floats, tokens: Int, gradientScale: Float
+    ) {
+        guard let experts = shape.experts, let scratch = activations.expertScratch,
+            let kept = activations.blocks[layer].experts,
+            let tensors = weights.blocks[layer].experts,
+            let gradients = weightGradients.blocks[layer].experts
+        else { preconditionFailure("a dense model has no experts") }
+        let d = shape.dModel
         gateBackward(kept, experts, scratch, tokens: tokens, gradientScale: gradientScale)
         let logits = Matrix(
             scratch.logits, rows: tokens, columns: experts.count, rowStride: scratch.logitStride)
@@ -54,7 +79,7 @@ extension Transformer {
     }
 
     /// Rows without a token must add nothing to the gradients of weights.
-    private func clearPadding(_ rowGradient: Floats, _ plan: DispatchPlan) {
+    func clearPadding(_ rowGradient: Floats, _ plan: DispatchPlan) {
         for expert in 0..<plan.experts {
             let end = plan.starts[expert] + plan.counts[expert]
             let padding = end..<plan.starts[expert + 1]

@@ -8,6 +8,11 @@ package struct ExpertUse: Sendable, Equatable {
     package var shares: [Float]
     /// Share of this worker's own choices that found their expert full.
     package var dropped: Float
+
+    package init(shares: [Float], dropped: Float) {
+        self.shares = shares
+        self.dropped = dropped
+    }
 }
 
 /// Counts of a step and the balancing of gates by them.

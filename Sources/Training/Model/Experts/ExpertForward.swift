@@ -17,30 +17,38 @@ extension Transformer {
         let (planRows, weights) = (kept.plan.rows, kept.batch.weights)
         ExpertRows.gather(
             normed, tokens: kept.plan.tokens, rows: rows, width: d, into: kept.inputs)
-        for expert in 0..<experts.count {
-            let range = kept.plan.range(of: expert)
-            guard !range.isEmpty else { continue }
-            let hidden = rowsOf(kept.slope, range, experts.width)
-            multiply(
-                Matrix(rowsOf(kept.inputs, range, d), rows: range.count, columns: d), .asStored,
-                Matrix(tensors.experts[expert].up.weight, rows: experts.width, columns: d),
-                .transposed, into: Matrix(hidden, rows: range.count, columns: experts.width))
-            let activated = rowsOf(kept.activated, range, experts.width)
-            kernels.biasGeluForward(
-                hidden: hidden, bias: tensors.experts[expert].up.bias, activated: activated)
-            let result = rowsOf(kept.outputs, range, d)
-            kernels.repeatRow(tensors.experts[expert].down.bias, into: result)
-            multiply(
-                Matrix(activated, rows: range.count, columns: experts.width), .asStored,
-                Matrix(tensors.experts[expert].down.weight, rows: d, columns: experts.width),
-                .transposed, into: Matrix(result, rows: range.count, columns: d), adding: true)
-        }
+        computeExperts(tensors, ExpertRowSpace(kept), width: experts.width)
         kernels.combineRows(
             kept.outputs, rows: planRows, weights: weights, topK: experts.topK, width: d,
             addedTo: output)
     }
 
-    private func route(
+    /// Every expert on its rows.
+    ///
+    /// - Parameter width: hidden width of an expert.
+    func computeExperts(_ tensors: ExpertTensors, _ kept: ExpertRowSpace, width: Int) {
+        let d = shape.dModel
+        for expert in 0..<kept.plan.experts {
+            let range = kept.plan.range(of: expert)
+            guard !range.isEmpty else { continue }
+            let hidden = rowsOf(kept.slope, range, width)
+            multiply(
+                Matrix(rowsOf(kept.inputs, range, d), rows: range.count, columns: d), .asStored,
+                Matrix(tensors.experts[expert].up.weight, rows: width, columns: d),
+                .transposed, into: Matrix(hidden, rows: range.count, columns: width))
+            let activated = rowsOf(kept.activated, range, width)
+            kernels.biasGeluForward(
+                hidden: hidden, bias: tensors.experts[expert].up.bias, activated: activated)
+            let result = rowsOf(kept.outputs, range, d)
+            kernels.repeatRow(tensors.experts[expert].down.bias, into: result)
+            multiply(
+                Matrix(activated, rows: range.count, columns: width), .asStored,
+                Matrix(tensors.experts[expert].down.weight, rows: d, columns: width),
+                .transposed, into: Matrix(result, rows: range.count, columns: d), adding: true)
+        }
+    }
+
+    func route(
         _ tensors: ExpertTensors, _ kept: ExpertActivations, _ experts: ExpertShape,
         _ scratch: ExpertScratch, normed: Floats, tokens: Int
     ) {

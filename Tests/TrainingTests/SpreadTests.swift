@@ -1,0 +1,245 @@
+import ExpertRouting
+import Foundation
+import Testing
+import Training
+
+/// Members of a region as threads of which one runs at a time (Debian's OpenBLAS does not bear two,
+/// docs/footguns.md): whoever waits for rows lets another go on. Rows are copied, nothing is encoded.
+private final class Region: @unchecked Sendable {
+    struct Parcel {
+        var batch: TokenBatch
+        var values: [Float]
+        var words: [UInt32]
+    }
+
+    let count: Int
+    private let turn = NSCondition()
+    /// By sender and receiver.
+    private var parcels: [[Int]: [Parcel]] = [:]
+    private var rowsSent = 0
+    /// Nobody gets anything from this exchange on.
+    var endsAt = Int.max
+
+    init(_ count: Int) { self.count = count }
+
+    var rows: Int { rowsSent }
+
+    /// Runs every member to its end.
+    func run(_ body: @escaping @Sendable (Int, any TokenTransport) -> Void) {
+        let ended = DispatchSemaphore(value: 0)
+        for me in 0..<count {
+            let thread = Thread { [self] in
+                turn.lock()
+                body(me, Member(self, me))
+                turn.unlock()
+                ended.signal()
+            }
+            thread.stackSize = 8 << 20
+            thread.start()
+        }
+        for _ in 0..<count { ended.wait() }
+    }
+
+    private final class Member: TokenTransport {
+        let region: Region
+        let me: Int
+        let plan: UInt32 = 1
+        var memberCount: Int { region.count }
+
+        init(_ region: Region, _ me: Int) {
+            self.region = region
+            self.me = me
+        }
+
+        func send(
+            _ batch: TokenBatch, to member: Int, rows: TokenRows, of values: Span<Float>,
+            words: [UInt32]
+        ) {
+            let list: [Int] =
+                switch rows {
+                case .list(let rows): rows.map { Int($0) }
+                case .range(let range): Array(range)
+                }
+            #expect(words.count == list.count * batch.words)
+            var copied: [Float] = []
+            for row in list {
+                for index in row * batch.width..<(row + 1) * batch.width {
+                    copied.append(values[index])
+                }
+            }
+            region.rowsSent += list.count
+            region.parcels[[me, member], default: []].append(
+                Parcel(batch: batch, values: copied, words: words))
+            region.turn.broadcast()
+        }
+
+        func receive(
+            _ batch: TokenBatch, capacity: Int, into values: SharedFloats, words: inout [UInt32]
+        ) throws(TokensInterrupted) -> [TokenArrivals] {
+            var found = (0..<memberCount).map { _ in TokenArrivals() }
+            for member in 0..<memberCount where member != me {
+                if batch.exchange >= region.endsAt { throw TokensInterrupted() }
+                while region.parcels[[member, me]]?.isEmpty ?? true { region.turn.wait() }
+                guard let parcel = region.parcels[[member, me]]?.removeFirst() else { continue }
+                #expect(parcel.batch.exchange == batch.exchange)
+                #expect(parcel.batch.isAnswer == batch.isAnswer)
+                #expect(parcel.batch.words == batch.words)
+                found[member].rows = parcel.values.count / batch.width
+                found[member].passes = parcel.batch.passes
+                found[member].tokens = parcel.batch.tokens
+                let start = member * capacity * batch.width
+                values.withMutableSpan(start..<start + parcel.values.count) { target in
+                    for index in 0..<target.count { target[index] = parcel.values[index] }
+                }
+                for (index, word) in parcel.words.enumerated() {
+                    words[member * capacity * batch.words + index] = word
+                }
+            }
+            return found
+        }
+    }
+}
+
+@Suite("Experts spread over a region")
+struct SpreadTests {
+    private static let context = 12
+
+    private func model(_ experts: ExpertShape) throws -> Transformer {
+        let shape = ModelShape(
+            dModel: 16, layers: 2, heads: 2, context: Self.context, experts: experts)
+        let model = try Transformer(shape: shape, sequencesPerPass: 2)
+        model.initialisePerturbed(seed: 3, deviation: 0.2)
+        return model
+    }
+
+    private struct Outcome {
+        var loss: Double
+        var gradient: [Float]
+        var rows: Int
+    }
+
+    /// The weighted mean over members that have so many sequences each.
+    private func spread(
+        _ experts: ExpertShape, batches: [Int], inputs: [UInt8], targets: [UInt8]
+    ) throws -> Outcome {
+        let region = Region(batches.count)
+        let holders = (0..<experts.count).map { $0 * batches.count / experts.count }
+        let results = Results(try batches.map { _ in try model(experts) })
+        region.run { me, members in
+            let model = results.models[me]
+            let first = batches[..<me].reduce(0, +) * Self.context
+            let range = first..<first + batches[me] * Self.context
+            let memory = model.makeSpreadMemory(
+                members: batches.count, holders: [holders, holders.reversed()])
+            // Twice: nothing may be left of the first time.
+            for _ in 0..<2 {
+                do {
+                    results.losses[me] = try model.forwardBackward(
+                        inputs: Array(inputs[range]), targets: Array(targets[range]),
+                        memory: memory, members: members)
+                } catch {
+                    Issue.record("interrupted")
+                }
+            }
+        }
+        let tokens = batches.reduce(0, +)
+        var outcome = Outcome(loss: 0, gradient: [], rows: region.rows)
+        for (me, batch) in batches.enumerated() {
+            let share = Double(batch) / Double(tokens)
+            outcome.loss += Double(results.losses[me]) * share
+            let own = results.models[me].gradient(0..<results.models[me].shape.parameterCount)
+            if outcome.gradient.isEmpty { outcome.gradient = own.map { _ in 0 } }
+            for index in own.indices { outcome.gradient[index] += Float(share) * own[index] }
+        }
+        return outcome
+    }
+
+    private final class Results: @unchecked Sendable {
+        let models: [Transformer]
+        var losses: [Float]
+        init(_ models: [Transformer]) {
+            self.models = models
+            losses = models.map { _ in 0 }
+        }
+    }
+
+    @Test(
+        "loss and every gradient are those of one worker with all tokens",
+        arguments: ExpertTests.shapes, [[6], [3, 3], [5, 1], [2, 1, 3], [1, 2, 1, 2]])
+    func equivalence(experts: ExpertShape, batches: [Int]) throws {
+        let inputs = randomBytes(6 * Self.context, seed: 1)
+        let targets = randomBytes(6 * Self.context, seed: 2)
+        let one = try model(experts)
+        let loss = one.forwardBackward(inputs: inputs, targets: targets)
+        let whole = try spread(experts, batches: batches, inputs: inputs, targets: targets)
+        #expect(abs(whole.loss - Double(loss)) < 1e-6 * Double(loss))
+        for tensor in one.shape.tensors {
+            let expected = one.gradient(tensor.range)
+            let distance = relativeDistance(Array(whole.gradient[tensor.range]), expected)
+            #expect(norm(expected) < 1e-6 || distance < 2e-5, "\(tensor.name): \(distance)")
+        }
+        #expect((whole.rows > 0) == (batches.count > 1))
+    }
+
+    @Test("a member's gradient of an expert that another holds is zero")
+    func holders() throws {
+        let experts = ExpertTests.shapes[0]
+        let results = Results([try model(experts), try model(experts)])
+        Region(2).run { me, members in
+            let memory = results.models[me].makeSpreadMemory(
+                members: 2, holders: [[0, 0, 1, 1], [0, 1, 0, 1]])
+            let bytes = randomBytes(3 * Self.context, seed: UInt64(me) + 5)
+            do {
+                results.losses[me] = try results.models[me].forwardBackward(
+                    inputs: bytes, targets: bytes.reversed(), memory: memory, members: members)
+            } catch {
+                Issue.record("interrupted")
+            }
+        }
+        var used = 0
+        for (layer, held) in [(0, [2, 3]), (1, [1, 3])] {
+            for expert in 0..<4 {
+                for me in 0..<2 {
+                    let model = results.models[me]
+                    let length = model.shape.tensors.filter {
+                        $0.name.hasPrefix("blocks.\(layer).feed_forward.experts.\(expert).")
+                    }.reduce(0.0) { $0 + norm(model.gradient($1.range)) }
+                    if held.contains(expert) == (me == 1) {
+                        used += length > 0 ? 1 : 0
+                    } else {
+                        #expect(length == 0)
+                    }
+                }
+            }
+        }
+        // An expert that no token chose has no gradient anywhere.
+        #expect(used >= 5)
+    }
+
+    @Test("a step that is given up ends everywhere, and can be computed again")
+    func interruption() throws {
+        let experts = ExpertTests.shapes[0]
+        let inputs = randomBytes(4 * Self.context, seed: 1)
+        for end in [0, 1, 3] {
+            let region = Region(2)
+            region.endsAt = end
+            let results = Results([try model(experts), try model(experts)])
+            region.run { me, members in
+                let memory = results.models[me].makeSpreadMemory(
+                    members: 2, holders: [[0, 0, 1, 1], [0, 0, 1, 1]])
+                do {
+                    _ = try results.models[me].forwardBackward(
+                        inputs: inputs, targets: inputs, memory: memory, members: members)
+                } catch {
+                    results.losses[me] = -1
+                }
+            }
+            #expect(results.losses == [-1, -1])
+            // Alone, as if the other were gone: as a model that was never interrupted.
+            let fresh = try model(experts)
+            let expected = fresh.forwardBackward(inputs: inputs, targets: inputs)
+            let loss = results.models[0].forwardBackward(inputs: inputs, targets: inputs)
+            #expect(loss == expected)
+        }
+    }
+}
