@@ -402,6 +402,7 @@ MESSAGES = {
         18, 13 + TEXT_BYTES, code=CODE, text=SENTENCE, offendingType=U8, offendingSequence=U64),
     "ENROL": _shape(19, 164, worker=Name(), region=REGION, controlKey=Key32()),
     "ENROLLED": _shape(20, workerID=U32),
+    "OFFER": _shape(21, fragment=U16, step=U64, tokens=U64, steps=U64),
     "LANE-HELLO": _shape(
         32, peerIncarnation=U64, workerID=U32, lanes=Integer("H", (0, LANES)), resumeFrom=U64,
         grantedTo=U64),

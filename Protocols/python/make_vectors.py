@@ -162,6 +162,9 @@ CONTROL = [
      dict(worker="jinan-9", region="jinan", controlKey=key32(64)), b"",
      dict(sequence=1, epoch=0, rank=0xFFFF)),
     ("a seat", "ENROLLED", dict(workerID=9), b"", dict(rank=0xFFFF)),
+    ("30 steps of work", "OFFER", dict(fragment=0, step=210, tokens=30_720, steps=30), b"", {}),
+    ("nothing trained since", "OFFER",
+     dict(fragment=2**16 - 1, step=2**64 - 1, tokens=0, steps=0), b"", {}),
 ]
 DATA = [
     ("a new lane", "LANE-HELLO",
@@ -296,8 +299,8 @@ def rejected():
     add("unsupportedVersion", "version 0", "control", patched(hello, 4, "B", 0))
     add("unsupportedVersion", "version 2", "control", patched(hello, 4, "B", 2))
     add("unknownType", "type 0", "control", patched(hello, 5, "B", 0))
-    add("unknownType", "type 21, the first unused of the control plane", "control",
-        patched(bye, 5, "B", 21))
+    add("unknownType", "type 22, the first unused of the control plane", "control",
+        patched(bye, 5, "B", 22))
     add("unknownType", "type 40, unused on the data plane", "data",
         patched(chunk, 5, "B", 40))
     add("unknownType", "type 255", "control", patched(hello, 5, "B", 255))

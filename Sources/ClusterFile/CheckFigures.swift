@@ -45,6 +45,7 @@ extension CheckReport {
             bytesPerRound: links.reduce(0) { $0 + $1.bytesPerRound }, links: links,
             streaming: Self.streaming(file, links: links, step: step),
             experts: Self.experts(file, regions, links),
+            decoupled: Self.decoupled(file, regions: regions),
             prediction: absent == nil
                 ? Self.predict(file, links: links, regions: regions) : nil,
             predictionAbsent: absent,
@@ -137,6 +138,9 @@ extension CheckReport {
         _ file: ClusterFile, links: [Link], regions: [Region]
     ) -> Prediction {
         let schedule = file.configuration.schedule
+        if let decoupled = decoupled(file, regions: regions) {
+            return predict(decoupled: decoupled, file, regions: regions)
+        }
         let steps = Double(schedule.syncEvery)
         let transfer = links.compactMap(\.transferSeconds).max() ?? 0
         let roundTrip = links.compactMap(\.roundTripSeconds).max() ?? 0
@@ -237,8 +241,12 @@ extension CheckReport {
         {
             let share = 1 - fastest.seconds / slowest.seconds
             notes.append(
-                "Step times differ: the fastest worker waits \(Figures.percent(share)) of the time "
-                    + "for the slowest; a larger batch for it would use that.")
+                file.configuration.schedule.outer == .decoupled
+                    ? "Step times differ: the fastest worker has taken all its steps after "
+                        + "\(Figures.percent(1 - share)) of the time; `local_steps: nominal` gives the "
+                        + "slower ones fewer."
+                    : "Step times differ: the fastest worker waits \(Figures.percent(share)) of the time "
+                        + "for the slowest; a larger batch for it would use that.")
         }
         for region in file.topology.regions {
             guard let text = region.text else { continue }

@@ -42,6 +42,8 @@ package struct CheckReport: Codable, Equatable, Sendable {
     package var streaming: Streaming?
     /// What experts cost between regions; nil for a dense model or without an outer round.
     package var experts: ExpertTraffic?
+    /// Only under `decoupled`.
+    package var decoupled: Decoupled?
     package var prediction: Prediction?
     /// Why there is no prediction.
     package var predictionAbsent: String?

@@ -5,7 +5,7 @@ extension CheckReport {
     package var text: String {
         let sections = [
             heading, table(plan), regionTable, deviceTable, linkTable, codecText,
-            streaming?.text ?? "", expertText, predictionText,
+            streaming?.text ?? "", decoupled?.text ?? "", expertText, predictionText,
             similarityText, noteText,
         ]
         return sections.filter { !$0.isEmpty }.joined(separator: "\n\n") + "\n"
@@ -48,7 +48,8 @@ extension CheckReport {
             rows.append(
                 (
                     "rounds",
-                    "\(Figures.grouped(UInt64(rounds))) of \(count(fragments, "fragment")) "
+                    (decoupled == nil ? "" : "at least ")
+                        + "\(Figures.grouped(UInt64(rounds))) of \(count(fragments, "fragment")) "
                         + "(\(fragments == 1 ? "the whole model" : "one after the other")) "
                         + "between \(replicas) replicas"
                 ))

@@ -4,12 +4,13 @@ internal import ClusterModel
 /// nothing are refused with the reason.
 extension FileReader {
     static let scheduleKeys =
-        ["inner", "outer", "sync_every", "adapt"] + optimiserKeys + streamingKeys
+        ["inner", "outer", "sync_every", "adapt"] + optimiserKeys + streamingKeys + closingKeys
         + ["local_steps", "expert_weights"]
     private static let optimiserKeys = [
         "outer_lr", "outer_momentum", "outer_optimiser", "momentum_every",
     ]
-    private static let streamingKeys = ["fragments", "fragment_layers", "overlap", "blend"]
+    static let streamingKeys = ["fragments", "fragment_layers", "overlap", "blend"]
+    static let closingKeys = ["quorum", "grace_k", "grace_most", "staleness"]
 
     /// Without `adapt`, plans follow measured rates unless the seed is given: a run with a seed repeats.
     func readSchedule(
@@ -91,7 +92,7 @@ extension FileReader {
         let chosen = inner ?? .everyStep
         switch outer {
         case .everyStep: return everyStep(section, inner: chosen)
-        case .localSGD, .diloco, .streaming:
+        case .localSGD, .diloco, .streaming, .decoupled:
             let schedule = periodic(
                 section, inner: chosen, outer: outer, topology: topology, steps: steps)
             return schedule.flatMap { finished($0, section, topology, model) }
@@ -102,15 +103,19 @@ extension FileReader {
         _ section: Section, inner: RunConfiguration.Schedule.Inner
     ) -> RunConfiguration.Schedule? {
         var accepted = true
-        let needsRounds = ["sync_every"] + Self.optimiserKeys + Self.streamingKeys + ["local_steps"]
+        let needsRounds =
+            ["sync_every"] + Self.optimiserKeys + Self.streamingKeys + Self.closingKeys
+            + ["local_steps"]
         for key in needsRounds where section.line(of: key) != nil {
             accepted = false
-            let isStreaming = Self.streamingKeys.contains(key)
+            let home =
+                Self.streamingKeys.contains(key)
+                ? "streaming" : Self.closingKeys.contains(key) ? "decoupled" : "diloco"
             section.refuse(
                 key,
                 "`\(key)` would do nothing: with `outer: every-step` gradients are averaged "
                     + "after each step and there is no outer step",
-                expected: "`\(key)` only with `outer: \(isStreaming ? "streaming" : "diloco")`"
+                expected: "`\(key)` only with `outer: \(home)`"
                     + (key == "sync_every" ? " or `outer: local-sgd`" : ""),
                 example: key == "sync_every" ? "outer: diloco" : "remove `\(key)`")
         }

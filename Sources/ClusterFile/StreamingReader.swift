@@ -12,6 +12,9 @@ extension FileReader {
             readOptimiser(&schedule, section), readLocalSteps(&schedule, section, topology),
             schedule.outer == .streaming
                 ? readStreaming(&schedule, section, model) : refuseStreaming(schedule, section),
+            schedule.outer == .decoupled
+                ? readClosing(&schedule, section, topology, model)
+                : refuseClosing(schedule, section),
         ]
         guard isRead.allSatisfy(\.self) else { return nil }
         guard schedule.outer != .streaming || fitsLocalSteps(schedule, section, topology) else {
@@ -76,13 +79,16 @@ extension FileReader {
         _ schedule: RunConfiguration.Schedule, _ section: Section
     ) -> Bool {
         var accepted = true
-        for key in ["fragments", "fragment_layers", "overlap", "blend"]
-        where section.line(of: key) != nil {
+        let why =
+            schedule.outer == .decoupled
+            ? "the whole model at once: a replica that is late would hold up the turns of fragments "
+                + "behind it, and nothing waits for a mean that could be blended"
+            : "the whole model at once and waits for it"
+        for key in Self.streamingKeys where section.line(of: key) != nil {
             accepted = false
             section.refuse(
                 key,
-                "`\(key)` would do nothing: `\(schedule.outer.rawValue)` exchanges the whole model at "
-                    + "once and waits for it",
+                "`\(key)` would do nothing: `\(schedule.outer.rawValue)` exchanges \(why)",
                 expected: "`\(key)` only with `outer: streaming`", example: "outer: streaming")
         }
         return accepted

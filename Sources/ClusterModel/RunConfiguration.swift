@@ -98,6 +98,7 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
             case localSGD = "local-sgd"
             case diloco
             case streaming
+            case decoupled
         }
         package enum Optimiser: String, Codable, CaseIterable, Sendable {
             case nesterov
@@ -141,12 +142,14 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
         package var localSteps: LocalSteps
         /// Of no effect on a model without experts, and under `every-step`.
         package var expertWeights: ExpertWeights
+        /// Of `decoupled`; nil under all others.
+        package var closing: ClosingRules?
         package init(
             inner: Inner, outer: Outer, syncEvery: UInt32, outerLearningRate: Double,
             outerMomentum: Double, fragments: Int = 1, overlap: UInt32 = 0, blend: Double = 0,
             optimiser: Optimiser = .nesterov, momentumEvery: UInt32 = 1,
             localSteps: LocalSteps = .equal, adapts: Bool = false,
-            expertWeights: ExpertWeights = .tokens
+            expertWeights: ExpertWeights = .tokens, closing: ClosingRules? = nil
         ) {
             self.inner = inner
             self.outer = outer
@@ -161,6 +164,7 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
             self.momentumEvery = momentumEvery
             self.localSteps = localSteps
             self.expertWeights = expertWeights
+            self.closing = closing
         }
     }
 

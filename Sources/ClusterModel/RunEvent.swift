@@ -9,6 +9,8 @@ package enum RunEvent: Codable, Equatable, Sendable {
     /// Validation loss of the parameters a worker holds after `step`.
     case evaluated(worker: WorkerID, step: UInt32, loss: Double, samples: Int)
     case roundCommitted(key: CollectiveKey, digest: UInt64, members: Int, tokens: UInt64)
+    /// The coordinator has decided who contributes to a round.
+    case roundClosed(RoundClosed)
     /// Somebody is waited for: never silent for longer than `Deadlines.patience`.
     case waiting(
         observer: String, activity: String, names: [String], since: Instant, until: Instant?,
@@ -42,6 +44,44 @@ package enum RunEvent: Codable, Equatable, Sendable {
     case relayed(worker: WorkerID, [RelayUse])
     case note(source: String, text: String)
     case runEnded(code: Int32, reason: String)
+
+    package struct RoundClosed: Codable, Equatable, Sendable {
+        /// One replica's contribution.
+        package struct Part: Codable, Equatable, Sendable {
+            package var replica: String
+            package var weight: UInt64
+            package var tokens: UInt64
+            package var steps: UInt64
+            /// Rounds closed without it since it was in one.
+            package var missed: UInt32
+            package init(
+                replica: String, weight: UInt64, tokens: UInt64, steps: UInt64, missed: UInt32
+            ) {
+                self.replica = replica
+                self.weight = weight
+                self.tokens = tokens
+                self.steps = steps
+                self.missed = missed
+            }
+        }
+        package var key: CollectiveKey
+        /// From the first offer on.
+        package var after: Interval
+        package var taken: [Part]
+        /// Replicas that the round was closed without.
+        package var late: [String]
+        /// The whole sentence.
+        package var because: String
+        package init(
+            key: CollectiveKey, after: Interval, taken: [Part], late: [String], because: String
+        ) {
+            self.key = key
+            self.after = after
+            self.taken = taken
+            self.late = late
+            self.because = because
+        }
+    }
 
     package struct RunStarted: Codable, Equatable, Sendable {
         package var run: RunID

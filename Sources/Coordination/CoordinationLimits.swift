@@ -85,6 +85,9 @@ package enum CoordinationLimits {
     package static let helloRetryMaximum = Interval.seconds(8)
     /// Repeats of a report nobody acknowledged with a COMMIT.
     package static let reportRetry = Interval.seconds(2)
+    /// How many longest graces a late contribution waits for a round that somebody else begins: with the
+    /// default grace two rounds of the fastest replica.
+    package static let latePatience: Int64 = 8
     /// How far ahead of its own round an owner accepts contributions: a peer can have finished the
     /// round this worker is still in, and no more.
     package static let roundsAhead: UInt32 = 2

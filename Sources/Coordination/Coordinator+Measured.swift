@@ -24,7 +24,7 @@ extension Coordinator {
         let furthest = members.map(\.lastStep).max() ?? 0
         let boundary = furthest + 2 * UInt64(configuration.schedule.syncEvery)
         guard boundary < UInt64(configuration.steps) else { return }
-        let turn = newestTurn + 1 + order.count
+        let turn = nextBoundary
         var reasons: [String] = []
         let present = members.seats { _ in true }
         if adaptsInside,

@@ -18,10 +18,11 @@ extension Coordinator {
         case .running:
             // With P fragments nobody can let turn t leave before it knows the commit of turn t - P. No
             // turn after the newest committed one, c, is committed yet, and this plan goes out before
-            // the commit of c + 1: every member sees it before it lets turn c + 1 + P leave.
+            // the commit of c + 1: every member sees it before it lets turn c + 1 + P leave. Where sets are
+            // closed, before the CLOSE of the round it names.
             let names = joiners.map(\.name).joined(separator: ", ")
             replan(
-                reason: "\(names) joined", activateAtRound: newestTurn + 1 + order.count, now)
+                reason: "\(names) joined", activateAtRound: nextBoundary, now)
         case .reconfiguring, .stopping, .ended:
             break
         }
@@ -61,6 +62,7 @@ extension Coordinator {
         for seat in gone {
             if let member = members.remove(seat) { evicted[seat] = member.incarnation }
             balance.forget(seat)
+            forgetOffers(of: seat)
         }
         switch stage {
         case .stopping(let code, let why, _):
@@ -160,6 +162,8 @@ extension Coordinator {
         }
         committed = committed.indices.map { order.rounds(of: FragmentID($0), through: turn) }
         reports = [:]
+        closing.closed = nil
+        forgetAllOffers()
     }
 
     private var turnName: String { order.count == 1 ? "round" : "turn" }
@@ -288,10 +292,11 @@ extension Coordinator {
                         holder: holder?.rank ?? .none))
             }
         }
+        let isStart = lastGo == nil
+        restateClosed(&verdicts, isStart: isStart, now)
         members.updateAll { $0.isEstablished = true }
         if let plan { adopt(plan) }
         stage = .running
-        let isStart = lastGo == nil
         let go = Go(planVersion: planVersion, verdicts: verdicts)
         lastGo = go
         broadcast(.go(go))
@@ -304,8 +309,12 @@ extension Coordinator {
             // Resumed from the states of a run that was over: no round will say so.
             return stop(.ok, "all \(configuration.steps) steps were trained before", now)
         }
+        if isOverWithoutCommit {
+            return stop(.ok, "all \(configuration.steps) steps are trained", now)
+        }
         for key in reports.keys.sorted() { commitIfComplete(key, now) }
         if case .running = stage, !joiners.isEmpty { considerJoiners(now) }
+        considerClosing(now)
     }
 
     // MARK: Ending
@@ -358,6 +367,7 @@ extension Coordinator {
         reportSilence(now)
         evictSilent(now)
         answerUnreachable(now)
+        watchClosing(now)
         switch stage {
         case .gathering: reportGathering(now)
         case .reconfiguring(let since): reportReconfiguration(since, now)

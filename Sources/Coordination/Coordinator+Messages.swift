@@ -32,6 +32,7 @@ extension Coordinator {
         case .suspect(let suspect):
             probe(suspect)
             if suspect.reason == .unreachable { noteUnreachable(connection, suspect, now) }
+        case .offer(let offer): take(offer, from: connection, now)
         case .event, .bye, .error: break
         case .hello, .leave, .welcome, .refuse, .plan, .go, .heartbeatAck, .commit, .close, .stop,
             .evicted, .enrol, .enrolled, .laneHello, .laneWelcome, .chunk, .acknowledge, .pull,
@@ -306,6 +307,8 @@ extension Coordinator {
         guard deviating.isEmpty else { return disagree(key, collected, deviating, now) }
         reports[key] = nil
         committed[key.fragment.index] = key.round
+        let tokens = closedTokens(key) ?? first.tokens
+        noteMerged(key)
         lastCommitAt = now
         broadcast(
             .commit(
@@ -316,18 +319,22 @@ extension Coordinator {
             .event(
                 .roundCommitted(
                     key: key, digest: first.digest, members: collected.count,
-                    tokens: first.tokens)))
+                    tokens: tokens)))
         let allStepped = zip(voters, collected).allSatisfy {
             $1.step >= UInt64(paces[Int($0.rawValue)].lastStep)
         }
-        if schedule.isOver(
-            turn: committedTurn, fragments: order.count, allStepped: allStepped)
-        {
+        let isOver =
+            schedule.closesSets
+            ? isAllMerged
+            : schedule.isOver(
+                turn: committedTurn, fragments: order.count, allStepped: allStepped)
+        if isOver {
             stop(.ok, "all \(configuration.steps) steps are trained", now)
         } else {
             considerJoiners(now)
             considerMeasured(now)
             goIfReady(now)
+            considerClosing(now)
         }
     }
 

@@ -179,11 +179,11 @@ extension Coordinator {
             let member = members[plan.members[suspect.rank.index].workerID],
             member.incarnation == suspect.incarnation, member.seat != reporter.seat
         else { return }
-        if plan.activateAtRound > 0, case .reconfiguring = stage {
+        if plan.activateAtRound > 0, case .reconfiguring(let since) = stage {
             // Who is still on its way to the boundary does not know the joiner yet.
             let isThere = plan.activateAtRound <= committedTurn
             guard
-                now - lastCommitAt >= CoordinationLimits.laneOpening * (isThere ? 1 : 6)
+                now - max(lastCommitAt, since) >= CoordinationLimits.laneOpening * (isThere ? 1 : 6)
             else { return }
         }
         let pair = UnreachablePair(

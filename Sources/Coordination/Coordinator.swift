@@ -112,6 +112,8 @@ package struct Coordinator: Sendable {
     var codecsInForce: [PlanCodec]
     /// Reports of rounds that are not committed, by seat.
     var reports: [CollectiveKey: [WorkerID: Report]] = [:]
+    /// Offers and closed rounds, where the schedule has them.
+    var closing: ClosingState
     /// Who draws what in a step, and how fast everybody has been.
     var balance: Balance
     var startedAt = Instant.zero
@@ -151,6 +153,7 @@ package struct Coordinator: Sendable {
             seats.enumerated().map { ($0.element.worker.name, $0.offset) },
             uniquingKeysWith: { first, _ in first })
         balance = Balance(topology)
+        closing = ClosingState(seats: topology.seats.count)
         members = Roster(seats: seats.count)
         joiners = members
     }
@@ -171,7 +174,7 @@ package struct Coordinator: Sendable {
 
     package var nextDeadline: Instant? {
         if case .ended = stage { return nil }
-        return probeDue
+        return [probeDue, closing.due].compactMap(\.self).min()
     }
 
     package mutating func handle(_ event: Event, at now: Instant) -> [Effect] {
@@ -188,6 +191,7 @@ package struct Coordinator: Sendable {
             stop(code, reason, now)
         case .tick: break
         }
+        if let due = closing.due, now >= due { considerClosing(now) }
         runTimers(now)
         checkInvariants()
         defer { effects = [] }

@@ -24,6 +24,8 @@ struct Exchange: Equatable, Sendable {
     /// Outer exchanges: the step after which the values left, and the one after which the mean is due.
     var left: UInt32 = 0
     var appliesAt: UInt32 = 0
+    /// Where sets are closed: this replica's offer is in the mean.
+    var merges = false
 
     init(
         key: CollectiveKey, geometry: CollectiveGeometry, weight: TrainedTokens, mayLeave: Bool,

@@ -31,7 +31,8 @@ package struct LanePriority: Comparable, Sendable {
             LanePriority(rank: 3, isContribution: false, isPool: false, due: 0)
         case .pull, .stateRequest, .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat,
             .heartbeatAck, .report, .commit, .close, .event, .suspect, .leave, .bye, .stop,
-            .evicted, .error, .enrol, .enrolled, .laneHello, .laneWelcome, .acknowledge, .laneBye:
+            .evicted, .error, .enrol, .enrolled, .offer, .laneHello, .laneWelcome, .acknowledge,
+            .laneBye:
             LanePriority(rank: 0, isContribution: false, isPool: false, due: 0)
         }
     }

@@ -267,7 +267,7 @@ extension LaneSession {
             return []
         case .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat, .heartbeatAck, .report,
             .commit, .close, .event, .suspect, .leave, .bye, .stop, .evicted, .error, .enrol,
-            .enrolled:
+            .enrolled, .offer:
             let discard = payload.map { [Effect.discard($0)] } ?? []
             return discard + [.violation("a control message on a data lane")]
         }

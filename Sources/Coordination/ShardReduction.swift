@@ -13,8 +13,17 @@ package struct ShardReduction: Sendable {
         case contribution(Contribution)
         /// The driver has finished the pass asked for by `.reduce` under the same epoch.
         case reduced(key: CollectiveKey, epoch: Epoch, position: Int, mean: PayloadHandle)
-        /// The coordinator has closed the set: only these groups count from now on.
-        case close(key: CollectiveKey, groups: [Int])
+        /// The coordinator has closed the set: only these groups count from now on, and for this much.
+        case close(key: CollectiveKey, counted: [Counted])
+    }
+
+    package struct Counted: Codable, Equatable, Sendable {
+        package var group: Int
+        package var weight: UInt64
+        package init(group: Int, weight: UInt64) {
+            self.group = group
+            self.weight = weight
+        }
     }
 
     /// One group's part of one chunk.
@@ -71,13 +80,18 @@ package struct ShardReduction: Sendable {
         }
         let slice: Int
         let geometry: CollectiveGeometry
+        /// Nothing is reduced before the coordinator has said what counts.
+        var awaitsClose: Bool
         var expected: [Int]
+        /// By group, from CLOSE; nil: what the chunks say.
+        var weights: [Int: UInt64] = [:]
         /// `[position][group]`.
         var parts: [[Contribution?]]
         var positions: [Position]
 
-        init(slice: Int, geometry: CollectiveGeometry) {
+        init(slice: Int, geometry: CollectiveGeometry, awaitsClose: Bool) {
             self.slice = slice
+            self.awaitsClose = awaitsClose
             self.geometry = geometry
             expected = Array(geometry.groups.indices)
             let count = geometry.positionCount(ofSlice: slice)
@@ -87,6 +101,8 @@ package struct ShardReduction: Sendable {
         }
 
         var isDone: Bool { positions.allSatisfy { $0 == .done } }
+
+        func weight(_ part: Contribution) -> UInt64 { weights[part.group] ?? part.weight }
     }
 
     private(set) var shards: [CollectiveKey: Shard] = [:]
@@ -100,7 +116,7 @@ package struct ShardReduction: Sendable {
 
     /// Groups whose part of `key` is not complete yet, in group order.
     package func missingGroups(_ key: CollectiveKey) -> [Int] {
-        guard let shard = shards[key] else { return [] }
+        guard let shard = shards[key], !shard.awaitsClose else { return [] }
         return shard.expected.filter { group in
             shard.parts.indices.contains {
                 shard.positions[$0] == .collecting && shard.parts[$0][group] == nil
@@ -109,11 +125,13 @@ package struct ShardReduction: Sendable {
     }
 
     /// Expects contributions to the slice that `rank` owns. Opening twice is harmless.
-    package mutating func open(_ key: CollectiveKey, geometry: CollectiveGeometry, rank: Rank) {
+    package mutating func open(
+        _ key: CollectiveKey, geometry: CollectiveGeometry, rank: Rank, awaitsClose: Bool = false
+    ) {
         guard shards[key] == nil, let slice = geometry.slice(ownedBy: rank),
             geometry.positionCount(ofSlice: slice) > 0
         else { return }
-        shards[key] = Shard(slice: slice, geometry: geometry)
+        shards[key] = Shard(slice: slice, geometry: geometry, awaitsClose: awaitsClose)
     }
 
     /// Drops a collective that was abandoned. A pass under way is ignored when it ends.
@@ -133,8 +151,8 @@ package struct ShardReduction: Sendable {
             return contribute(contribution)
         case .reduced(let key, let epoch, let position, let mean):
             return finish(key, epoch, position, mean)
-        case .close(let key, let groups):
-            return close(key, groups)
+        case .close(let key, let counted):
+            return close(key, counted)
         }
     }
 
@@ -166,14 +184,16 @@ package struct ShardReduction: Sendable {
     }
 
     private mutating func reduceIfComplete(_ key: CollectiveKey, _ position: Int) -> [Effect] {
-        guard let shard = shards[key], shard.positions[position] == .collecting else { return [] }
+        guard let shard = shards[key], !shard.awaitsClose,
+            shard.positions[position] == .collecting
+        else { return [] }
         let parts = shard.expected.compactMap { shard.parts[position][$0] }
         guard parts.count == shard.expected.count else { return [] }
         shards[key]?.positions[position] = .reducing
         return [
             .reduce(
                 key: key, epoch: shard.geometry.epoch, slice: shard.slice, position: position,
-                sources: parts.map { Source(handle: $0.handle, weight: $0.weight) })
+                sources: parts.map { Source(handle: $0.handle, weight: shard.weight($0)) })
         ]
     }
 
@@ -191,7 +211,7 @@ package struct ShardReduction: Sendable {
         effects.append(
             .mean(
                 key: key, slice: shard.slice, position: position, handle: mean,
-                weight: counted.reduce(0) { $0 + $1.weight },
+                weight: counted.reduce(0) { $0 + shard.weight($1) },
                 mayLeave: counted.allSatisfy(\.mayLeave)))
         shards[key]?.parts[position] = Array(repeating: nil, count: shard.geometry.groups.count)
         shards[key]?.positions[position] = .done
@@ -199,11 +219,13 @@ package struct ShardReduction: Sendable {
         return effects
     }
 
-    private mutating func close(_ key: CollectiveKey, _ groups: [Int]) -> [Effect] {
+    private mutating func close(_ key: CollectiveKey, _ counted: [Counted]) -> [Effect] {
         guard let shard = shards[key] else { return [] }
-        let kept = groups.filter { shard.geometry.groups.indices.contains($0) }.sorted()
+        let kept = counted.filter { shard.geometry.groups.indices.contains($0.group) }
         guard !kept.isEmpty else { return [] }
-        shards[key]?.expected = kept
+        shards[key]?.awaitsClose = false
+        shards[key]?.expected = kept.map(\.group).sorted()
+        for each in kept { shards[key]?.weights[each.group] = each.weight }
         return shard.positions.indices.flatMap { reduceIfComplete(key, $0) }
     }
 }

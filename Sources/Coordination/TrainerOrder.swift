@@ -39,7 +39,7 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
         package var items: [Item]
     }
 
-    /// Chunks of one collective to encode, slice by slice.
+    /// Chunks of one collective to encode, slice by slice; none where values are only kept.
     package struct Encoding: Codable, Equatable, Sendable {
         package var key: CollectiveKey
         package var epoch: Epoch
@@ -72,6 +72,8 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
         case outerGradient
         /// The outer gradient that was kept when the fragment left; further steps may have been taken since.
         case keptOuterGradient
+        /// The outer gradient that was kept to be offered, in a place where no mean is written.
+        case offeredOuterGradient
     }
 
     package struct Chunk: Codable, Equatable, Sendable {
@@ -98,9 +100,19 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
         package var target: Target
         /// Share of the live parameters that remains in an outer step.
         package var blend: Float
+        /// What remains instead where replicas do not wait for means.
+        package var carried: Carried?
         package var fragment: [ElementRange]
         /// Empty: the values are in place already (a replica of one).
         package var means: [MeanChunk]
+    }
+
+    /// Which local steps the live parameters keep when the outer copy moves under them.
+    package enum Carried: String, Codable, Sendable {
+        /// All that they differ by from the outer copy: none of it is in the mean.
+        case everything
+        /// Those since the offer was kept: what was offered is in the mean.
+        case sinceOffer
     }
 
     /// What happens with the decoded mean.
@@ -112,7 +124,7 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
         /// As `optimiserStep`, and the result is a committed state: answer with its digest.
         case pooledOptimiserStep
         /// The outer optimiser steps on it; live parameters become
-        /// blend x live + (1 - blend) x outer copy.
+        /// blend x live + (1 - blend) x outer copy, or move with it (``Absorption/carried``).
         case outerStep
 
         /// Whether the step ends a round that is reported to the coordinator.

@@ -39,7 +39,7 @@ extension Worker {
         case .commit(let commit):
             pendingReports.removeAll { $0.report.key == commit.key }
             drive(.committed(key: commit.key), now)
-        case .close(let close): closeSet(close, now)
+        case .close(let close): drive(.closed(close, epoch: epoch), now)
         case .stop(let stop):
             let code = ExitCode(rawValue: Int32(stop.code)) ?? .unavailable
             if stop.save {
@@ -57,9 +57,9 @@ extension Worker {
                 .event(.violation(culprit: name, what: "coordinator says: \(error.text)")))
         case .heartbeatAck, .enrolled:
             break
-        case .hello, .ready, .heartbeat, .report, .event, .suspect, .leave, .enrol, .laneHello,
-            .laneWelcome, .chunk, .acknowledge, .pull, .stateRequest, .stateChunk, .laneBye, .relay,
-            .tokens:
+        case .hello, .ready, .heartbeat, .report, .event, .suspect, .leave, .enrol, .offer,
+            .laneHello, .laneWelcome, .chunk, .acknowledge, .pull, .stateRequest, .stateChunk,
+            .laneBye, .relay, .tokens:
             effects.append(
                 .event(
                     .violation(culprit: "coordinator", what: "sent a message only workers send")))
@@ -166,15 +166,6 @@ extension Worker {
         return plan.plan.members.filter {
             $0.workerID != worker && !isLinked(to: $0.workerID)
         }
-    }
-
-    private mutating func closeSet(_ close: Close, _ now: Instant) {
-        guard let plan = round.plan else { return }
-        let geometry = plan.geometry(of: close.key)
-        let groups = close.contributions.compactMap { geometry.group(of: $0.rank) }
-        var kept: [Int] = []
-        for group in groups where !kept.contains(group) { kept.append(group) }
-        applyShard(shards.handle(.close(key: close.key, groups: kept)), now)
     }
 
     // MARK: Leaving

@@ -416,7 +416,7 @@ extension Worker {
         case .tokens(let tokens): takeTokens(tokens, frame, from: lane.peer)
         case .laneHello, .laneWelcome, .acknowledge, .laneBye, .hello, .welcome, .refuse, .plan,
             .ready, .go, .heartbeat, .heartbeatAck, .report, .commit, .close, .event, .suspect,
-            .leave, .bye, .stop, .evicted, .error, .enrol, .enrolled:
+            .leave, .bye, .stop, .evicted, .error, .enrol, .enrolled, .offer:
             preconditionFailure("the lane session delivers sequenced messages only")
         }
     }

@@ -27,6 +27,11 @@ extension Worker {
                 key: key, kind: .mean, slice: UInt16(slice), position: UInt32(position))
             send(to: peer, .pull(pull), payload: nil, bytes: 0)
         case .openShard(let key): openShard(key)
+        case .closeShard(let key, let counted):
+            applyShard(shards.handle(.close(key: key, counted: counted)), now)
+        case .offer(let offer):
+            offerSentAt = now
+            effects.append(.control(.offer(offer)))
         case .abandonShards:
             for effect in shards.abandonAll() { applyShard([effect], now) }
         case .release(let handle): release(handle)
@@ -44,7 +49,9 @@ extension Worker {
 
     private mutating func openShard(_ key: CollectiveKey) {
         guard let plan = round.plan else { return }
-        shards.open(key, geometry: plan.geometry(of: key), rank: plan.rank)
+        shards.open(
+            key, geometry: plan.geometry(of: key), rank: plan.rank,
+            awaitsClose: key.scope == .pool && round.schedule.closesSets)
     }
 
     private mutating func contribute(

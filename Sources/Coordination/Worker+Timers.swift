@@ -85,6 +85,10 @@ extension Worker {
             pendingReports[index].sentAt = now
             effects.append(.control(.report(pending.report)))
         }
+        if let offer = round.offer, now - offerSentAt >= CoordinationLimits.reportRetry {
+            offerSentAt = now
+            effects.append(.control(.offer(offer)))
+        }
     }
 
     /// A replica that has finished takes part in a round only if it knows of it, and may own no slice of

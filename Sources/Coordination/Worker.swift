@@ -179,6 +179,9 @@ package struct Worker: Sendable {
     /// Plan under which a state was taken over.
     var installedVersion: UInt32?
 
+    /// When the offer that stands was said last.
+    var offerSentAt = Instant.zero
+
     // Timers.
     var heartbeatDue: Instant?
     /// While nobody has answered HELLO: when it is said again.

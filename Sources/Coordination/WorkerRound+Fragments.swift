@@ -9,6 +9,7 @@ extension WorkerRound {
     mutating func settle() {
         stage = .idle
         guard let plan, !schedule.sharesGradients else { return }
+        if schedule.closesSets { return settleClosed(plan) }
         let next = departedTurn + 1
         if isDue(at: step), canDepart(next) {
             let key = order.key(of: next)
@@ -60,6 +61,7 @@ extension WorkerRound {
 
     /// What this worker says about the next turn in its replica's gradient exchange.
     var mayLeave: Bool {
+        if schedule.closesSets { return flights.first?.isComplete == true }
         let next = departedTurn + 1
         return knowsCommit(before: next) && next <= boundary ?? next
     }
@@ -74,7 +76,8 @@ extension WorkerRound {
     /// due while its fragment is still under way: steps must go on then, or it would never be applied.
     func waitsForCommit(beforeSharing next: UInt32) -> Bool {
         let turn = departedTurn + 1
-        guard let plan, isDue(at: next), turn <= boundary ?? turn, !knowsCommit(before: turn),
+        guard !schedule.closesSets, let plan, isDue(at: next), turn <= boundary ?? turn,
+            !knowsCommit(before: turn),
             !flights.contains(where: { $0.key.fragment == order.fragment(of: turn) })
         else { return false }
         return next == plan.pace.lastStep || !coordinatorIsLost || !schedule.trainsPastBoundary
@@ -101,7 +104,8 @@ extension WorkerRound {
         guard let plan, plan.leadsReplica else { return }
         let every = configuration.training.evaluateEvery
         let due = every > 0 && step / every > lastEvaluated / every
-        let isEnd = step >= plan.pace.lastStep && flights.isEmpty && !isDue(at: step)
+        let isEnd =
+            step >= plan.pace.lastStep && flights.isEmpty && !isDue(at: step) && offer == nil
         guard due || isEnd else { return }
         lastEvaluated = step
         effects.append(.train(.evaluate(step: step)))
@@ -139,6 +143,8 @@ extension WorkerRound {
         appliedTurn = turn
         departedTurn = turn
         leftAt = step
+        offer = nil
+        closedSet = nil
         mayDepart = false
         expertTokens = []
         fragments = fragments.indices.map {
@@ -149,5 +155,6 @@ extension WorkerRound {
         flights = []
         lastEvaluated = step
         stage = .idle
+        if schedule.closesSets { countAnew() }
     }
 }

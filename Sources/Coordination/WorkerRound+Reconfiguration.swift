@@ -15,6 +15,7 @@ extension WorkerRound {
             return
         }
         if spreadsExperts, (self.plan?.replica.count ?? 0) > 1 { giveUpStep() }
+        let isFirst = self.plan == nil
         self.plan = active
         isFrozen = true
         boundary = nil
@@ -24,6 +25,8 @@ extension WorkerRound {
             for index in fragments.indices { fragments[index].tokens = 0 }
             expertTokens = []
         }
+        closedSet = nil
+        if schedule.closesSets, isFirst || plan.activateAtRound > 0 { countAnew() }
         effects.append(.abandonShards)
         effects += earlyMeans.map { .release($0.payload.handle) }
         earlyMeans = []
@@ -55,6 +58,7 @@ extension WorkerRound {
         for exchange in underWay where !exchange.isComplete {
             resume(exchange, verdicts.first { $0.key == exchange.key }, now)
         }
+        if schedule.closesSets { beginClosedAgain(verdicts, now) }
     }
 
     private mutating func resume(_ exchange: Exchange, _ verdict: Verdict?, _ now: Instant) {
@@ -73,6 +77,10 @@ extension WorkerRound {
             inner = nil
             stage = .idle
             return
+        }
+        if schedule.closesSets, exchange.key.scope == .pool {
+            // What was offered stands; the coordinator has said who takes part in the next attempt.
+            return flights.removeAll { $0.key == exchange.key }
         }
         share(
             exchange.key, exchange.weight, left: exchange.left,

@@ -48,6 +48,10 @@ extension WorkerRound {
             else { return false }
             absorb(exchange(key), key)
             return true
+        case .trained where schedule.closesSets:
+            guard let flight = flights.first, flight.isComplete else { return false }
+            stage = .sharing(flight.key)
+            return true
         case .trained:
             // Replicas that trained on through an outage, or resumed at unlike steps, need unlike
             // numbers of rounds: who has finished takes part in the others' with no tokens.
@@ -64,7 +68,7 @@ extension WorkerRound {
     private mutating func finish() -> Bool {
         settle()
         guard stage == .idle else { return true }
-        guard !isDue(at: step) else { return false }
+        guard !isDue(at: step), offer == nil else { return false }
         stage = .trained
         effects.append(.trained)
         return true
@@ -139,7 +143,7 @@ extension WorkerRound {
 
     /// Position by position through all slices, so that every owner has something to reduce from the
     /// start; beginning with the owner after `rank`, so that not all senders turn to the same one.
-    private func chunksToSend(
+    func chunksToSend(
         _ geometry: CollectiveGeometry, by rank: Rank
     ) -> [TrainerOrder.Chunk] {
         let slices = geometry.slicesSent(by: rank)
@@ -201,7 +205,9 @@ extension WorkerRound {
                     TrainerOrder.Absorption(
                         key: key, step: target == .outerStep ? step : step + 1,
                         turn: key.scope == .pool ? order.turn(of: key) : appliedTurn,
-                        target: target, blend: blend, fragment: elementRanges(of: key),
+                        target: target, blend: blend,
+                        carried: target == .outerStep ? carried(exchange) : nil,
+                        fragment: elementRanges(of: key),
                         means: exchange?.decodable ?? []))))
     }
 }
@@ -274,6 +280,7 @@ extension WorkerRound {
             settle()
         case .pooledOptimiserStep, .outerStep:
             if target == .pooledOptimiserStep { step += 1 }
+            if schedule.closesSets { merged(exchange) }
             endRound(key, digest, tokens: exchange?.totalWeight ?? 0)
             settle()
         }

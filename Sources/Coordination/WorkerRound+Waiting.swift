@@ -56,6 +56,7 @@ extension WorkerRound {
 
     /// The commit without which the next turn may not leave.
     private var awaitedCommit: String {
+        if schedule.closesSets { return "the round that takes in what it has offered last" }
         let turn = departedTurn + 1
         guard turn > order.count else { return "the first turn" }
         return "the commit of \(Self.describe(order.key(of: turn - order.count)))"

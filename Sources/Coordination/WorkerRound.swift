@@ -41,6 +41,8 @@ package struct WorkerRound: Sendable {
         case absorbed(
             key: CollectiveKey, target: TrainerOrder.Target, digest: UInt64, experts: [Float] = [])
         case committed(key: CollectiveKey)
+        /// The coordinator has closed a set of contributions. Ignored if it is known or over.
+        case closed(Close, epoch: Epoch)
         /// Something of somebody else's contribution to `key` arrived at this worker's shard.
         case arrival(key: CollectiveKey)
         /// An owner lacks this worker's contribution.
@@ -82,6 +84,10 @@ package struct WorkerRound: Sendable {
         case pull(from: Rank, key: CollectiveKey, slice: Int, position: Int)
         /// Expect contributions to this worker's slice.
         case openShard(CollectiveKey)
+        /// These contributions make up the mean of this worker's slice.
+        case closeShard(CollectiveKey, [ShardReduction.Counted])
+        /// There is something to contribute to whatever round is closed next.
+        case offer(Offer)
         /// A reconfiguration: nothing collected so far counts.
         case abandonShards
         case release(PayloadHandle)
@@ -138,12 +144,17 @@ package struct WorkerRound: Sendable {
     var expertTokens: [UInt64] = []
     /// Tokens of the step under way, of a replica of one.
     var plainTokens: UInt64 = 0
+    /// What is kept for a round that is not closed yet, or closed and not applied.
+    package internal(set) var offer: Offer?
+    /// Of the plan in force, the round under way.
+    var closedSet: Close?
     /// Turns that have left, and those that are applied.
     var departedTurn: UInt32 = 0
     var appliedTurn: UInt32 = 0
     /// Step after which a turn left last.
     var leftAt: UInt32 = 0
-    /// Of the step taken last: every member of the replica was for letting the next turn go.
+    /// Of the step taken last: every member of the replica was for letting the next turn go; where sets are
+    /// closed, held the mean that is to be applied.
     var mayDepart = false
     /// A plan that waits for this turn is out: nothing leaves beyond it, and no step begins where it has
     /// been applied before that plan is in force, since it says who draws what.
@@ -205,6 +216,7 @@ package struct WorkerRound: Sendable {
         case .absorbed(let key, let target, let digest, let experts):
             absorbed(key, target, digest, experts)
         case .committed(let key): committed(key)
+        case .closed(let close, let epoch): closed(close, epoch, now)
         case .arrival(let key):
             change(key) { $0.firstArrival = $0.firstArrival ?? now }
             call(key)

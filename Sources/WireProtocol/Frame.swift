@@ -40,6 +40,7 @@ extension Message {
             try relay.inner.checkPayload(payload, of: bytes)
         case .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat, .heartbeatAck, .report,
             .commit, .close, .suspect, .leave, .bye, .stop, .evicted, .error, .enrol, .enrolled,
+            .offer,
             .laneHello, .laneWelcome, .chunk, .acknowledge, .pull, .stateRequest, .laneBye:
             break
         }

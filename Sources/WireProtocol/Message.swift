@@ -20,6 +20,7 @@ package enum Message: Hashable, Codable, Sendable {
     case error(ErrorMessage)
     case enrol(Enrol)
     case enrolled(Enrolled)
+    case offer(Offer)
     case laneHello(LaneHello)
     case laneWelcome(LaneWelcome)
     case chunk(Chunk)
@@ -54,6 +55,7 @@ package enum Message: Hashable, Codable, Sendable {
         case .error: .error
         case .enrol: .enrol
         case .enrolled: .enrolled
+        case .offer: .offer
         case .laneHello: .laneHello
         case .laneWelcome: .laneWelcome
         case .chunk: .chunk
@@ -90,6 +92,7 @@ package enum Message: Hashable, Codable, Sendable {
         case .error(let fields): fields
         case .enrol(let fields): fields
         case .enrolled(let fields): fields
+        case .offer(let fields): fields
         case .laneHello(let fields): fields
         case .laneWelcome(let fields): fields
         case .chunk(let fields): fields
@@ -127,6 +130,7 @@ package enum Message: Hashable, Codable, Sendable {
             case .error: .error(try ErrorMessage(reading: &reader))
             case .enrol: .enrol(try Enrol(reading: &reader))
             case .enrolled: .enrolled(try Enrolled(reading: &reader))
+            case .offer: .offer(try Offer(reading: &reader))
             case .laneHello: .laneHello(try LaneHello(reading: &reader))
             case .laneWelcome: .laneWelcome(try LaneWelcome(reading: &reader))
             case .chunk: .chunk(try Chunk(reading: &reader))

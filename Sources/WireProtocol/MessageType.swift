@@ -27,6 +27,7 @@ package enum MessageType: UInt8, CaseIterable, Codable, Sendable {
     case error = 18
     case enrol = 19
     case enrolled = 20
+    case offer = 21
     case laneHello = 32
     case laneWelcome = 33
     case chunk = 34
@@ -55,7 +56,8 @@ package enum MessageType: UInt8, CaseIterable, Codable, Sendable {
         case .chunk, .pull, .stateRequest, .stateChunk, .relay, .tokens: true
         case .laneHello, .laneWelcome, .acknowledge, .laneBye, .error: false
         case .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat, .heartbeatAck, .report,
-            .commit, .close, .event, .suspect, .leave, .bye, .stop, .evicted, .enrol, .enrolled:
+            .commit, .close, .event, .suspect, .leave, .bye, .stop, .evicted, .enrol, .enrolled,
+            .offer:
             false
         }
     }
@@ -68,7 +70,7 @@ package enum MessageType: UInt8, CaseIterable, Codable, Sendable {
             true
         case .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat, .heartbeatAck, .report,
             .commit, .close, .event, .suspect, .leave, .bye, .stop, .evicted, .error, .enrol,
-            .enrolled, .relay:
+            .enrolled, .offer, .relay:
             false
         }
     }
@@ -96,6 +98,7 @@ package enum MessageType: UInt8, CaseIterable, Codable, Sendable {
         case .error: "ERROR"
         case .enrol: "ENROL"
         case .enrolled: "ENROLLED"
+        case .offer: "OFFER"
         case .laneHello: "LANE-HELLO"
         case .laneWelcome: "LANE-WELCOME"
         case .chunk: "CHUNK"

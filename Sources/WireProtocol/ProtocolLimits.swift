@@ -116,6 +116,7 @@ extension MessageType {
         case .error: FrameShape(meta: 13...13 + text)
         case .enrol: FrameShape(meta: 36...164)
         case .enrolled: FrameShape(meta: 4)
+        case .offer: FrameShape(meta: 26)
         case .laneHello: FrameShape(meta: 30)
         case .laneWelcome: FrameShape(meta: 16)
         case .chunk:

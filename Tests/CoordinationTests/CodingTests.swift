@@ -86,7 +86,8 @@ import WireProtocol
             .absorbing(key, .outerStep), .trained,
         ])
         try roundTrip([
-            ShardReduction.Event.close(key: key, groups: [0, 2]),
+            ShardReduction.Event.close(
+                key: key, counted: [.init(group: 0, weight: 7), .init(group: 2, weight: .max)]),
             .reduced(
                 key: key, epoch: Epoch(rawValue: 1), position: 1,
                 mean: PayloadHandle(rawValue: 3)),

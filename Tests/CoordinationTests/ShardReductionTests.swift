@@ -105,8 +105,26 @@ import WireProtocol
         var shards = opened()
         _ = shards.handle(part(2, group: 1))
         #expect(
-            shards.handle(.close(key: key, groups: [1])) == [reduce([2], weights: [10])])
+            shards.handle(.close(key: key, counted: [.init(group: 1, weight: 7)]))
+                == [reduce([2], weights: [7])])
         #expect(shards.missingGroups(key) == [1])
+    }
+
+    @Test func nothingIsReducedBeforeTheSetIsClosed() {
+        var shards = ShardReduction()
+        shards.open(key, geometry: geometry, rank: Rank(0), awaitsClose: true)
+        #expect(shards.handle(part(1, group: 0)) == [])
+        #expect(shards.handle(part(2, group: 1)) == [])
+        #expect(shards.missingGroups(key) == [])
+        let counted = [
+            ShardReduction.Counted(group: 1, weight: 3), .init(group: 0, weight: 5),
+        ]
+        #expect(
+            shards.handle(.close(key: key, counted: counted))
+                == [reduce([1, 2], weights: [5, 3])])
+        _ = shards.handle(reduced(9))
+        // The other position is complete as soon as its parts are.
+        #expect(shards.missingGroups(key) == [0, 1])
     }
 
     @Test func passOfAnAbandonedAttemptIsDropped() {

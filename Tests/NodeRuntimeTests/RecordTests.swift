@@ -113,6 +113,7 @@ private enum Examples {
         case .expertUse: 23
         case .stateTaken: 24
         case .relayed: 25
+        case .roundClosed: 26
         }
     }
 }

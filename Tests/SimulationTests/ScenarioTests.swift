@@ -18,7 +18,11 @@ import Testing
         #expect(result.findings == [])
         #expect(result.code == .ok)
         #expect(result.codes == [0, 0, 0, 0, 0])
-        #expect(result.committedRounds == (outer == .everyStep ? 12 : 3))
+        // Where rounds are closed by arrival there may be more of them.
+        let rounds: UInt32 = outer == .everyStep ? 12 : 3
+        #expect(
+            outer == .decoupled
+                ? result.committedRounds >= rounds : result.committedRounds == rounds)
     }
 
     @Test func `workers that part far from the coordinator do not spin`() {

@@ -100,6 +100,60 @@ struct TrainerTests {
         #expect(values(trainer, .parameters) == values(trainer, .outerCopy))
     }
 
+    private func sum(_ a: [Float], _ b: [Float]) -> [Float] { zip(a, b).map { $0 + $1 } }
+    private func difference(_ a: [Float], _ b: [Float]) -> [Float] { zip(a, b).map { $0 - $1 } }
+
+    @Test("live parameters that move keep what is not in the mean")
+    func movedLive() {
+        let trainer = SyntheticTrainer(parameterCount: 70, seed: 4, keepsOuterCopy: true)
+        let all = 0..<70
+        func train(_ sample: UInt64) {
+            _ = trainer.computeGradient(samples: [sample])
+            trainer.optimiserStep()
+        }
+        func setMean(_ factor: Float) {
+            trainer.withMeanDestination(.outerGradient, range: all) { span in
+                for index in all { span[index] = factor * Float(index) * 1e-4 }
+            }
+        }
+        train(1)
+        trainer.keepOuterGradient(ranges: [all], as: .offeredOuterGradient)
+        let given = trainer.withContribution(.offeredOuterGradient, range: all) { copy($0) }
+        let start = values(trainer, .outerCopy)
+        #expect(given == difference(start, values(trainer, .parameters)))
+        train(2)
+        let optimiser = OuterNesterov()
+        // A mean that holds nothing of it: all that was trained stays.
+        var before = (live: values(trainer, .parameters), outer: start)
+        setMean(1)
+        trainer.outerStep(
+            ranges: [all], optimiser: optimiser, round: 1, live: .moved(merges: false))
+        var outer = values(trainer, .outerCopy)
+        #expect(outer != before.outer)
+        var expected = sum(difference(before.live, before.outer), outer)
+        #expect(values(trainer, .parameters) == expected)
+        // What is offered has not been written over by the mean.
+        #expect(trainer.withContribution(.offeredOuterGradient, range: all) { copy($0) } == given)
+        // A mean that holds it: what came after stays.
+        before = (values(trainer, .parameters), outer)
+        setMean(-1)
+        trainer.outerStep(ranges: [all], optimiser: optimiser, round: 2, live: .moved(merges: true))
+        outer = values(trainer, .outerCopy)
+        expected = sum(sum(difference(before.live, before.outer), given), outer)
+        #expect(values(trainer, .parameters) == expected)
+    }
+
+    @Test("live parameters equal to the outer copy stay equal to it, bit by bit")
+    func movedNothing() {
+        let trainer = SyntheticTrainer(parameterCount: 70, seed: 4, keepsOuterCopy: true)
+        trainer.withMeanDestination(.outerGradient, range: 0..<70) { span in
+            for index in 0..<70 { span[index] = Float(index) * 3e-3 }
+        }
+        trainer.outerStep(
+            ranges: [0..<70], optimiser: OuterNesterov(), round: 1, live: .moved(merges: false))
+        #expect(values(trainer, .parameters) == values(trainer, .outerCopy))
+    }
+
     @Test("the digest covers outer copy and momentum, or the parameters without them")
     func digestInput() {
         let outer = SyntheticTrainer(parameterCount: 10, seed: 1, keepsOuterCopy: true)

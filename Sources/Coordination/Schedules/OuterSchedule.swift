@@ -7,6 +7,9 @@ package protocol OuterSchedule: Sendable {
     var sharesGradients: Bool { get }
     /// A replica may go on training beyond the boundary while the previous round is not committed.
     var trainsPastBoundary: Bool { get }
+    /// The coordinator decides who contributes to a round and when it is closed; replicas offer, train on
+    /// and apply a mean whenever it is there.
+    var closesSets: Bool { get }
     /// Share of the local parameters that remain when a mean is applied at `step`, having left after
     /// `left`: live = blend x local + (1 - blend) x outer.
     func blend(left: UInt32, pace: ReplicaPace) -> Float
@@ -72,6 +75,7 @@ package struct SchedulePosition: Equatable, Sendable {
 }
 
 extension OuterSchedule {
+    package var closesSets: Bool { false }
     package func blend(left: UInt32, pace: ReplicaPace) -> Float { 0 }
     package func weight(tokens: UInt64) -> UInt64 { tokens }
     package func isOver(turn: UInt32, fragments: UInt32, allStepped: Bool) -> Bool { allStepped }
@@ -86,6 +90,7 @@ extension RunConfiguration {
         case .streaming:
             StreamingSchedule(
                 rounds: steps / max(1, schedule.syncEvery), blend: Float(schedule.blend))
+        case .decoupled: DecoupledSchedule()
         }
     }
 }

@@ -167,8 +167,8 @@ final class TrainerExecutor {
     private func encode(_ encoding: TrainerOrder.Encoding, ownSlice: Int?) {
         account.enter(.encode)
         let map = FragmentMap(encoding.fragment)
-        if encoding.keeps { trainer.keepOuterGradient(ranges: map.all) }
         let kind = ContributionKind(encoding.source)
+        if encoding.keeps { trainer.keepOuterGradient(ranges: map.all, as: kind) }
         encoder.choice = setup.losslessChoice(encoding.key.scope, encoding.transform)
         let lent = kind == .gradient && encoding.transform == .fp32 ? trainer.gradientPlace : nil
         for chunk in encoding.chunks {
@@ -276,7 +276,7 @@ final class TrainerExecutor {
         case .outerStep:
             trainer.outerStep(
                 ranges: map.all, optimiser: setup.outerOptimiser, round: absorption.key.round,
-                blend: absorption.blend)
+                live: LiveUpdate(absorption))
         }
         if absorption.target.endsRound { round = absorption.turn }
         let digest = absorption.target.endsRound ? digest(of: map.all) : 0
@@ -432,6 +432,18 @@ extension ContributionKind {
             case .gradient: .gradient
             case .outerGradient: .outerGradient
             case .keptOuterGradient: .keptOuterGradient
+            case .offeredOuterGradient: .offeredOuterGradient
+            }
+    }
+}
+
+extension LiveUpdate {
+    fileprivate init(_ absorption: TrainerOrder.Absorption) {
+        self =
+            switch absorption.carried {
+            case nil: .blended(absorption.blend)
+            case .everything: .moved(merges: false)
+            case .sinceOffer: .moved(merges: true)
             }
     }
 }

@@ -57,6 +57,7 @@ struct WorkerFigures {
         case .waiting(_, let activity, let names, _, _, let then):
             return "waiting for \(names.joined(separator: ", ")): \(activity); else: \(then)"
         case .runStarted, .workerJoined, .epochStarted, .stepped, .evaluated, .roundCommitted,
+            .roundClosed,
             .workerEvicted, .workerLeft, .checkpointWritten, .budget, .traffic, .linkUse,
             .peakMemory, .modelWritten, .codecUse, .expertUse, .lanesDecided,
             .stateTaken, .relayed, .note,

@@ -10,6 +10,7 @@ extension RunEvent {
         case .stepped: "stepped"
         case .evaluated: "evaluated"
         case .roundCommitted: "roundCommitted"
+        case .roundClosed: "roundClosed"
         case .waiting: "waiting"
         case .workerEvicted: "workerEvicted"
         case .workerLeft: "workerLeft"
@@ -41,7 +42,8 @@ extension RunEvent {
             .coordinatorLost, .coordinatorReturned, .checkpointWritten, .checkpointFailed,
             .modelWritten, .stateTaken, .runEnded:
             true
-        case .stepped, .evaluated, .roundCommitted, .waiting, .budget, .traffic, .linkUse,
+        case .stepped, .evaluated, .roundCommitted, .roundClosed, .waiting, .budget, .traffic,
+            .linkUse,
             .peakMemory, .codecUse, .expertUse, .lanesDecided, .relayed, .note:
             false
         }

@@ -106,6 +106,8 @@ package struct ProgressPrinter {
                 observer: observer, activity: activity, names: names, since: since.seconds,
                 until: until?.seconds, then: then)
             return (text, .attention)
+        case .roundClosed(let closed):
+            return closed.late.isEmpty ? nil : (closed.because, .plain)
         case .workerEvicted(_, let name, let reason): return ("\(name) evicted: \(reason)", .bad)
         case .workerLeft(_, let name, _, let reason): return ("\(name) left: \(reason)", .plain)
         case .violation(let culprit, let what): return ("violation by \(culprit): \(what)", .bad)

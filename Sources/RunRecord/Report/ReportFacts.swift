@@ -105,6 +105,18 @@ enum ReportFacts {
             <h3>Digests of the last rounds</h3>
             \(HTMLReport.table(
                 ["round", "fragment", "committed", "members", "tokens", "digest"], rows))
+            \(closings(summary))
+            """
+    }
+
+    private static func closings(_ summary: RunSummary) -> Markup {
+        guard let closing = summary.rounds.closing else { return .nothing }
+        return """
+            <h3>How rounds were closed</h3>
+            <p>\(closing.closed): \(closing.text).</p>
+            \(HTMLReport.table(
+                ["closed", "why"],
+                closing.latest.suffix(20).map { [WaitText.clock($0.seconds), $0.because] }))
             """
     }
 

@@ -51,6 +51,9 @@ package enum SummaryText {
                 : "DIGESTS DIFFER: \(summary.rounds.conflicts.joined(separator: "; "))"
             rows.append(("rounds", "\(summary.rounds.committed)", verdict))
         }
+        if let closing = summary.rounds.closing {
+            rows.append(("closed", "\(closing.closed)", closing.text))
+        }
         if let experts = summary.experts { rows += expertRows(experts) }
         if let metering = summary.metering {
             rows.append(

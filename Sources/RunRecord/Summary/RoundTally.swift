@@ -11,6 +11,7 @@ struct RoundTally {
     private var inner: Set<CollectiveKey> = []
     private var latest: [RunSummary.Rounds.Committed] = []
     private var conflicts: [String] = []
+    private var closing: RunSummary.Rounds.Closing?
     private(set) var lastSeconds: Double?
     private var firstSeconds: Double?
 
@@ -38,6 +39,20 @@ struct RoundTally {
         if latest.count > RunSummary.Rounds.limit { latest.removeFirst() }
     }
 
+    mutating func add(_ closed: RunEvent.RoundClosed, at seconds: Double) {
+        var tally = closing ?? RunSummary.Rounds.Closing()
+        let before = tally.secondsOpen * Double(tally.closed)
+        tally.closed += 1
+        tally.secondsOpen = (before + closed.after.seconds) / Double(tally.closed)
+        if closed.late.isEmpty { tally.withEverybody += 1 }
+        tally.mergedLate += closed.taken.count { $0.missed > 0 }
+        tally.roundsMissed += closed.taken.reduce(0) { $0 + Int($1.missed) }
+        tally.latest.append(
+            .init(round: closed.key.round, seconds: seconds, because: closed.because))
+        if tally.latest.count > RunSummary.Rounds.Closing.limit { tally.latest.removeFirst() }
+        closing = tally
+    }
+
     var outerCount: Int { outer.count }
 
     func finish(bytesPerRoundBusiest: Double?) -> RunSummary.Rounds {
@@ -51,7 +66,8 @@ struct RoundTally {
         }
         return RunSummary.Rounds(
             committed: outer.count, committedInside: inner.count, secondsBetween: between,
-            bytesPerRoundBusiest: bytesPerRoundBusiest, conflicts: conflicts, latest: latest)
+            bytesPerRoundBusiest: bytesPerRoundBusiest, conflicts: conflicts, latest: latest,
+            closing: closing)
     }
 }
 

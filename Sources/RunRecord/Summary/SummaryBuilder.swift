@@ -77,6 +77,7 @@ package struct SummaryBuilder {
             seat(id) { $0.evaluations[step] = (loss, samples, now) }
         case .roundCommitted(let key, let digest, let members, let tokens):
             rounds.add(key: key, digest: digest, members: members, tokens: tokens, at: now)
+        case .roundClosed(let closed): rounds.add(closed, at: now)
         case .waiting(let observer, let activity, let names, let since, let until, let then):
             let text = WaitText.text(
                 observer: observer, activity: activity, names: names,
@@ -142,7 +143,7 @@ package struct SummaryBuilder {
             end = (code, reason)
             log.add(.ended, at: now, "run ended, code \(code): \(reason)")
         case .runStarted, .workerJoined, .epochStarted, .stepped, .evaluated, .roundCommitted,
-            .waiting, .workerEvicted, .workerLeft, .violation, .coordinatorLost,
+            .roundClosed, .waiting, .workerEvicted, .workerLeft, .violation, .coordinatorLost,
             .coordinatorReturned, .budget, .traffic, .linkUse, .codecUse, .expertUse, .lanesDecided,
             .relayed:
             break

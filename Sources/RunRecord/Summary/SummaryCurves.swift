@@ -41,6 +41,8 @@ extension RunSummary {
         package var conflicts: [String]
         /// The latest, at most ``limit``.
         package var latest: [Committed]
+        /// Where the coordinator closes rounds; nil under other schedules.
+        package var closing: Closing?
 
         /// Enough to compare the end of two runs.
         package static let limit = 200
@@ -52,6 +54,28 @@ extension RunSummary {
             package var digest: String
             package var members: Int
             package var tokens: UInt64
+        }
+
+        /// How rounds were closed.
+        package struct Closing: Codable, Equatable, Sendable {
+            package var closed = 0
+            /// Of those, with all replicas that could still come.
+            package var withEverybody = 0
+            /// Contributions that were merged after having missed rounds, and how many rounds those were.
+            package var mergedLate = 0
+            package var roundsMissed = 0
+            /// Mean time from a round's first offer to its being closed.
+            package var secondsOpen = 0.0
+            /// The latest, at most ``limit``.
+            package var latest: [Closed] = []
+
+            package static let limit = 50
+
+            package struct Closed: Codable, Equatable, Sendable {
+                package var round: UInt32
+                package var seconds: Double
+                package var because: String
+            }
         }
     }
 

@@ -15,6 +15,8 @@ struct ReferenceReduction {
     private struct Candidate {
         var parts: [Int: [Part]] = [:]
         var weights: [Int: Tokens] = [:]
+        /// Tokens behind an offer.
+        var tokens: [Int: UInt64] = [:]
     }
 
     /// What a contribution counts for: with all tokens, and where experts count their own, by expert.
@@ -51,6 +53,11 @@ struct ReferenceReduction {
     private var gradientTokens: [UInt64]
     /// By seat and fragment: since it last left.
     private var roundTokens: [[UInt64]]
+    /// Inner steps of a seat's replica since it last left; where sets are closed, what it has offered
+    /// (tokens, steps), and how many rounds were committed without it since it was in one.
+    private var roundSteps: [UInt64]
+    private var offered: [(tokens: UInt64, steps: UInt64)]
+    private var missed: [UInt32]
     /// What a seat's contribution to a round under way counts for.
     private var departures: [[CollectiveKey: Tokens]]
     /// By seat: tokens that used each expert since its fragment left last.
@@ -77,6 +84,9 @@ struct ReferenceReduction {
         stepTokens = Array(repeating: 0, count: seats)
         gradientTokens = stepTokens
         takenTokens = stepTokens
+        roundSteps = stepTokens
+        offered = stepTokens.map { _ in (0, 0) }
+        missed = stepTokens.map { _ in 0 }
         takenOutcomes = stepTokens.map { _ in [] }
         let fragments = configuration.schedule.fragments
         order = FragmentOrder(count: fragments)
@@ -134,6 +144,8 @@ struct ReferenceReduction {
     private mutating func forgetTokens(_ seat: Int) {
         for fragment in layout.indices { roundTokens[seat][fragment] = 0 }
         for expert in 0..<expertCount { expertTokens[seat][expert] = 0 }
+        roundSteps[seat] = 0
+        missed[seat] = 0
     }
 
     /// A run that starts from saved states starts from the furthest of them.
@@ -181,7 +193,15 @@ struct ReferenceReduction {
 
     /// A seat's fragment leaves, or contributes again what it left with.
     mutating func begins(_ seat: Int, _ encoding: TrainerOrder.Encoding) {
-        guard elements > 0, encoding.key.scope == .pool, encoding.source != .gradient,
+        guard elements > 0 else { return }
+        if encoding.source == .offeredOuterGradient {
+            guard encoding.keeps else { return }
+            offered[seat] = (roundTokens[seat][0], roundSteps[seat])
+            roundTokens[seat][0] = 0
+            roundSteps[seat] = 0
+            return
+        }
+        guard encoding.key.scope == .pool, encoding.source != .gradient,
             departures[seat][encoding.key] == nil
         else { return }
         let fragment = encoding.key.fragment.index
@@ -208,9 +228,11 @@ struct ReferenceReduction {
             case (.pool, .gradient): Tokens(all: gradientTokens[seat])
             case (.pool, .outerGradient), (.pool, .keptOuterGradient):
                 departures[seat][key] ?? Tokens(all: 0)
+            case (.pool, .offeredOuterGradient): Tokens(all: closedWeight(seat))
             }
         var candidate = candidates[key]?[encoding.epoch] ?? Candidate()
         candidate.weights[seat] = weight
+        candidate.tokens[seat] = offered[seat].tokens
         candidate.parts[seat, default: []].append(Part(range: chunk.range, values: values))
         candidates[key, default: [:]][encoding.epoch] = candidate
         if key.scope == .region, key.round > 16 {
@@ -278,6 +300,8 @@ struct ReferenceReduction {
         var weights: [Tokens] = []
         for group in groups {
             let parts = group.flatMap { candidate.parts[$0] ?? [] }
+            // Who is not in a closed set puts nothing in.
+            if closesSets, parts.isEmpty { continue }
             let vector = assemble(parts.map { ($0.range, $0.values) })
             let weight = Set(group.compactMap { candidate.weights[$0] })
             guard vector.count == elements, weight.count == 1, let tokens = weight.first else {
@@ -287,7 +311,7 @@ struct ReferenceReduction {
             weights.append(tokens)
         }
         let total = weights.reduce(UInt64(0)) { $0 + $1.all }
-        guard total > 0 else { return nil }
+        guard !vectors.isEmpty, total > 0 else { return nil }
         let place = key.scope == .pool ? layout[key.fragment.index].flatMap { Array($0) } : []
         let plain = shares(weights, of: nil)
         let own = (0..<expertCount).map { shares(weights, of: $0) }
@@ -356,12 +380,45 @@ struct ReferenceReduction {
                 let tokens = Double(experts[expert]) * Double(takenTokens[seat])
                 expertTokens[seat][expert] += UInt64(tokens.rounded())
             }
+            roundSteps[seat] += 1
         case .pooledOptimiserStep, .outerStep:
             if let expected = takenOutcomes[seat], !expected.contains(digest) {
                 return "worker \(seat) has other parameters after \(absorption.key) than it must"
             }
         }
         return nil
+    }
+
+    // MARK: Closed sets
+
+    private var closesSets: Bool { configuration.schedule.outer == .decoupled }
+
+    /// tokens x tokens / steps, and the discount once for each round missed; rounded down each time.
+    private func closedWeight(_ seat: Int) -> UInt64 {
+        let (tokens, steps) = offered[seat]
+        let late = UInt64(configuration.schedule.closing?.lateWeight ?? 1_000)
+        var weight = max(1, tokens * tokens / max(1, steps))
+        for _ in 0..<missed[seat] { weight = max(1, weight * late / 1_000) }
+        return weight
+    }
+
+    /// The newest attempt is the one that was taken.
+    private mutating func closedRoundCommitted(
+        _ key: CollectiveKey, _ tokens: UInt64
+    ) -> String? {
+        guard let epoch = candidates[key]?.keys.max(), let plan = plans[epoch],
+            let candidate = candidates[key]?[epoch]
+        else { return "nobody has put anything into \(key)" }
+        var sum: UInt64 = 0
+        for group in groups(plan, key) {
+            let isIn = group.contains { candidate.parts[$0] != nil }
+            sum += group.compactMap { candidate.tokens[$0] }.first ?? 0
+            for seat in group { missed[seat] = isIn ? 0 : missed[seat] + 1 }
+        }
+        if let next = plans[latest], next.activateAtRound == key.round {
+            for seat in missed.indices { missed[seat] = 0 }
+        }
+        return sum == tokens ? nil : "\(key) counts \(tokens) tokens, \(sum) were offered"
     }
 
     // MARK: Commits
@@ -384,6 +441,7 @@ struct ReferenceReduction {
             return "the committed digest of \(key) is not that of any mean taken"
         }
         committed[key.fragment.index] = (key.round, [outcome.state])
+        if closesSets { return closedRoundCommitted(key, tokens) }
         guard outcome.tokens == tokens else {
             return "\(key) counts \(tokens) tokens, \(outcome.tokens) were trained on"
         }

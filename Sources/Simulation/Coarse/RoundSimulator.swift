@@ -29,6 +29,8 @@ package final class RoundSimulator {
         case .streaming:
             return
                 "fidelity round models exchanges that block; under `streaming` they overlap with steps"
+        case .decoupled:
+            return "fidelity round models exchanges that block; under `decoupled` none does"
         }
     }
     let options: SimulationOptions

@@ -26,7 +26,7 @@ extension Simulator {
         checker.trainerBusy(seat, now)
         if case .encode(let encoding) = order {
             if encoding.keeps, workers[seat].hosted == nil {
-                workers[seat].trainer?.keep(encoding.fragment)
+                workers[seat].trainer?.keep(encoding.fragment, as: encoding.source)
             }
             if options.checks { checker.reference.begins(seat, encoding) }
         }

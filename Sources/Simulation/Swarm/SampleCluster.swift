@@ -53,7 +53,11 @@ package enum SampleCluster {
             schedule: RunConfiguration.Schedule(
                 inner: inner, outer: outer, syncEvery: syncEvery,
                 outerLearningRate: isMean ? 1 : 0.7, outerMomentum: isMean ? 0 : 0.9,
-                fragments: fragments, overlap: overlap, blend: outer == .streaming ? 0.5 : 0),
+                fragments: fragments, overlap: overlap, blend: outer == .streaming ? 0.5 : 0,
+                closing: outer == .decoupled
+                    ? ClosingRules(
+                        quorum: 1, graceFactor: 3_000, graceMost: .milliseconds(200),
+                        lateWeight: 500) : nil),
             wire: RunConfiguration.Wire(insideRegion: .fp32, betweenRegions: .fp32),
             deadlines: deadlines, data: .gcide)
     }

@@ -36,6 +36,12 @@ package struct SwarmSeed: Sendable {
             options.starts = Self.starts(seats, &dice)
         }
         if dice.once(in: 4) { Self.hide(&topology, &dice) }
+        // Drawn last, so that the other seeds are what they were before there was this schedule.
+        if configuration.schedule.outer != .everyStep, configuration.model.experts == nil,
+            dice.once(in: 3)
+        {
+            Self.decouple(&configuration, &topology, &dice)
+        }
         options.livenessBound =
             Self.bound(topology, configuration) + Self.transfers(topology, configuration, options)
         self.topology = topology
@@ -52,7 +58,9 @@ package struct SwarmSeed: Sendable {
     private static func configuration(
         _ seed: UInt64, _ seats: Int, _ dice: inout Dice
     ) -> RunConfiguration {
-        let outer = dice.pick(RunConfiguration.Schedule.Outer.allCases)
+        let outer = dice.pick([
+            RunConfiguration.Schedule.Outer.everyStep, .localSGD, .diloco, .streaming,
+        ])
         let isStreaming = outer == .streaming
         let every: UInt32 =
             outer == .everyStep
@@ -89,6 +97,30 @@ package struct SwarmSeed: Sendable {
             jitter: .milliseconds(Int64(dice.pick([0, 0, 1, 20]))),
             step: .milliseconds(Int64(dice.pick([10, 100, 100, 700]))),
             microBatches: dice.pick([[2], [1, 3], [1, 2, 5]]))
+    }
+
+    /// Rounds closed by the coordinator, and regions of unlike speed.
+    private static func decouple(
+        _ configuration: inout RunConfiguration, _ topology: inout Topology, _ dice: inout Dice
+    ) {
+        configuration.schedule.outer = .decoupled
+        configuration.schedule.fragments = 1
+        configuration.schedule.overlap = 0
+        configuration.schedule.blend = 0
+        let replicas =
+            configuration.schedule.inner == .everyStep
+            ? topology.regions.count : topology.seats.count
+        configuration.schedule.closing = ClosingRules(
+            quorum: 1 + dice.below(replicas), graceFactor: UInt32(dice.pick([0, 1_000, 3_000])),
+            graceMost: dice.time(dice.pick([1...20, 100...300, 1_000...5_000])),
+            lateWeight: UInt32(dice.pick([1_000, 500, 100])))
+        for region in topology.regions.indices {
+            let factor = Int64(dice.pick([1, 1, 2, 5]))
+            for worker in topology.regions[region].workers.indices {
+                let step = topology.regions[region].workers[worker].nominalStep
+                topology.regions[region].workers[worker].nominalStep = step * factor
+            }
+        }
     }
 
     /// Some workers that nobody can dial.
@@ -166,6 +198,13 @@ package struct SwarmSeed: Sendable {
                 + "keeps unsent \(options.keepsUnsentFrames), supervision "
                 + "\(options.supervision.map { "\($0.seconds) s" } ?? "none"), resumes \(resumes)",
         ]
+        if let rules = schedule.closing {
+            let steps = topology.regions.map { "\($0.workers[0].nominalStep.seconds)" }
+            lines.append(
+                "quorum \(rules.quorum), k \(ClosingRules.decimal(rules.graceFactor)), grace at most "
+                    + "\(rules.graceMost.seconds) s, late \(ClosingRules.decimal(rules.lateWeight)), "
+                    + "steps of " + steps.joined(separator: ", ") + " s")
+        }
         let hidden = topology.seats.filter { $0.worker.dialsOut == true }.map(\.worker.name)
         if !hidden.isEmpty { lines.append("only dial out: " + hidden.joined(separator: ", ")) }
         if let link = topology.links.first {

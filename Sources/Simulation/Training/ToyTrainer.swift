@@ -17,6 +17,8 @@ struct ToyTrainer {
     private(set) var gradient: [Float]
     /// Outer gradients as they left, of the fragments under way.
     private var kept: [Float]
+    /// As offered, whatever means come in since.
+    private var offered: [Float]
     let seat: Int
     let configuration: RunConfiguration
     /// Only sizes travel; nothing is computed.
@@ -37,6 +39,7 @@ struct ToyTrainer {
         state = saved ?? TrainerState(elements: count, seed: configuration.seed)
         gradient = [Float](repeating: 0, count: count)
         kept = gradient
+        offered = gradient
     }
 
     /// The configured model's, where it is only modelled.
@@ -70,11 +73,16 @@ struct ToyTrainer {
     }
 
     /// Keeps the outer gradient of `fragment` as it is now.
-    mutating func keep(_ fragment: [ElementRange]) {
+    mutating func keep(_ fragment: [ElementRange], as source: TrainerOrder.Source) {
         guard !isModelled else { return }
         for range in fragment {
             for index in Int(range.start)..<Int(range.start + range.count) {
-                kept[index] = state.outerCopy[index] - state.parameters[index]
+                let now = state.outerCopy[index] - state.parameters[index]
+                if source == .offeredOuterGradient {
+                    offered[index] = now
+                } else {
+                    kept[index] = now
+                }
             }
         }
     }
@@ -93,6 +101,7 @@ struct ToyTrainer {
                 case .gradient: gradient[index]
                 case .outerGradient: state.outerCopy[index] - state.parameters[index]
                 case .keptOuterGradient: kept[index]
+                case .offeredOuterGradient: offered[index]
                 }
             })
     }
@@ -181,6 +190,13 @@ struct ToyTrainer {
             state.outerMomentum[index] = decayed + part
             let ahead = round % every == 0 ? momentum * state.outerMomentum[index] : 0
             change = rate * (part + ahead)
+        }
+        if let carried = absorption.carried {
+            var own = state.parameters[index] - state.outerCopy[index]
+            if carried == .sinceOffer { own += offered[index] }
+            state.outerCopy[index] -= change
+            state.parameters[index] = own + state.outerCopy[index]
+            return
         }
         state.outerCopy[index] -= change
         guard absorption.blend > 0 else {

@@ -91,10 +91,10 @@ package final class ExchangeTrainer: Trainer {
     }
 
     /// The mean is in place.
-    package func keepOuterGradient(ranges: [Range<Int>]) {}
+    package func keepOuterGradient(ranges: [Range<Int>], as kind: ContributionKind) {}
 
     package func outerStep(
-        ranges: [Range<Int>], optimiser: any OuterOptimiser, round: UInt32, blend: Float
+        ranges: [Range<Int>], optimiser: any OuterOptimiser, round: UInt32, live: LiveUpdate
     ) {}
 
     /// Every vector of the state is the last mean.

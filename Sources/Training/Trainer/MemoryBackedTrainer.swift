@@ -23,14 +23,14 @@ extension MemoryBackedTrainer {
 
     package func adoptGradient(_ place: SharedFloats?) { memory.adopted = place }
 
-    package func keepOuterGradient(ranges: [Range<Int>]) {
-        memory.keepOuterGradient(ranges: ranges)
+    package func keepOuterGradient(ranges: [Range<Int>], as kind: ContributionKind) {
+        memory.keepOuterGradient(ranges: ranges, as: kind)
     }
 
     package func outerStep(
-        ranges: [Range<Int>], optimiser: any OuterOptimiser, round: UInt32, blend: Float
+        ranges: [Range<Int>], optimiser: any OuterOptimiser, round: UInt32, live: LiveUpdate
     ) {
-        memory.outerStep(ranges: ranges, optimiser: optimiser, round: round, blend: blend)
+        memory.outerStep(ranges: ranges, optimiser: optimiser, round: round, live: live)
     }
 
     package func withState<R, E: Error>(

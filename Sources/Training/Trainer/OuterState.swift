@@ -8,6 +8,8 @@ final class OuterState {
     let momentum: FloatStorage
     /// Between leaving and the mean's arrival: what the fragment contributes.
     let mean: FloatStorage
+    /// What is offered and not in a mean yet; made when something is.
+    private(set) lazy var offered = FloatStorage(count: copy.floats.count)
 
     init(count: Int) {
         copy = FloatStorage(count: count)
@@ -31,16 +33,37 @@ final class OuterState {
         }
     }
 
-    /// mean = outer copy - live: what leaves now, kept while further steps are taken.
-    func keepOuterGradient(live: Floats, range: Range<Int>) {
-        outerGradient(live: live, range: range, into: mean.floats.part(range))
-    }
-
-    /// The outer step of one range and the blend of the live parameters; see `Trainer.outerStep`.
+    /// The outer step of one range and of the live parameters; see `Trainer.outerStep`.
     func step(
-        range: Range<Int>, optimiser: some OuterOptimiser, round: UInt32, blend: Float,
+        range: Range<Int>, optimiser: some OuterOptimiser, round: UInt32, update: LiveUpdate,
         live: Floats
     ) {
+        switch update {
+        case .blended(let blend):
+            precondition((0...1).contains(blend), "blend \(blend) is not in 0...1")
+            step(range: range, optimiser: optimiser, round: round)
+            self.blend(range: range, blend, live)
+        case .moved(let merges):
+            lift(range: range, merges: merges, live)
+            step(range: range, optimiser: optimiser, round: round)
+            let now = live.part(range)
+            let outer = copy.floats.part(range)
+            for index in 0..<range.count { now[index] = now[index] + outer[index] }
+        }
+    }
+
+    /// What the live parameters keep: their difference from the outer copy, without what was offered if
+    /// the mean has it.
+    private func lift(range: Range<Int>, merges: Bool, _ live: Floats) {
+        let now = live.part(range)
+        let outer = copy.floats.part(range)
+        for index in 0..<range.count { now[index] = now[index] - outer[index] }
+        guard merges else { return }
+        let given = offered.floats.part(range)
+        for index in 0..<range.count { now[index] = now[index] + given[index] }
+    }
+
+    private func step(range: Range<Int>, optimiser: some OuterOptimiser, round: UInt32) {
         copy.floats.part(range).withMutableSpan { parameters in
             momentum.floats.part(range).withMutableSpan { buffer in
                 mean.floats.part(range).withSpan { gradient in
@@ -50,6 +73,9 @@ final class OuterState {
                 }
             }
         }
+    }
+
+    private func blend(range: Range<Int>, _ blend: Float, _ live: Floats) {
         let now = live.part(range)
         let outer = copy.floats.part(range)
         if blend == 0 {

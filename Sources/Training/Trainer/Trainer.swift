@@ -8,6 +8,17 @@ package enum ContributionKind: String, Sendable, Codable, CaseIterable {
     case outerGradient
     /// The outer gradient that `keepOuterGradient` kept.
     case keptOuterGradient
+    /// As that, in a place of its own: means may be written while it waits.
+    case offeredOuterGradient
+}
+
+/// What the live parameters become in an outer step.
+package enum LiveUpdate: Sendable, Equatable {
+    /// blend * live + (1 - blend) * outer copy; 0: the outer copy, bit by bit.
+    case blended(Float)
+    /// They move with the outer copy and keep what they differ by; `merges`: without what was kept
+    /// as `.offeredOuterGradient`, which is in the mean.
+    case moved(merges: Bool)
 }
 
 /// The vectors that together are a trainer's state; each has `parameterCount` floats.
@@ -109,13 +120,14 @@ package protocol Trainer: AnyObject {
     /// vector again.
     func adoptGradient(_ place: SharedFloats?)
 
-    /// Keeps the outer gradient of `ranges` as it is now, until a mean is written there.
-    func keepOuterGradient(ranges: [Range<Int>])
+    /// Keeps the outer gradient of `ranges` as it is now: as `.keptOuterGradient` until a mean is written
+    /// there, as `.offeredOuterGradient` until the next time.
+    func keepOuterGradient(ranges: [Range<Int>], as kind: ContributionKind)
 
     /// Steps outer copy and momentum of `ranges` on the mean outer gradient written before, then
-    /// sets the live parameters there to blend * live + (1 - blend) * outer copy.
+    /// the live parameters there.
     func outerStep(
-        ranges: [Range<Int>], optimiser: any OuterOptimiser, round: UInt32, blend: Float)
+        ranges: [Range<Int>], optimiser: any OuterOptimiser, round: UInt32, live: LiveUpdate)
 
     /// Runs `body` with a part of the state; see `stateVectors`.
     func withState<R, E: Error>(
@@ -144,6 +156,12 @@ extension Trainer {
     package var stateVectors: [StateVector] {
         keepsOuterCopy
             ? StateVector.allCases : [.parameters, .firstMoment, .secondMoment]
+    }
+
+    package func outerStep(
+        ranges: [Range<Int>], optimiser: any OuterOptimiser, round: UInt32, blend: Float
+    ) {
+        outerStep(ranges: ranges, optimiser: optimiser, round: round, live: .blended(blend))
     }
 
     /// What members must agree on after a round: outer copy and outer momentum, or, without an outer

@@ -43,13 +43,16 @@ final class TrainerMemory {
             return result
         case .keptOuterGradient:
             return requiredOuter.mean.floats.part(range)
+        case .offeredOuterGradient:
+            return requiredOuter.offered.floats.part(range)
         }
     }
 
     func meanDestination(_ kind: ContributionKind, _ range: Range<Int>) -> Floats {
         switch kind {
         case .gradient: gradients.part(range)
-        case .outerGradient, .keptOuterGradient: requiredOuter.mean.floats.part(range)
+        case .outerGradient, .keptOuterGradient, .offeredOuterGradient:
+            requiredOuter.mean.floats.part(range)
         }
     }
 
@@ -63,17 +66,19 @@ final class TrainerMemory {
         }
     }
 
-    func keepOuterGradient(ranges: [Range<Int>]) {
-        for range in ranges { requiredOuter.keepOuterGradient(live: parameters, range: range) }
+    func keepOuterGradient(ranges: [Range<Int>], as kind: ContributionKind) {
+        for range in ranges {
+            requiredOuter.outerGradient(
+                live: parameters, range: range, into: contribution(kind, range))
+        }
     }
 
     func outerStep(
-        ranges: [Range<Int>], optimiser: some OuterOptimiser, round: UInt32, blend: Float
+        ranges: [Range<Int>], optimiser: some OuterOptimiser, round: UInt32, live: LiveUpdate
     ) {
-        precondition((0...1).contains(blend), "blend \(blend) is not in 0...1")
         for range in ranges {
             requiredOuter.step(
-                range: range, optimiser: optimiser, round: round, blend: blend, live: parameters)
+                range: range, optimiser: optimiser, round: round, update: live, live: parameters)
         }
     }
 

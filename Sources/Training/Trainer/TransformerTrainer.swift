@@ -81,12 +81,7 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
     package var keepsOuterCopy: Bool { settings.keepsOuterCopy }
 
     package func computeGradient(samples: [UInt64]) -> StepResult {
-<<<<<<< HEAD
-        precondition(!samples.isEmpty, "a step needs samples")
-        let batch = corpus.trainingBatch(samples.map { firstSample + order.sample(at: $0) })
-=======
         let batch = drawn(samples)
->>>>>>> 5dfcbb3 (Experts are spread over the workers of a region)
         let loss = transformer.forwardBackward(inputs: batch.inputs, targets: batch.targets)
         return count(tokens: batch.targets.count, loss: loss)
     }
@@ -130,7 +125,7 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
 
     private func drawn(_ samples: [UInt64]) -> Batch {
         precondition(!samples.isEmpty, "a step needs samples")
-        return corpus.trainingBatch(samples.map { order.sample(at: $0) })
+        return corpus.trainingBatch(samples.map { firstSample + order.sample(at: $0) })
     }
 
     private func count(tokens: Int, loss: Float) -> StepResult {

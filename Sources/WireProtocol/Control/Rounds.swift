@@ -113,8 +113,44 @@ extension Commit: MetaFields {
     }
 }
 
+/// Worker to coordinator: this member's replica has something to contribute to a fragment, whatever
+/// round of it is closed next. It keeps the values and trains on.
+package struct Offer: Hashable, Codable, Sendable {
+    package var fragment: FragmentID
+    /// The inner step after which the values were kept.
+    package var step: UInt64
+    /// Tokens the replica has trained on since it kept values before.
+    package var tokens: UInt64
+    /// Inner steps since then.
+    package var steps: UInt64
+
+    package init(fragment: FragmentID, step: UInt64, tokens: UInt64, steps: UInt64) {
+        self.fragment = fragment
+        self.step = step
+        self.tokens = tokens
+        self.steps = steps
+    }
+}
+
+extension Offer: MetaFields {
+    init(reading reader: inout ByteReader) throws(FrameError) {
+        self.init(
+            fragment: FragmentID(rawValue: try reader.integer("OFFER.fragment")),
+            step: try reader.integer("OFFER.step"),
+            tokens: try reader.integer("OFFER.tokens"),
+            steps: try reader.integer("OFFER.steps"))
+    }
+
+    func write(to writer: inout ByteWriter) throws(FrameError) {
+        writer.integer(fragment.rawValue)
+        writer.integer(step)
+        writer.integer(tokens)
+        writer.integer(steps)
+    }
+}
+
 /// Coordinator to worker: the set of contributions of this collective is exactly this. Sent where
-/// arrival decides the set (`decoupled`, failures); owners reduce only after it.
+/// arrival decides the set (`decoupled`); contributors send and owners reduce only after it.
 package struct Close: Hashable, Codable, Sendable {
     package var key: CollectiveKey
     /// In rank order.
@@ -127,7 +163,7 @@ package struct Close: Hashable, Codable, Sendable {
 
     package struct Contribution: Hashable, Codable, Sendable {
         package var rank: Rank
-        /// Tokens.
+        /// What it counts for.
         package var weight: UInt64
 
         package init(rank: Rank, weight: UInt64) {

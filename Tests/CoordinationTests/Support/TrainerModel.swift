@@ -51,7 +51,7 @@ struct TrainerModel {
             switch source {
             case .gradient: gradient
             case .outerGradient: Self.mix(outer, live)
-            case .keptOuterGradient: kept[key.fragment] ?? 0
+            case .keptOuterGradient, .offeredOuterGradient: kept[key.fragment] ?? 0
             }
         return Self.mix(values, chunk.range.lowerBound)
     }
