@@ -55,7 +55,7 @@ struct ClosingState: Sendable {
 // MARK: - Closing rounds
 
 /// Under a schedule that closes sets: who contributes to a round, and when that is decided
-/// (docs/decisions/0015-decoupled.md). P is 1: rounds are those of fragment 0.
+/// (docs/decisions/0017-decoupled.md). P is 1: rounds are those of fragment 0.
 extension Coordinator {
     private var rules: ClosingRules {
         configuration.schedule.closing

@@ -1,7 +1,7 @@
 package import ClusterModel
 
 /// How long a round stays open for replicas that have not arrived: median + k MAD of how far behind the
-/// round's first arrival the others have come so far (docs/decisions/0015-decoupled.md). Whoever is
+/// round's first arrival the others have come so far (docs/decisions/0017-decoupled.md). Whoever is
 /// always first teaches nothing and is not counted; whoever came after the round was closed is.
 package struct GraceEstimator: Equatable, Sendable {
     /// Lags looked back at: a few per replica and round, and short enough to follow a change.

@@ -1,6 +1,6 @@
 /// Decoupled DiLoCo (Google 2026), with the coordinator in the place of its parameter server: after H
 /// inner steps a replica offers what it has, trains on, and offers again when that has gone into a mean.
-/// Nobody waits for anybody (docs/decisions/0015-decoupled.md).
+/// Nobody waits for anybody (docs/decisions/0017-decoupled.md).
 package struct DecoupledSchedule: OuterSchedule {
     package let sharesGradients = false
     package let trainsPastBoundary = true
