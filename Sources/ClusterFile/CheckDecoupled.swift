@@ -79,14 +79,19 @@ extension CheckReport.Decoupled {
             }) + "\n" + TextTable.wrapped(rules + " " + Self.model)
     }
 
+    /// As in the file: `3`, `0.5`.
+    private static func decimal(_ value: Double) -> String {
+        ClosingRules.decimal(UInt32((value * 1_000).rounded()))
+    }
+
     private var rules: String {
         if quorum == replicas {
             return "A round is closed when all \(replicas) replicas have offered."
         }
         return
             "A round is closed when all \(replicas) replicas have offered, or \(quorum) of them and "
-            + "the grace is over: median + \(Figures.significant(graceFactor)) x MAD of what the "
+            + "the grace is over: median + \(Self.decimal(graceFactor)) x MAD of what the "
             + "others have been late by, at most \(Figures.duration(graceMostSeconds)). Who is late "
-            + "keeps \(Figures.significant(staleness)) of its weight for each round it missed."
+            + "keeps \(Self.decimal(staleness)) of its weight for each round it missed."
     }
 }

@@ -63,7 +63,7 @@ extension FileReader {
                     example: "0.0001"), 0))
         readSpread(&experts, &reader)
         guard reader.isSound else { return nil }
-        return fit(section, experts, context: model.context) ? experts : nil
+        return fit(section, experts, model) ? experts : nil
     }
 
     private func readSpread(
@@ -108,9 +108,19 @@ extension FileReader {
 
     /// What two keys say together.
     private func fit(
-        _ section: Section, _ experts: RunConfiguration.Model.Experts, context: Int
+        _ section: Section, _ experts: RunConfiguration.Model.Experts,
+        _ model: RunConfiguration.Model
     ) -> Bool {
         let (count, groups) = (experts.count, experts.groups)
+        let context = model.context
+        if model.layers * count > Limits.expertsOfModel {
+            section.refuse(
+                "experts", "\(count) experts in each of \(model.layers) layers",
+                expected: "at most \(Limits.expertsOfModel) of all layers together: each is a "
+                    + "chunk or more that may wait for one peer",
+                example: "experts: \(Limits.expertsOfModel / max(1, model.layers))")
+            return false
+        }
         if !experts.width.isMultiple(of: 8) {
             let nearest = (experts.width + 7) / 8 * 8
             section.refuse(

@@ -17,6 +17,9 @@ enum Limits {
     static let layers = 1_024
     /// Four times what the largest published models have in a layer.
     static let experts = 1_024
+    /// Half of what may wait for one peer (CoordinationLimits.laneQueueMessages): every expert is a chunk
+    /// of its own, and means may wait beside contributions.
+    static let expertsOfModel = 32_768
     /// What a plan on the wire holds: fragments, and ranges of one.
     static let fragments = 256
     static let ranges = 256

@@ -86,11 +86,12 @@ struct TrainedTokens: Equatable, Sendable {
 extension TrainedTokens {
     /// Tokens of a step by expert: each member of a replica has the same shares, so all count alike.
     ///
-    /// - Parameter shares: of the replica's tokens, by expert.
+    /// - Parameter shares: of the replica's tokens, by expert; the region's encoding may have rounded one
+    ///   past 1.
     static func ofStep(_ shares: [Float], tokens: UInt64) -> [UInt64] {
         shares.map { share in
             let count = (Double(share) * Double(tokens)).rounded()
-            return count >= 0 && count <= Double(tokens) ? UInt64(count) : 0
+            return count.isFinite && count > 0 ? UInt64(min(count, Double(tokens))) : 0
         }
     }
 }

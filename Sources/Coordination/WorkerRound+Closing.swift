@@ -30,7 +30,7 @@ extension WorkerRound {
                 .encode(
                     TrainerOrder.Encoding(
                         key: key, epoch: plan.epoch, source: .offeredOuterGradient, keeps: true,
-                        transform: plan.transform(of: key), chunks: [],
+                        transform: plan.plan.poolTransform, chunks: [],
                         fragment: elementRanges(of: key)))))
         effects.append(.offer(made))
     }
@@ -104,14 +104,15 @@ extension WorkerRound {
     private mutating func send(
         _ key: CollectiveKey, _ geometry: CollectiveGeometry, _ plan: ActivePlan
     ) {
-        effects.append(
-            .train(
-                .encode(
-                    TrainerOrder.Encoding(
-                        key: key, epoch: plan.epoch, source: .offeredOuterGradient,
-                        transform: plan.transform(of: key),
-                        chunks: chunksToSend(geometry, by: plan.rank),
-                        fragment: elementRanges(of: key)))))
+        for (transform, chunks) in byTransform(chunksToSend(geometry, by: plan.rank), key, plan) {
+            effects.append(
+                .train(
+                    .encode(
+                        TrainerOrder.Encoding(
+                            key: key, epoch: plan.epoch, source: .offeredOuterGradient,
+                            transform: transform, chunks: chunks,
+                            fragment: elementRanges(of: key)))))
+        }
     }
 
     // MARK: Taken in

@@ -107,7 +107,7 @@ extension WorkerRound {
     }
 
     /// In the order in which the transforms first occur.
-    private func byTransform(
+    func byTransform(
         _ chunks: [TrainerOrder.Chunk], _ key: CollectiveKey, _ plan: ActivePlan
     ) -> [(TransformID, [TrainerOrder.Chunk])] {
         guard let first = chunks.first else { return [(plan.plan.poolTransform, [])] }

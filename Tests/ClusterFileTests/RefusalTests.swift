@@ -76,6 +76,9 @@ struct RefusalTests {
             old: "seed: 7", new: "model: {experts: 8, expert_width: 100}", line: 3,
             keyPath: "model.expert_width", says: "vectors of eight"),
         Case(
+            old: "seed: 7", new: "model: {layers: 128, experts: 1024}", line: 3,
+            keyPath: "model.experts", says: "1024 experts in each of 128 layers"),
+        Case(
             old: "seed: 7", new: "model: {experts: 8, groups: 3}", line: 3,
             keyPath: "model.groups", says: "do not divide 8 experts"),
         Case(

@@ -164,6 +164,6 @@ import WireProtocol
         let effects = step(&round, 1, experts: [0.5])
         #expect(effects.contains(.violation("shares of 1 experts; the plan has 3")))
         _ = step(&round, 2, experts: [.nan, 2, 0.5])
-        #expect(weights(&round, 1) == [200, 1, 1, 50])
+        #expect(weights(&round, 1) == [200, 1, 100, 50])
     }
 }
