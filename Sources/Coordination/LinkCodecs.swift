@@ -6,8 +6,8 @@ import WireProtocol
 /// slices cross all links that leave it in one encoding: that of the slowest.
 ///
 /// A link's rate is what its senders' reports say: bytes acknowledged since the last report, over the
-/// longest time for which any of them kept it busy. A link that its senders do not fill looks slower than
-/// it is, and gets a smaller encoding than it could carry; never a larger one.
+/// longest time for which any of them kept it busy. Senders that take turns make a link look faster than
+/// it is (by a quarter among two), processes that are starved of cores make it look slower.
 struct LinkCodecs: Equatable, Sendable {
     /// One directed pair of regions.
     private struct Pair: Equatable, Sendable {
