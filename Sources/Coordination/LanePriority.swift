@@ -4,10 +4,9 @@ package import WireProtocol
 
 /// What leaves first when several messages wait for credit to one peer; less is sooner.
 package struct LanePriority: Comparable, Sendable {
-    /// 0: a question somebody waits for. 1: tokens. 2: chunks of collectives. 3: state of a joiner.
+    /// 0: a question somebody waits for. 1: means, which are all that their receiver lacks for a step.
+    /// 2: tokens. 3: contributions. 4: state of a joiner.
     private let rank: UInt8
-    /// Contributions after means: a mean is all that its receiver lacks for a step.
-    private let isContribution: Bool
     /// Pool scope after region scope: the region's all-reduce blocks the step at hand.
     private let isPool: Bool
     private let due: UInt32
@@ -18,28 +17,29 @@ package struct LanePriority: Comparable, Sendable {
         switch message {
         case .chunk(let chunk):
             LanePriority(
-                rank: 2, isContribution: chunk.kind == .contribution,
-                isPool: chunk.key.scope == .pool, due: due ?? chunk.key.round)
+                rank: chunk.kind == .mean ? 1 : 3, isPool: chunk.key.scope == .pool,
+                due: due ?? chunk.key.round)
         case .relay:
             // Costs no credit on this lane and must not wait behind what does: the credit that its own
             // chunks lack may come back only when this one has arrived.
-            LanePriority(rank: 0, isContribution: false, isPool: false, due: 0)
+            LanePriority(rank: 0, isPool: false, due: 0)
         case .tokens:
-            // A layer of somebody's step waits for them; gradients wait for whole steps.
-            LanePriority(rank: 1, isContribution: false, isPool: false, due: 0)
+            // A layer of somebody's step waits for them; gradients wait for whole steps. But never before
+            // means: a receiver that lacks one reads no tokens of the next step, and these may take all
+            // credit there is.
+            LanePriority(rank: 2, isPool: false, due: 0)
         case .stateChunk:
-            LanePriority(rank: 3, isContribution: false, isPool: false, due: 0)
+            LanePriority(rank: 4, isPool: false, due: 0)
         case .pull, .stateRequest, .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat,
             .heartbeatAck, .report, .commit, .close, .event, .suspect, .leave, .bye, .stop,
             .evicted, .error, .enrol, .enrolled, .offer, .laneHello, .laneWelcome, .acknowledge,
             .laneBye:
-            LanePriority(rank: 0, isContribution: false, isPool: false, due: 0)
+            LanePriority(rank: 0, isPool: false, due: 0)
         }
     }
 
     package static func < (a: LanePriority, b: LanePriority) -> Bool {
-        (a.rank, a.isContribution ? 1 : 0, a.isPool ? 1 : 0, a.due)
-            < (b.rank, b.isContribution ? 1 : 0, b.isPool ? 1 : 0, b.due)
+        (a.rank, a.isPool ? 1 : 0, a.due) < (b.rank, b.isPool ? 1 : 0, b.due)
     }
 }
 

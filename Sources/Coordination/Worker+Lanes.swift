@@ -308,7 +308,7 @@ extension Worker {
 
     /// No lane to the peer is of any use, as if none opened: the coordinator finds another way, or puts one
     /// of the two out.
-    private mutating func giveUp(_ peer: WorkerID) {
+    mutating func giveUp(_ peer: WorkerID) {
         guard let member = round.plan?.member(peer) else { return }
         effects.append(
             .control(

@@ -214,6 +214,7 @@ extension Worker {
         case .stateRead(let peer, let chunk, let payload): sendState(chunk, payload, to: peer)
         case .consumed(let handle): release(handle)
         case .interrupted(let step): drive(.interrupted(step: step), now)
+        case .tokensRefused(let peer, let epoch, let what): refuseTokens(of: peer, epoch, what)
         case .tookOver(let handover): tookOver(handover, now)
         }
     }

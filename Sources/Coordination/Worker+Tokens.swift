@@ -18,6 +18,13 @@ extension Worker {
         send(to: peer, .tokens(tokens), payload: payload?.handle, bytes: payload?.bytes ?? 0)
     }
 
+    /// Its frames were whole and their rows are not: as if no lane to it were of any use.
+    mutating func refuseTokens(of peer: WorkerID, _ epoch: Epoch, _ what: String) {
+        guard case .member = phase, round.plan?.epoch == epoch else { return }
+        blame(peer, what)
+        giveUp(peer)
+    }
+
     /// To the trainer, if they come from its region.
     mutating func takeTokens(_ tokens: Tokens, _ frame: LaneFrame, from peer: WorkerID) {
         guard let plan = round.plan, plan.member(peer)?.region == round.region else {

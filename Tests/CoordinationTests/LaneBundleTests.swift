@@ -156,12 +156,24 @@ import WireProtocol
                 == ["13 on 2 as 4", "14 on 2 as 5"])
     }
 
-    @Test("a question passes everything, a mean passes contributions, a lower round a higher")
+    private func tokens(_ handle: UInt64) -> LaneBundle.Event {
+        let tokens = Tokens(
+            step: 8, exchange: 0, kind: .dispatch, transform: .fp32, width: 16, words: 0,
+            passes: 1, tokens: 1, first: 0, rows: 1, total: 1)
+        return .enqueue(
+            LaneSession.Outgoing(
+                epoch: Self.epoch, message: .tokens(tokens),
+                payload: PayloadHandle(rawValue: handle), payloadBytes: 64))
+    }
+
+    @Test(
+        "a question passes everything, a mean tokens, tokens contributions, a lower round a higher"
+    )
     func priorities() {
         var bundle = openBundle()
         for handle: UInt64 in 1...12 { _ = bundle.handle(chunk(handle), at: .at(2)) }
         for event in [
-            chunk(20, round: 9), chunk(21, round: 8), chunk(22, kind: .mean, round: 9),
+            chunk(20, round: 9), chunk(21, round: 8), tokens(25), chunk(22, kind: .mean, round: 9),
             chunk(23, kind: .mean, round: 8), chunk(24, round: 8),
         ] {
             #expect(bundle.handle(event, at: .at(2.1)) == [])
@@ -179,7 +191,8 @@ import WireProtocol
             ])
         #expect(
             sent(bundle.handle(acknowledge(1, 3, grantedTo: 3 * Self.grant), at: .at(2.3))) == [
-                "23 on 1 as 4", "22 on 1 as 5", "21 on 1 as 6", "24 on 1 as 7", "20 on 1 as 8",
+                "23 on 1 as 4", "22 on 1 as 5", "25 on 1 as 6", "21 on 1 as 7", "24 on 1 as 8",
+                "20 on 1 as 9",
             ])
         let state = Message.stateChunk(
             StateChunk(

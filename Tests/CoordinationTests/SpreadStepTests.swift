@@ -15,10 +15,10 @@ import WireProtocol
         return configuration
     }
 
-    private func started(spread: Bool = true) -> WorkerRound {
+    private func started(_ worker: Int = 0, spread: Bool = true) -> WorkerRound {
         let configuration = Self.configuration(spread)
         var round = WorkerRound(
-            worker: WorkerID(0), region: RegionID(0), configuration: configuration)
+            worker: WorkerID(worker), region: RegionID(0), configuration: configuration)
         _ = round.handle(
             .plan(
                 Fixtures.plan(elements: 4, configuration: configuration),
@@ -75,6 +75,21 @@ import WireProtocol
         #expect(computes(effects) == 1 && round.stage == .computing(step: 1))
         let again = round.handle(.computed(step: 1, loss: 2.5, tokens: 256), at: .zero)
         #expect(losses(again) == 0 && round.stage == .sharing(inner))
+    }
+
+    @Test func `who had all its answers computes again with one that waited for more`() {
+        var complete = started(0)
+        var waiting = started(1)
+        _ = complete.handle(.computed(step: 1, loss: 2, tokens: 256), at: .zero)
+        change(&complete)
+        change(&waiting)
+        _ = waiting.handle(.interrupted(step: 1), at: .zero)
+        #expect(complete.stage == .sharing(inner) && waiting.stage == .idle)
+        let verdict = Verdict(key: inner, verdict: .restart, holder: .none)
+        let go = WorkerRound.Event.go(planVersion: 2, verdicts: [verdict])
+        #expect(computes(complete.handle(go, at: .zero)) == 1)
+        #expect(computes(waiting.handle(go, at: .zero)) == 1)
+        #expect(complete.stage == .computing(step: 1) && waiting.stage == .computing(step: 1))
     }
 
     @Test func `a mean that somebody holds whole is taken, not computed again`() {

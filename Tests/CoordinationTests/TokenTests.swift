@@ -52,6 +52,28 @@ import WireProtocol
         #expect(cluster.node(2).pool.isEmpty)
     }
 
+    @Test func `rows that the trainer refuses make their sender a suspect, under their plan only`()
+        throws
+    {
+        let cluster = TestCluster.started(holds: Self.holdsTrainers)
+        let epoch = try #require(cluster.round(0).plan?.epoch)
+        let bad = WorkerID(1)
+        var machine = cluster.node(0).machine
+        let late = machine.handle(
+            .trainer(.tokensRefused(from: bad, epoch: Epoch(rawValue: 77), what: "misfits")),
+            at: cluster.now)
+        #expect(late.violations == [])
+        let effects = machine.handle(
+            .trainer(.tokensRefused(from: bad, epoch: epoch, what: "misfits")), at: cluster.now)
+        #expect(effects.violations == ["misfits"])
+        let suspects = effects.compactMap { effect -> Suspect? in
+            if case .control(.suspect(let suspect)) = effect { suspect } else { nil }
+        }
+        #expect(suspects.map(\.rank) == [Rank(1)])
+        #expect(suspects.map(\.reason) == [.unreachable])
+        #expect(machine.phase == .member && machine.round.stage == .computing(step: 1))
+    }
+
     @Test func `a step that was given up is computed again under the plan in force`() throws {
         var cluster = TestCluster.started(holds: Self.holdsTrainers)
         #expect(cluster.round(0).stage == .computing(step: 1))

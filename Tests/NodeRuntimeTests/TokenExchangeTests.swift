@@ -13,6 +13,7 @@ private final class Members: Sendable {
     let mailboxes: [TokenMailbox]
     let failures = Mutex<[String]>([])
     let consumed = Mutex<Int>(0)
+    let payloads = Mutex<Int>(0)
     let payloadBytes = Mutex<Int>(0)
     private let handles = Atomic<UInt64>(1)
     static let epoch = Epoch(rawValue: 3)
@@ -38,12 +39,14 @@ private final class Members: Sendable {
 
     var said: [String] { failures.withLock { $0 } }
     var read: Int { consumed.withLock { $0 } }
+    var sent: Int { payloads.withLock { $0 } }
     var bytes: Int { payloadBytes.withLock { $0 } }
 
     private func take(_ output: TrainerOutput, from me: Int) {
         switch output {
         case .tokens(let to, let epoch, let tokens, let bytes):
             payloadBytes.withLock { $0 += bytes?.count ?? 0 }
+            payloads.withLock { $0 += bytes == nil ? 0 : 1 }
             let handle = bytes.map { _ in
                 PayloadHandle(
                     rawValue: handles.wrappingAdd(1, ordering: .relaxed).newValue)
@@ -52,33 +55,37 @@ private final class Members: Sendable {
                 TokenMailbox.Arrival(
                     from: WorkerID(me), tokens: tokens, bytes: bytes, handle: handle), epoch)
         case .event(.consumed): consumed.withLock { $0 += 1 }
-        case .failed(let what): failures.withLock { $0.append(what) }
-        case .event, .encoded, .gradient, .stateRead, .report: Issue.record("\(output)")
+        case .event(.tokensRefused(let from, _, let what)):
+            failures.withLock { $0.append("worker \(from.rawValue): \(what)") }
+        case .event, .encoded, .gradient, .stateRead, .failed, .report:
+            Issue.record("\(output)")
         }
     }
 }
 
 @Suite("Tokens between trainers") struct TokenExchangeTests {
-    private static let shape = DispatchRun.Shape(tokens: 700, width: 64, experts: 8, topK: 2)
+    /// With so many tokens the rows for each of up to three peers take more than one frame, so that frames
+    /// of one sender can change places.
+    private static let manyTokens = 3_000
 
     /// Results of all members and the largest error.
     private func run(
-        _ count: Int, _ transform: TransformID, shuffled seed: UInt64? = nil
+        _ count: Int, _ transform: TransformID, tokens: Int = 700, shuffled seed: UInt64? = nil
     ) -> (values: [[Float]], error: Float, members: Members) {
         let members = Members(count, shuffled: seed)
+        let shape = DispatchRun.Shape(tokens: tokens, width: 64, experts: 8, topK: 2)
         let results = Mutex<[Int: ([Float], Float)]>([:])
         // Threads, because each waits for all others.
         let ended = DispatchSemaphore(value: 0)
         for me in 0..<count {
             Thread.detachNewThread {
-                let run = DispatchRun(Self.shape, seat: me, seats: count)
+                let run = DispatchRun(shape, seat: me, seats: count)
                 let exchange = members.exchange(me, transform)
                 do {
                     try run.exchange(exchange, begin: {}, end: {})
                 } catch {
                     Issue.record("interrupted")
                 }
-                exchange.finish()
                 let values = run.withResult { span in span.indices.map { span[$0] } }
                 results.withLock { $0[me] = (values, run.error) }
                 ended.signal()
@@ -96,20 +103,23 @@ private final class Members: Sendable {
     @Test(
         "sums are right, and a frame's worth of bytes is what the rule says", arguments: [2, 3, 4])
     func sums(_ count: Int) {
-        let found = run(count, .fp32)
+        let found = run(count, .fp32, tokens: Self.manyTokens)
         #expect(found.error < 1e-6)
         #expect(found.members.said == [])
         // Every payload is read once; a row goes there with four words and back without.
         let bytes = found.members.bytes
         #expect(bytes % (2 * 64 * 4 + 16) == 0 && bytes > 0)
-        #expect(found.members.read > 0)
+        #expect(found.members.read == found.members.sent)
+        // There and back, all of them cut in two or more.
+        #expect(found.members.sent >= 4 * count * (count - 1))
     }
 
     @Test("no sum depends on the order in which frames come")
     func order() {
-        let straight = run(3, .fp32).values
+        let straight = run(3, .fp32, tokens: Self.manyTokens).values
         for seed: UInt64 in [1, 2, 3, 4] {
-            #expect(run(3, .fp32, shuffled: seed).values == straight)
+            let shuffled = run(3, .fp32, tokens: Self.manyTokens, shuffled: seed).values
+            #expect(shuffled == straight)
         }
     }
 
@@ -157,54 +167,124 @@ private final class Members: Sendable {
         let members = Members(2)
         func arrival(_ handle: UInt64) -> TokenMailbox.Arrival {
             TokenMailbox.Arrival(
-                from: WorkerID(1), tokens: Self.tokens(width: 8, first: 0, rows: 1, total: 1),
+                from: WorkerID(1), tokens: Self.tokens(first: 0, rows: 1, total: 1),
                 bytes: PayloadBytes(
                     made: [UInt8](repeating: 0, count: 32), transform: .fp32, stage: .stored),
                 handle: PayloadHandle(rawValue: handle))
         }
         let mailbox = members.mailboxes[0]
-        #expect(mailbox.deliver(arrival(1), Members.epoch))
-        #expect(mailbox.deliver(arrival(2), Members.epoch))
+        #expect(mailbox.deliver(arrival(1), Members.epoch) == .kept)
+        #expect(mailbox.deliver(arrival(2), Members.epoch) == .kept)
         #expect(mailbox.open(Epoch(rawValue: 4)) == [1, 2].map { PayloadHandle(rawValue: $0) })
-        #expect(!mailbox.deliver(arrival(3), Members.epoch))
-        #expect(mailbox.take(Members.epoch) == nil)
+        #expect(mailbox.deliver(arrival(3), Members.epoch) == .unwanted)
+        #expect(mailbox.take(Members.epoch, Self.half(0)) == nil)
         mailbox.close()
-        #expect(!mailbox.deliver(arrival(4), Epoch(rawValue: 4)))
+        #expect(mailbox.deliver(arrival(4), Epoch(rawValue: 4)) == .unwanted)
+    }
+
+    private static func half(_ exchange: UInt32) -> TokenMailbox.Half {
+        TokenMailbox.Half(step: 1, exchange: exchange, kind: .dispatch)
     }
 
     private static func tokens(
-        width: UInt16, first: UInt32, rows: UInt32, total: UInt32
+        exchange: UInt32 = 0, transform: TransformID = .fp32, width: UInt16 = 8, first: UInt32,
+        rows: UInt32, total: UInt32
     ) -> Tokens {
         Tokens(
-            step: 1, exchange: 0, kind: .dispatch, transform: .fp32, width: width, words: 0,
-            passes: 1, tokens: 1, first: first, rows: rows, total: total)
+            step: 1, exchange: exchange, kind: .dispatch, transform: transform, width: width,
+            words: 0, passes: 1, tokens: 1, first: first, rows: rows, total: total)
     }
 
-    @Test("rows that fit nothing end the step, and name their sender")
-    func misfits() {
+    private static func arrival(
+        _ tokens: Tokens, from peer: Int = 1, handle: UInt64 = 9
+    ) -> TokenMailbox.Arrival {
+        let count = Int(tokens.rows) * Int(tokens.width) * 4
+        return TokenMailbox.Arrival(
+            from: WorkerID(peer), tokens: tokens,
+            bytes: count == 0
+                ? nil
+                : PayloadBytes(
+                    made: [UInt8](repeating: 0, count: count), transform: .fp32, stage: .stored),
+            handle: count == 0 ? nil : PayloadHandle(rawValue: handle))
+    }
+
+    /// Member 0 of two receives dispatches of `exchange` with room for four rows.
+    private func receive(
+        _ exchange: TokenExchange, _ number: Int = 0
+    ) throws -> [TokenArrivals] {
         let batch = TokenBatch(
-            exchange: 0, isAnswer: false, width: 8, words: 0, passes: 1, tokens: 1)
+            exchange: number, isAnswer: false, width: 8, words: 0, passes: 1, tokens: 1)
+        var words: [UInt32] = []
+        return try exchange.receive(
+            batch, capacity: 4, into: SharedFloats(count: 64), words: &words)
+    }
+
+    @Test("rows that fit nothing are refused and name their sender; right ones are still taken")
+    func misfits() throws {
         let bad: [Tokens] = [
             Self.tokens(width: 16, first: 0, rows: 1, total: 1),
-            Self.tokens(width: 8, first: 0, rows: 1, total: 99),
-            Self.tokens(width: 8, first: 3, rows: 2, total: 4),
+            Self.tokens(transform: .bf16, first: 0, rows: 1, total: 1),
+            Self.tokens(first: 0, rows: 1, total: 99),
+            Self.tokens(first: 3, rows: 2, total: 4),
+            Self.tokens(first: 0, rows: 0, total: 4),
         ]
         for tokens in bad {
             let members = Members(2)
-            let count = Int(tokens.rows) * Int(tokens.width) * 4
-            _ = members.mailboxes[0].deliver(
-                TokenMailbox.Arrival(
-                    from: WorkerID(1), tokens: tokens,
-                    bytes: PayloadBytes(
-                        made: [UInt8](repeating: 0, count: count), transform: .fp32,
-                        stage: .stored), handle: PayloadHandle(rawValue: 9)), Members.epoch)
-            var words: [UInt32] = []
-            #expect(throws: TokensInterrupted.self) {
-                try members.exchange(0, .fp32).receive(
-                    batch, capacity: 4, into: SharedFloats(count: 64), words: &words)
-            }
-            #expect(members.said.first?.contains("worker 1") == true)
-            #expect(members.read == 1)
+            let mailbox = members.mailboxes[0]
+            let right = Self.tokens(first: 0, rows: 1, total: 1)
+            _ = mailbox.deliver(Self.arrival(tokens), Members.epoch)
+            _ = mailbox.deliver(Self.arrival(right), Members.epoch)
+            let found = try receive(members.exchange(0, .fp32))
+            #expect(found.map(\.rows) == [0, 1])
+            #expect(members.said.count == 1)
+            #expect(members.said.first?.hasPrefix("worker 1: ") == true)
+            #expect(members.read == (tokens.rows == 0 ? 1 : 2))
         }
+    }
+
+    @Test("as many rows as announced are not all of them if some came twice")
+    func overlaps() throws {
+        let members = Members(2)
+        for first: UInt32 in [0, 1, 0, 2] {
+            let tokens = Self.tokens(first: first, rows: 2, total: 4)
+            _ = members.mailboxes[0].deliver(Self.arrival(tokens), Members.epoch)
+        }
+        let found = try receive(members.exchange(0, .fp32))
+        #expect(found.map(\.rows) == [0, 4])
+        #expect(members.said.count == 2)
+        #expect(members.said.allSatisfy { $0.contains("sent already") })
+        #expect(members.read == 4)
+    }
+
+    @Test("what is ahead stays until its turn, or until the plan is over")
+    func ahead() throws {
+        let members = Members(2)
+        let mailbox = members.mailboxes[0]
+        for number: UInt32 in [2, 1, 0] {
+            let tokens = Self.tokens(exchange: number, first: 0, rows: 1, total: 1)
+            _ = mailbox.deliver(
+                Self.arrival(tokens, handle: UInt64(number) + 1), Members.epoch)
+        }
+        let exchange = members.exchange(0, .fp32)
+        let first = try receive(exchange, 0)
+        let second = try receive(exchange, 1)
+        #expect(first.map(\.rows) == [0, 1] && second.map(\.rows) == [0, 1])
+        #expect(members.read == 2 && members.said == [])
+        #expect(mailbox.open(Epoch(rawValue: 4)) == [PayloadHandle(rawValue: 3)])
+    }
+
+    @Test("a peer may have so many frames unread, and others are not held back by it")
+    func limit() {
+        let mailbox = Members(3).mailboxes[0]
+        let empty = Self.tokens(first: 0, rows: 0, total: 0)
+        for _ in 0..<TokenMailbox.arrivalsPerPeer {
+            let delivery = mailbox.deliver(Self.arrival(empty), Members.epoch)
+            #expect(delivery == .kept)
+        }
+        #expect(mailbox.deliver(Self.arrival(empty), Members.epoch) == .tooMany)
+        #expect(mailbox.deliver(Self.arrival(empty, from: 2), Members.epoch) == .kept)
+        let taken = mailbox.take(Members.epoch, Self.half(0))
+        #expect(taken?.count == TokenMailbox.arrivalsPerPeer + 1)
+        #expect(mailbox.deliver(Self.arrival(empty), Members.epoch) == .kept)
     }
 }

@@ -14,8 +14,6 @@ package final class TokenExchange: TokenTransport {
     private let codec: TokenCodec
     private let account: TimeAccount
     private let emit: (TrainerOutput) -> Void
-    /// Came ahead of what was waited for.
-    private var early: [TokenMailbox.Arrival] = []
 
     package init(
         step: UInt32, group: TokenGroup, transform: TransformID, mailbox: TokenMailbox,
@@ -61,99 +59,100 @@ package final class TokenExchange: TokenTransport {
         } while first < total
     }
 
+    /// A peer whose rows are refused is waited for until a plan comes without it: the loop thread is told.
     package func receive(
         _ batch: TokenBatch, capacity: Int, into values: SharedFloats, words: inout [UInt32]
     ) throws(TokensInterrupted) -> [TokenArrivals] {
-        var found = group.members.map { _ in TokenArrivals() }
-        var left = group.members.map { _ in -1 }
-        left[group.me] = 0
+        var parts = group.members.map { _ in Part() }
+        let half = TokenMailbox.Half(
+            step: step, exchange: UInt32(batch.exchange),
+            kind: batch.isAnswer ? .combine : .dispatch)
         defer {
             mailbox.waits(nil)
             account.enter(.compute)
         }
         let began = MonotonicClock.now()
-        var arrivals = early
-        early = []
         while true {
-            account.enter(.decode)
-            for arrival in arrivals {
-                guard matches(arrival.tokens, batch) else {
-                    early.append(arrival)
-                    continue
-                }
-                try take(arrival, batch, capacity, values, &words, &found, &left)
-            }
-            guard left.contains(where: { $0 != 0 }) else { return found }
-            say(batch, left, since: began)
+            let missing = parts.indices.filter { $0 != group.me && !parts[$0].isWhole }
+            guard !missing.isEmpty else { return parts.map(\.found) }
+            mailbox.waits(
+                TokenMailbox.Wait(
+                    step: step, exchange: UInt32(batch.exchange),
+                    members: missing.map { group.members[$0] }, since: began))
             account.enter(.wait)
             let paused = MonotonicClock.now()
-            let more = mailbox.take(group.epoch)
+            let more = mailbox.take(group.epoch, half)
             waited += MonotonicClock.now() - paused
-            guard let more else { throw TokensInterrupted() }
-            arrivals = more
+            guard let arrivals = more else { throw TokensInterrupted() }
+            account.enter(.decode)
+            for arrival in arrivals { take(arrival, batch, capacity, values, &words, &parts) }
         }
-    }
-
-    /// Payloads that nobody reads any more.
-    package func finish() {
-        for arrival in early { release(arrival) }
-        early = []
-    }
-
-    private func say(_ batch: TokenBatch, _ left: [Int], since began: Int64) {
-        mailbox.waits(
-            TokenMailbox.Wait(
-                step: step, exchange: UInt32(batch.exchange),
-                members: left.indices.filter { left[$0] != 0 }.map { group.members[$0] },
-                since: began))
-    }
-
-    private func matches(_ tokens: Tokens, _ batch: TokenBatch) -> Bool {
-        tokens.step == step && Int(tokens.exchange) == batch.exchange
-            && (tokens.kind == .combine) == batch.isAnswer
     }
 
     private func take(
         _ arrival: TokenMailbox.Arrival, _ batch: TokenBatch, _ capacity: Int,
-        _ values: SharedFloats, _ words: inout [UInt32], _ found: inout [TokenArrivals],
-        _ left: inout [Int]
-    ) throws(TokensInterrupted) {
+        _ values: SharedFloats, _ words: inout [UInt32], _ parts: inout [Part]
+    ) {
         let tokens = arrival.tokens
+        defer {
+            if let handle = arrival.handle { emit(.event(.consumed(handle))) }
+        }
         guard let member = group.members.firstIndex(of: arrival.from), member != group.me,
-            Int(tokens.width) == batch.width, Int(tokens.words) == batch.words,
-            Int(tokens.total) <= capacity,
+            tokens.transform == transform, Int(tokens.width) == batch.width,
+            Int(tokens.words) == batch.words, Int(tokens.total) <= capacity,
             Int(tokens.first) + Int(tokens.rows) <= Int(tokens.total)
-        else { return try blame(arrival, "tokens do not fit the model: \(tokens)") }
-        if left[member] < 0 {
-            left[member] = Int(tokens.total)
-            found[member].rows = Int(tokens.total)
-            found[member].passes = Int(tokens.passes)
-            found[member].tokens = Int(tokens.tokens)
+        else { return refuse(arrival, "tokens do not fit the model: \(tokens)") }
+        guard parts[member].lacks(tokens) else {
+            return refuse(arrival, "tokens it has sent already, or not announced: \(tokens)")
         }
-        guard found[member].rows == Int(tokens.total), Int(tokens.rows) <= left[member] else {
-            return try blame(arrival, "more tokens than it had announced: \(tokens)")
-        }
-        left[member] -= Int(tokens.rows)
         if let bytes = arrival.bytes {
             let start = member * capacity + Int(tokens.first)
             do {
                 try codec.decode(tokens, bytes, at: start, into: values, words: &words)
             } catch {
-                return try blame(arrival, "tokens do not decode: \(error)")
+                return refuse(arrival, "tokens do not decode: \(error)")
             }
         }
-        release(arrival)
+        parts[member].add(tokens)
     }
 
-    private func blame(
-        _ arrival: TokenMailbox.Arrival, _ what: String
-    ) throws(TokensInterrupted) {
-        release(arrival)
-        emit(.failed("worker \(arrival.from.rawValue): \(what)"))
-        throw TokensInterrupted()
+    private func refuse(_ arrival: TokenMailbox.Arrival, _ what: String) {
+        emit(.event(.tokensRefused(from: arrival.from, epoch: group.epoch, what: what)))
     }
+}
 
-    private func release(_ arrival: TokenMailbox.Arrival) {
-        if let handle = arrival.handle { emit(.event(.consumed(handle))) }
+extension TokenExchange {
+    /// What has come from one member in one half of an exchange: each row once.
+    fileprivate struct Part {
+        private(set) var found = TokenArrivals()
+        private var isAnnounced = false
+        /// By row, whether it is here.
+        private var isHere: [Bool] = []
+        private var left = 0
+
+        var isWhole: Bool { isAnnounced && left == 0 }
+
+        /// - Precondition: the rows are within the total.
+        func lacks(_ tokens: Tokens) -> Bool {
+            guard isAnnounced else { return tokens.rows > 0 || tokens.total == 0 }
+            guard tokens.rows > 0, isHere.count == Int(tokens.total) else { return false }
+            let first = Int(tokens.first)
+            return !isHere[first..<first + Int(tokens.rows)].contains(true)
+        }
+
+        /// - Precondition: it lacks them.
+        mutating func add(_ tokens: Tokens) {
+            if !isAnnounced {
+                isAnnounced = true
+                found.rows = Int(tokens.total)
+                found.passes = Int(tokens.passes)
+                found.tokens = Int(tokens.tokens)
+                left = Int(tokens.total)
+                isHere = [Bool](repeating: false, count: left)
+            }
+            let first = Int(tokens.first)
+            for row in first..<first + Int(tokens.rows) { isHere[row] = true }
+            left -= Int(tokens.rows)
+        }
     }
 }

@@ -22,7 +22,8 @@ package struct TokenGroup: Equatable, Sendable {
 /// them.
 ///
 /// It holds what peers have sent ahead: at most the answers and the next dispatch of each, since nobody
-/// begins an exchange without all answers of the one before; the lanes' credit bounds the bytes.
+/// begins an exchange without all answers of the one before. The lanes' credit bounds the bytes, and
+/// ``arrivalsPerPeer`` the number: frames without rows cost no credit.
 package final class TokenMailbox: Sendable {
     package struct Arrival: Sendable {
         package var from: WorkerID
@@ -40,6 +41,35 @@ package final class TokenMailbox: Sendable {
         }
     }
 
+    /// Frames that a peer may have here unread. Frames that are full have 32 KiB or more, so an honest peer's
+    /// are fewer, even where a lane's window is the largest.
+    package static let arrivalsPerPeer = 4_096
+
+    package enum Delivery: Equatable, Sendable {
+        case kept
+        /// Nobody waits under that plan.
+        case unwanted
+        /// The peer has more here than an honest one can have.
+        case tooMany
+    }
+
+    /// The dispatches of one exchange, or their answers.
+    package struct Half: Equatable, Sendable {
+        package var step: UInt32
+        package var exchange: UInt32
+        package var kind: Tokens.Kind
+
+        package init(step: UInt32, exchange: UInt32, kind: Tokens.Kind) {
+            self.step = step
+            self.exchange = exchange
+            self.kind = kind
+        }
+
+        fileprivate init(_ tokens: Tokens) {
+            self.init(step: tokens.step, exchange: tokens.exchange, kind: tokens.kind)
+        }
+    }
+
     /// For whom the trainer waits, and since when.
     package struct Wait: Equatable, Sendable {
         package var step: UInt32
@@ -52,6 +82,10 @@ package final class TokenMailbox: Sendable {
         /// Nil: nobody may wait.
         var epoch: Epoch?
         var arrivals: [Arrival] = []
+        /// How many of the arrivals are each peer's. Asked, never iterated.
+        var held: [WorkerID: Int] = [:]
+        /// The trainer sleeps until something comes.
+        var isAwaited = false
         var wait: Wait?
         var seed: UInt64?
     }
@@ -66,13 +100,15 @@ package final class TokenMailbox: Sendable {
 
     /// Under which plan tokens come from now on. Returns the payloads of those that came under another.
     package func open(_ epoch: Epoch?) -> [PayloadHandle] {
-        let (isNew, handles) = state.withLock { state in
-            guard state.epoch != epoch else { return (false, [PayloadHandle]()) }
+        let (wakes, handles) = state.withLock { state -> (Bool, [PayloadHandle]) in
+            guard state.epoch != epoch else { return (false, []) }
             state.epoch = epoch
-            defer { state.arrivals = [] }
-            return (true, state.arrivals.compactMap(\.handle))
+            let handles = state.arrivals.compactMap(\.handle)
+            state.arrivals = []
+            state.held = [:]
+            return (state.wakes(), handles)
         }
-        if isNew { changed.signal() }
+        if wakes { changed.signal() }
         return handles
     }
 
@@ -81,30 +117,34 @@ package final class TokenMailbox: Sendable {
 
     package func shuffle(_ seed: UInt64?) { state.withLock { $0.seed = seed } }
 
-    /// False if nobody waits under the plan of `epoch`.
-    package func deliver(_ arrival: Arrival, _ epoch: Epoch) -> Bool {
-        let place = state.withLock { state -> Int? in
-            guard state.epoch == epoch else { return nil }
+    /// Keeps it for the trainer if its plan is the one of `epoch`, unless there are too many of that peer.
+    package func deliver(_ arrival: Arrival, _ epoch: Epoch) -> Delivery {
+        let (delivery, wakes) = state.withLock { state -> (Delivery, Bool) in
+            guard state.epoch == epoch else { return (.unwanted, false) }
+            let count = state.held[arrival.from] ?? 0
+            guard count < Self.arrivalsPerPeer else { return (.tooMany, false) }
+            state.held[arrival.from] = count + 1
             state.arrivals.append(arrival)
-            return state.arrivals.count
+            return (.kept, state.wakes())
         }
-        // Whoever is woken for the first takes the rest with it.
-        if place == 1 { changed.signal() }
-        return place != nil
+        if wakes { changed.signal() }
+        return delivery
     }
 
     package var wait: Wait? { state.withLock(\.wait) }
 
     // MARK: The trainer's thread
 
-    /// All that has come; waits while there is nothing. Nil: the plan of `epoch` is over.
-    package func take(_ epoch: Epoch) -> [Arrival]? {
+    /// All that has come of `half`; waits while there is nothing. What is ahead of it stays here. Nil: the
+    /// plan of `epoch` is over.
+    package func take(_ epoch: Epoch, _ half: Half) -> [Arrival]? {
         while true {
             let taken = state.withLock { state -> [Arrival]?? in
                 guard state.epoch == epoch else { return .some(nil) }
-                guard !state.arrivals.isEmpty else { return .none }
-                defer { state.arrivals = [] }
-                return state.shuffledArrivals()
+                let found = state.remove(half)
+                guard found.isEmpty else { return found }
+                state.isAwaited = true
+                return .none
             }
             if let taken { return taken }
             changed.wait()
@@ -115,11 +155,25 @@ package final class TokenMailbox: Sendable {
 }
 
 extension TokenMailbox.State {
-    fileprivate mutating func shuffledArrivals() -> [TokenMailbox.Arrival] {
-        guard let seed else { return arrivals }
+    /// True if the trainer has to be woken: once for each time it falls asleep.
+    fileprivate mutating func wakes() -> Bool {
+        defer { isAwaited = false }
+        return isAwaited
+    }
+
+    fileprivate mutating func remove(_ half: TokenMailbox.Half) -> [TokenMailbox.Arrival] {
+        let found = arrivals.filter { TokenMailbox.Half($0.tokens) == half }
+        guard !found.isEmpty else { return [] }
+        arrivals.removeAll { TokenMailbox.Half($0.tokens) == half }
+        for arrival in found { held[arrival.from, default: 0] -= 1 }
+        return shuffled(found)
+    }
+
+    private mutating func shuffled(_ found: [TokenMailbox.Arrival]) -> [TokenMailbox.Arrival] {
+        guard let seed else { return found }
         var generator = SeededGenerator(seed: seed)
         self.seed = generator.next()
-        var order = arrivals
+        var order = found
         for index in order.indices.dropFirst().reversed() {
             order.swapAt(index, Int(generator.next() % UInt64(index + 1)))
         }

@@ -139,7 +139,6 @@ final class TrainerExecutor {
             step: step, group: group, transform: setup.tokenTransform, mailbox: mailbox,
             codec: tokenCodec, account: account, emit: emit)
         do {
-            defer { exchange.finish() }
             let result = try trainer.computeGradient(samples: samples, with: exchange)
             if let report = trainer.takeSpreadReport(),
                 let text = spreadText.update(report, members: group.members, step: step),

@@ -29,9 +29,14 @@ extension WorkerNode {
     ) throws {
         let arrival = TokenMailbox.Arrival(
             from: peer, tokens: tokens, bytes: handle.map { payloads[$0] }, handle: handle)
-        if !trainer.mailbox.deliver(arrival, epoch), let handle {
-            try step(.trainer(.consumed(handle)))
-        }
+        let delivery = trainer.mailbox.deliver(arrival, epoch)
+        guard delivery != .kept else { return }
+        if let handle { try step(.trainer(.consumed(handle))) }
+        guard delivery == .tooMany else { return }
+        try step(
+            .trainer(
+                .tokensRefused(
+                    from: peer, epoch: epoch, what: "sends more tokens than may be under way")))
     }
 
     /// A new plan, or the end, ends the trainer's wait for tokens of the plan before. Before the effects of
