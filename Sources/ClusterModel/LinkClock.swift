@@ -137,8 +137,9 @@ package struct LinkClock: Equatable, Sendable {
         var queue = self
         queue.lastDepart = now
         queue.carry = 0
-        let own = queue.reserve(
-            bytes: parameters.queueLimitBytes + bytes, now: now, after: after)
+        // One transfer is no larger than `largestTransfer`, and a queue may be.
+        let before = min(parameters.queueLimitBytes, Self.largestTransfer - bytes)
+        let own = queue.reserve(bytes: before + bytes, now: now, after: after)
         _ = reserve(bytes: bytes, now: now)
         return own
     }

@@ -10,14 +10,17 @@ package enum CoordinationLimits {
     /// less than four full chunks, so that one is on its way while others are reduced ...
     package static let laneWindowMinimum: UInt64 = 1 << 20
     /// ... unless all pairs of workers across the link could then fill it for longer than this: a fifth
-    /// of the silence that evicts. One chunk is the least that moves anything ...
+    /// of the silence that evicts. One chunk is the least that moves anything. It lowers the minimum only:
+    /// what a link holds in two round trips stays, whatever the number of pairs ...
     package static let laneStandingLimit = Interval.seconds(3)
     /// ... and not more than this: 1 Gbit/s over 250 ms.
     package static let laneWindowMaximum: UInt64 = 64 << 20
 
     /// Twice the bandwidth-delay product of a link, within the bounds above. Control has connections of
     /// its own; what waits in front of a heartbeat is the link's queue, or, where that is larger, at most
-    /// `pairs` x window / rate.
+    /// `pairs` x window / rate, and with several lanes up to two chunks more for each lane and pair.
+    /// Where the round trip is long and pairs are many that is more than `laneStandingLimit`: 16 pairs
+    /// over 5 Mbit/s and 2 x 200 ms have 500 kB each, 12.8 s together.
     ///
     /// - Parameter pairs: pairs of workers with a worker on each side.
     package static func laneWindow(over link: Topology.Link?, pairs: Int = 1) -> UInt64 {
@@ -61,6 +64,11 @@ package enum CoordinationLimits {
     /// How many times in its life a lane asks for what went missing on it: a ROUTER that has dropped a
     /// message under pressure does it rarely, a peer that miscounts does it for ever.
     package static let laneRepairs = 3
+    /// After this long without a frame what went missing is asked for once more: longer than a round trip
+    /// and the queues of both ways on most links, and three times this is the silence that evicts.
+    package static let laneWatch = Interval.seconds(5)
+    /// Of so many watches of a broken lane one tells the coordinator again: every `laneOpening`.
+    package static let laneBrokenWatches = 4
     /// Messages the lanes to one peer may hold. A round of 10^9 parameters over two owners is 7,630
     /// chunks per peer; more than this is a machine that keeps enqueuing without looking.
     package static let laneQueueMessages = 65_536

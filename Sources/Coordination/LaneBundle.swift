@@ -20,6 +20,8 @@ package struct LaneBundle: Sendable {
         case consumed(lane: UInt16, bytes: Int)
         /// A reconfiguration: what has not left yet is of no use to anybody.
         case dropUnsent
+        /// Some time has passed: see ``LaneSession/Event``.
+        case watch
     }
 
     package enum Effect: Codable, Equatable, Sendable {
@@ -57,6 +59,8 @@ package struct LaneBundle: Sendable {
 
     /// Whether anything can be sent.
     package var isLinked: Bool { sessions.contains { $0.phase == .open } }
+    /// Whether a lane is to be watched.
+    var isRepairing: Bool { sessions.contains { $0.isRepairing } }
     package var laneCount: UInt16 { UInt16(sessions.count) }
     /// Messages that are not acknowledged.
     package var queued: Int { queue.count + sessions.reduce(0) { $0 + $1.unacknowledged } }
@@ -97,6 +101,9 @@ package struct LaneBundle: Sendable {
             effects = told(lane, .consumed(bytes: bytes))
         case .dropUnsent:
             effects = queue.removeUnsent().compactMap { $0.payload.map(Effect.dropped) }
+        case .watch:
+            effects = []
+            for lane in 0..<laneCount { effects += told(lane, .watch) }
         }
         precondition(queued <= CoordinationLimits.laneQueueMessages, "lane queue over its limit")
         return effects

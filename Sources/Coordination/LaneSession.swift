@@ -29,6 +29,9 @@ package struct LaneSession: Sendable {
         case resize(window: UInt64)
         /// How many lanes there are, for the next greeting.
         case decided(lanes: UInt16)
+        /// Some time has passed (``CoordinationLimits/laneWatch``): what was asked for again and does not
+        /// come is asked for once more.
+        case watch
     }
 
     package enum Effect: Codable, Equatable, Sendable {
@@ -40,8 +43,19 @@ package struct LaneSession: Sendable {
         case discard(PayloadHandle)
         case opened
         case violation(String)
-        /// Frames go missing again and again: over this lane the peer cannot be understood.
+        /// Frames go missing again and again: over this lane the peer cannot be understood. Said again
+        /// while it is so.
         case broken
+    }
+
+    /// What the receiving side does about a gap.
+    private enum Repair: Sendable {
+        case whole
+        /// The missing frames have been asked for, and those up to `last` were thrown away since: numbers
+        /// that do not grow are sent again. `isQuiet`: none has come since the last watch.
+        case asked(last: UInt64, isQuiet: Bool)
+        /// Asked for too often; watched so many times since it was last said.
+        case broken(watches: Int)
     }
 
     /// A sequenced message that waits for credit or acknowledgement.
@@ -100,9 +114,10 @@ package struct LaneSession: Sendable {
     private var bytesReceived: UInt64 = 0
     private var bytesConsumed: UInt64 = 0
     private var grantAnnounced: UInt64 = 0
-    /// Frames before what came last are missing and have been asked for again.
-    private var isRepairing = false
+    private var repair = Repair.whole
     private var repairs = 0
+    /// The highest number that came behind a gap.
+    private var highestDropped: UInt64 = 0
 
     package private(set) var framesResent: UInt64 = 0
 
@@ -117,6 +132,10 @@ package struct LaneSession: Sendable {
     package var credit: UInt64 { grantedByPeer - bytesSent }
     /// Messages sent and not acknowledged.
     package var unacknowledged: Int { inFlight.count }
+    /// Whether it is to be watched.
+    var isRepairing: Bool {
+        if case .whole = repair { false } else { true }
+    }
 
     /// Whether it can leave now.
     package func takes(_ outgoing: Outgoing) -> Bool {
@@ -138,6 +157,7 @@ package struct LaneSession: Sendable {
         case .decided(let lanes):
             hello.lanes = lanes
             effects = []
+        case .watch: effects = watch()
         }
         checkInvariants()
         return effects
@@ -168,7 +188,7 @@ package struct LaneSession: Sendable {
 extension LaneSession {
     private mutating func connect() -> [Effect] {
         announceGrant()
-        isRepairing = false
+        repair = .whole
         switch role {
         case .dialler:
             phase = .greeting
@@ -255,7 +275,10 @@ extension LaneSession {
                 return resume(from: welcome.resumeFrom, grantedTo: welcome.grantedTo)
             }
             phase = .open
-            isRepairing = false
+            // What is missing comes next: a gap there is a new one.
+            if isRepairing {
+                repair = received < highestDropped ? .asked(last: .max, isQuiet: false) : .whole
+            }
             // What is sent again goes first: whoever hears of `opened` may send more.
             return resume(from: welcome.resumeFrom, grantedTo: welcome.grantedTo) + [.opened]
         case .acknowledge(let ack):
@@ -278,11 +301,12 @@ extension LaneSession {
     ) -> [Effect] {
         let discard = payload.map { [Effect.discard($0)] } ?? []
         if sequence <= received { return discard }
-        guard sequence == received + 1 else { return discard + repair(sequence) }
+        guard sequence == received + 1 else { return discard + mend(sequence) }
         guard bytesReceived + UInt64(payloadBytes) <= grantAnnounced else {
             return discard + [.violation("sent past the credit of \(window) bytes")]
         }
-        isRepairing = false
+        // A dialler that has asked still waits for LANE-WELCOME: only that opens the lane again.
+        if phase == .open { repair = .whole }
         received = sequence
         bytesReceived += UInt64(payloadBytes)
         return [.deliver(message: message, payload: payload), acknowledgement()]
@@ -290,26 +314,58 @@ extension LaneSession {
 
     /// A transport in order has lost something (a ROUTER's full queue, a peer that miscounts): the peer
     /// is told what is held here, as after a reconnection, and sends the rest again; what is under way
-    /// meanwhile is thrown away. A few times; then the peer is broken.
-    private mutating func repair(_ sequence: UInt64) -> [Effect] {
-        guard !isRepairing else { return [] }
-        isRepairing = true
-        repairs += 1
-        let what = Effect.violation(
-            "sequence \(sequence) after \(received): frames were lost or reordered")
-        guard repairs <= CoordinationLimits.laneRepairs else { return [what, .broken] }
-        if role == .dialler { return [what] + greetAgain() }
-        announceGrant()
-        return [
-            what,
-            transmission(
-                .laneWelcome(LaneWelcome(resumeFrom: received, grantedTo: grantAnnounced))),
-        ]
+    /// meanwhile is thrown away, and its numbers grow. One that does not grow is sent again, and what
+    /// should have come before it is lost once more. A few times; then the peer is broken.
+    private mutating func mend(_ sequence: UInt64) -> [Effect] {
+        highestDropped = max(highestDropped, sequence)
+        switch repair {
+        case .asked(let last, _) where sequence > last:
+            repair = .asked(last: sequence, isQuiet: false)
+            return []
+        case .broken: return []
+        case .whole, .asked:
+            return ask(
+                "sequence \(sequence) after \(received): frames were lost or reordered",
+                last: sequence)
+        }
     }
 
-    private mutating func greetAgain() -> [Effect] {
-        defer { isRepairing = true }
-        return connect()
+    /// What was asked for may be lost as well, or the asking.
+    private mutating func watch() -> [Effect] {
+        guard phase != .down else { return [] }
+        switch repair {
+        case .whole: return []
+        case .asked(let last, let isQuiet):
+            guard isQuiet else {
+                repair = .asked(last: last, isQuiet: true)
+                return []
+            }
+            return ask(
+                "nothing after \(received): frames that were asked for again do not come",
+                last: last)
+        case .broken(let watches):
+            let isDue = watches + 1 >= CoordinationLimits.laneBrokenWatches
+            repair = .broken(watches: isDue ? 0 : watches + 1)
+            return isDue ? [.broken] : []
+        }
+    }
+
+    private mutating func ask(_ what: String, last: UInt64) -> [Effect] {
+        repairs += 1
+        guard repairs <= CoordinationLimits.laneRepairs else {
+            repair = .broken(watches: 0)
+            return [.violation(what), .broken]
+        }
+        let asking: [Effect]
+        switch role {
+        case .dialler: asking = connect()
+        case .acceptor:
+            announceGrant()
+            let welcome = LaneWelcome(resumeFrom: received, grantedTo: grantAnnounced)
+            asking = [transmission(.laneWelcome(welcome))]
+        }
+        repair = .asked(last: last, isQuiet: false)
+        return [.violation(what)] + asking
     }
 
     private mutating func consume(_ bytes: Int) -> [Effect] {

@@ -179,6 +179,11 @@ extension Worker {
     /// A RELAY on the lane of `hop`: for this worker, or to be passed on; whatever its epoch, unless that
     /// is to come.
     mutating func pass(_ relay: Relay, _ frame: LaneFrame, from hop: LaneID, _ now: Instant) {
+        // Whatever the plan: what is to be passed on comes from its origin.
+        guard relay.destination == worker || relay.origin == hop.peer else {
+            frame.payload.map { release($0) }
+            return blame(hop.peer, "sends a RELAY of seat \(relay.origin.rawValue) to be passed on")
+        }
         guard let plan = round.plan else { return postpone(hop, frame) }
         if relay.destination == worker { return takeRelayed(relay, frame, from: hop, now) }
         let ends = [relay.origin, relay.destination]
@@ -186,7 +191,7 @@ extension Worker {
             detour.relay == plan.rank
                 && [peer(detour.a), peer(detour.b)].allSatisfy { $0.map(ends.contains) ?? false }
         }
-        guard isOnItsWay, relay.origin == hop.peer, relay.origin != relay.destination else {
+        guard isOnItsWay, relay.origin != relay.destination else {
             return refuse(relay, frame, from: hop)
         }
         send(

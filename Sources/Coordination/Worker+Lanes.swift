@@ -306,10 +306,22 @@ extension Worker {
         }
     }
 
+    /// Lanes on which something is missing: frames that were asked for again can be lost as well.
+    mutating func watchRepairs(_ now: Instant) {
+        guard now - lanesWatchedAt >= CoordinationLimits.laneWatch else { return }
+        lanesWatchedAt = now
+        for peer in bundles.keys.sorted() where bundles[peer]?.isRepairing == true {
+            tell(peer, .watch)
+        }
+        for lane in accepted.keys.sorted() where accepted[lane]?.isRepairing == true {
+            apply(accepted[lane]?.handle(.watch) ?? [], of: lane)
+        }
+    }
+
     /// No lane to the peer is of any use, as if none opened: the coordinator finds another way, or puts one
-    /// of the two out.
+    /// of the two out. A detour is another way.
     mutating func giveUp(_ peer: WorkerID) {
-        guard let member = round.plan?.member(peer) else { return }
+        guard let member = round.plan?.member(peer), activeDetour(peer) == nil else { return }
         effects.append(
             .control(
                 .suspect(
@@ -368,6 +380,10 @@ extension Worker {
         if postponed.keep(lane, frame, window: window) { return }
         frame.payload.map { release($0) }
         blame(lane.peer, "sends more of a plan that is to come than may be under way")
+        // Of another's frames that the peer only passes on it is innocent.
+        if case .relay(let relay) = frame.message, relay.destination == worker { return }
+        // What is dropped was acknowledged, and will not come again.
+        if postponed.isFirstOverrun(of: lane.peer) { giveUp(lane.peer) }
     }
 
     /// Payload bytes that one relayed seat may have under way to the other; 0: no such seats.
@@ -439,6 +455,12 @@ extension Worker {
 
     mutating func send(_ outgoing: LaneSession.Outgoing, to peer: WorkerID) {
         let isDetour = activeDetour(peer) != nil
+        if isDetour, outgoing.message.type == .relay {
+            // A RELAY carries no RELAY: over a third member goes what this worker sends itself. The two
+            // ends of what waited here have another way by now, and send it again.
+            outgoing.payload.map { release($0) }
+            return
+        }
         let isOwn = !isDetour && answered[peer] == nil
         guard !isOwn || bundles[peer] != nil else {
             outgoing.payload.map { release($0) }

@@ -63,6 +63,7 @@ extension Worker {
             now - due > CoordinationLimits.ownStall
         else { return }
         lastHeard = lastHeard + (now - due)
+        lanesWatchedAt = lanesWatchedAt + (now - due)
         for index in unlinkedSince.indices {
             unlinkedSince[index].at = unlinkedSince[index].at + (now - due)
         }
@@ -79,7 +80,10 @@ extension Worker {
                         sentAt: now, step: UInt64(round.step), phase: wirePhase,
                         waitingForRanks: waited, samples: samples))))
         callMissing()
-        if case .member = phase { watchLinks(now) }
+        if case .member = phase {
+            watchLinks(now)
+            watchRepairs(now)
+        }
         for (index, pending) in pendingReports.enumerated()
         where now - pending.sentAt >= CoordinationLimits.reportRetry {
             pendingReports[index].sentAt = now

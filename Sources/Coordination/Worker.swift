@@ -90,8 +90,8 @@ package struct Worker: Sendable {
         case stateRead(to: WorkerID, chunk: StateChunk, payload: EncodedPayload)
         /// A step that waited for tokens was given up: the plan under which it began is over.
         case interrupted(step: UInt32)
-        /// A peer has sent rows under the plan of `epoch` that the trainer cannot take, so it waits for that peer
-        /// until the plan is over.
+        /// A peer has sent rows under the plan of `epoch` that the trainer cannot take, so it waits for
+        /// that peer until the plan is over.
         case tokensRefused(from: WorkerID, epoch: Epoch, what: String)
         /// The digests are right, and the trainer stands where the state does.
         case tookOver(TrainerOrder.Handover)
@@ -182,6 +182,8 @@ package struct Worker: Sendable {
     /// Plan under which a state was taken over.
     var installedVersion: UInt32?
 
+    /// When lanes with something missing were looked at last.
+    var lanesWatchedAt = Instant.zero
     /// When the offer that stands was said last.
     var offerSentAt = Instant.zero
 

@@ -101,6 +101,17 @@ struct LinkClockTests {
         #expect(reordered > 0, "the seed must exercise the rule")
     }
 
+    @Test("beside a full queue of the largest size nothing overflows")
+    func besideTheLargestQueue() {
+        var clock = LinkClock(
+            LinkParameters(
+                bitsPerSecond: 10_000_000_000_000, oneWayNanoseconds: 0,
+                queueLimitBytes: LinkClock.largestTransfer), seed: 1)
+        for _ in 0..<2 { _ = clock.reserve(bytes: LinkClock.largestTransfer, now: 0) }
+        let control = clock.reserveBesideWaiting(bytes: 100, now: 0)
+        #expect(control.depart == Int64(LinkClock.largestTransfer) * 8 / 10_000)
+    }
+
     @Test("the extremes do not overflow")
     func extremes() {
         var slow = LinkClock(

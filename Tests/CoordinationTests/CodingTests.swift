@@ -94,7 +94,7 @@ import WireProtocol
         ])
         try roundTrip([
             LaneSession.Event.connected, .disconnected, .consumed(bytes: 4), .resize(window: 9),
-            .decided(lanes: 4),
+            .decided(lanes: 4), .watch,
             .received(
                 sequence: 1, message: .laneBye(LaneBye(lastSequence: 2)), payload: nil,
                 payloadBytes: 0),

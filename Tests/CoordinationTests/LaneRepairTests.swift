@@ -84,6 +84,71 @@ import WireProtocol
         #expect(lane.framesResent == 2)
     }
 
+    /// What is sent again can be lost as well: its number does not grow, and it leaves a gap.
+    @Test func anAcceptorAsksAgainForWhatIsLostAgain() {
+        var lane = lane(.acceptor)
+        _ = lane.handle(incoming(1))
+        #expect(types(lane.handle(incoming(3))) == ["violation", "0 laneWelcome"])
+        #expect(lane.handle(incoming(4)) == [])
+        // 2 is lost once more; 4 of the same is under way when it is asked for the second time.
+        #expect(types(lane.handle(incoming(3))) == ["violation", "0 laneWelcome"])
+        #expect(lane.handle(incoming(4)) == [])
+        for sequence: UInt64 in 2...4 {
+            #expect(types(lane.handle(incoming(sequence))) == ["deliver", "0 acknowledge"])
+        }
+        #expect(lane.received == 4)
+    }
+
+    @Test func aDiallerAsksAgainForWhatIsLostAgain() {
+        var lane = lane(.dialler)
+        _ = lane.handle(incoming(1))
+        #expect(types(lane.handle(incoming(3))) == ["violation", "0 laneHello"])
+        #expect(types(lane.handle(welcome(0))) == ["opened"])
+        // Behind LANE-WELCOME everything is sent again, also what is above the gap seen so far.
+        #expect(types(lane.handle(incoming(4))) == ["violation", "0 laneHello"])
+        #expect(lane.phase == .greeting)
+        #expect(types(lane.handle(welcome(0))) == ["opened"])
+        #expect(types(lane.handle(incoming(2))) == ["deliver", "0 acknowledge"])
+        #expect(lane.phase == .open)
+        for _ in 0..<3 { #expect(lane.handle(.watch) == []) }
+    }
+
+    /// All that was sent again is lost, or the asking: nothing comes that would show a gap.
+    @Test(arguments: [LaneSession.Role.acceptor, .dialler])
+    func whatDoesNotComeIsAskedForAgain(role: LaneSession.Role) {
+        let asking = role == .dialler ? "0 laneHello" : "0 laneWelcome"
+        var lane = lane(role)
+        #expect(lane.handle(.watch) == [])
+        #expect(types(lane.handle(incoming(2))) == ["violation", asking])
+        #expect(lane.handle(.watch) == [])
+        // Something is under way still.
+        #expect(lane.handle(incoming(3)) == [])
+        #expect(lane.handle(.watch) == [])
+        #expect(types(lane.handle(.watch)) == ["violation", asking])
+        #expect(lane.handle(.watch) == [])
+        #expect(types(lane.handle(.watch)) == ["violation", asking])
+        #expect(lane.handle(.watch) == [])
+        #expect(types(lane.handle(.watch)) == ["violation", "broken"])
+        // Said again, until frames come in order.
+        let said = (0..<8).map { _ in types(lane.handle(.watch)) }
+        #expect(said == [[], [], [], ["broken"], [], [], [], ["broken"]])
+        if role == .dialler { _ = lane.handle(welcome(0)) }
+        #expect(types(lane.handle(incoming(1))) == ["deliver", "0 acknowledge"])
+        for _ in 0..<4 { #expect(lane.handle(.watch) == []) }
+    }
+
+    @Test func anUnansweredGreetingIsSaidAgainWhateverComes() {
+        var lane = lane(.dialler)
+        _ = lane.handle(incoming(2))
+        #expect(types(lane.handle(incoming(1))) == ["deliver", "0 acknowledge"])
+        #expect(types(lane.handle(incoming(2))) == ["deliver", "0 acknowledge"])
+        #expect(lane.phase == .greeting)
+        #expect(lane.handle(.watch) == [])
+        #expect(types(lane.handle(.watch)) == ["violation", "0 laneHello"])
+        #expect(types(lane.handle(welcome(0))) == ["opened"])
+        for _ in 0..<4 { #expect(lane.handle(.watch) == []) }
+    }
+
     @Test(arguments: [LaneSession.Role.acceptor, .dialler])
     func whoMiscountsForEverIsBroken(role: LaneSession.Role) {
         var lane = lane(role)
@@ -129,6 +194,44 @@ import WireProtocol
         #expect(cluster.coordinatorResult == .ok)
         #expect(cluster.committedRound == 3)
         #expect(Set((0..<4).map { cluster.node($0).trainer.outer }).count == 1)
+    }
+
+    /// What the coordinator has not answered is said again, like that of a lane that does not open.
+    @Test func aBrokenLaneIsSaidAgain() {
+        var worker = LoneWorker(Fixtures.plan())
+        for peer in 1...3 {
+            _ = worker.open(peer)
+            _ = worker.greeted(by: peer)
+        }
+        func suspicions(_ effects: [Worker.Effect]) -> Int {
+            effects.count {
+                guard case .control(.suspect(let suspect)) = $0 else { return false }
+                return suspect.rank == Rank(2) && suspect.reason == .unreachable
+            }
+        }
+        var effects: [Worker.Effect] = []
+        let last = UInt64(CoordinationLimits.laneRepairs)
+        for gap in 0...last {
+            effects += worker.frame(worker.accepted(2), Self.pull, sequence: gap + 2)
+            guard gap < last else { continue }
+            effects += worker.frame(worker.accepted(2), Self.pull, sequence: gap + 1)
+        }
+        #expect(suspicions(effects) == 1)
+        effects = []
+        for second in 1...25 {
+            worker.now = .at(1 + Double(second))
+            effects += worker.machine.handle(.tick, at: worker.now)
+        }
+        #expect(suspicions(effects) == 1)
+        // With a detour there is another way.
+        var plan = Fixtures.plan(version: 2)
+        plan.detours = [Detour(a: Rank(0), b: Rank(2), relay: Rank(1))]
+        effects = worker.follow(plan, epoch: 2)
+        for second in 26...40 {
+            worker.now = .at(1 + Double(second))
+            effects += worker.machine.handle(.tick, at: worker.now)
+        }
+        #expect(suspicions(effects) == 0)
     }
 
     /// A peer that nobody can understand is one without a lane: others pass on.

@@ -23,6 +23,16 @@ import Testing
         #expect(window(200_000, .milliseconds(15), pairs: pairs) == 262_144)
     }
 
+    /// The three seconds lower the floor only: many pairs over a long way have more together, and lanes add
+    /// up to two chunks each.
+    @Test("twice the bandwidth-delay product stays, whatever the pairs")
+    func longWay() {
+        let window = window(5_000_000, .milliseconds(200), pairs: 16)
+        #expect(window == 500_000)
+        #expect(Double(16 * window) * 8 / 5_000_000 == 12.8)
+        #expect(CoordinationLimits.laneShare(of: window, lanes: 4) == 2 << 18)
+    }
+
     @Test("twice the bandwidth-delay product between a floor and a cap")
     func bounds() {
         #expect(window(500_000_000, .milliseconds(15)) == 3_750_000)

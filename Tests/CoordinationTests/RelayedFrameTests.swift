@@ -25,7 +25,7 @@ import WireProtocol
 
     @Test func relayedFramesOfAPlanToComeAreBounded() {
         var worker = LoneWorker(Self.plan())
-        _ = worker.greeted(by: 1)
+        for peer in [1, 2] { _ = worker.greeted(by: peer) }
         // Twice the window: what was sent again over another relay may be here already.
         let most = UInt64(2 * Self.windowChunks)
         for number in 1...most {
@@ -42,8 +42,8 @@ import WireProtocol
         #expect(refused.violations.count == 1)
         // The way back is another matter, and the plan that comes passes on what was kept.
         let back = worker.frame(
-            worker.accepted(1), LoneWorker.relay(from: 2, to: 1, sequence: 1),
-            sequence: most + 2, epoch: 2, payload: 999, bytes: Self.chunkBytes)
+            worker.accepted(2), LoneWorker.relay(from: 2, to: 1, sequence: 1),
+            sequence: 1, epoch: 2, payload: 999, bytes: Self.chunkBytes)
         #expect(back.violations == [])
         _ = worker.open(2)
         let passed = worker.follow(Self.plan(version: 2, detours: [(1, 2, 0)]), epoch: 2)
@@ -64,6 +64,58 @@ import WireProtocol
                 ).violations.count
         }
         #expect(violations == 2)
+        // Another's are kept all the same.
+        _ = worker.greeted(by: 2)
+        #expect(worker.frame(worker.accepted(2), pull, sequence: 1, epoch: 2).violations == [])
+    }
+
+    /// What is dropped was acknowledged and does not come again: the lane is of no use, said once.
+    @Test func whoSendsTooMuchOfAPlanToComeIsReported() {
+        var worker = LoneWorker(Self.plan())
+        _ = worker.greeted(by: 1)
+        var reports: [Int] = []
+        for number in 1...UInt64(2 * Self.windowChunks) + 2 {
+            let effects = worker.frame(
+                worker.accepted(1), LoneWorker.relay(from: 1, to: 2, sequence: number),
+                sequence: number, epoch: 2, payload: number, bytes: Self.chunkBytes)
+            reports.append(
+                effects.count {
+                    guard case .control(.suspect(let suspect)) = $0 else { return false }
+                    return suspect.rank == Rank(1) && suspect.reason == .unreachable
+                })
+        }
+        #expect(reports.reduce(0, +) == 1)
+        #expect(reports.dropLast().last == 1)
+    }
+
+    /// A third member cannot use up what two others may have under way over this one.
+    @Test func relayedFramesOfAPlanToComeComeFromTheirOrigin() {
+        var worker = LoneWorker(Self.plan())
+        for peer in [1, 3] { _ = worker.greeted(by: peer) }
+        let refused = worker.frame(
+            worker.accepted(3), LoneWorker.relay(from: 1, to: 2, sequence: 1), sequence: 1,
+            epoch: 2, payload: 1, bytes: Self.chunkBytes)
+        #expect(refused.released == [1])
+        #expect(refused.violations.count == 1)
+        // For this worker anybody may be the relay, and each has its own.
+        for hop in [1, 3] {
+            for number in 1...UInt64(2 * Self.windowChunks) {
+                let handle = UInt64(hop * 1_000) + number
+                let kept = worker.frame(
+                    worker.accepted(hop), LoneWorker.relay(from: 2, to: 0, sequence: number),
+                    sequence: hop == 3 ? number + 1 : number, epoch: 2, payload: handle,
+                    bytes: Self.chunkBytes)
+                #expect(kept.violations == [])
+                #expect(kept.released == [])
+            }
+        }
+        // Who only passes on is not suspected of what is too much.
+        let number = UInt64(2 * Self.windowChunks) + 1
+        let beyond = worker.frame(
+            worker.accepted(1), LoneWorker.relay(from: 2, to: 0, sequence: number),
+            sequence: number, epoch: 2, payload: 9_999, bytes: Self.chunkBytes)
+        #expect(beyond.released == [9_999])
+        #expect(!beyond.contains { if case .control(.suspect) = $0 { true } else { false } })
     }
 
     /// A RELAY early by its number waits; beyond the peer's credit, and a second time, it does not.
@@ -131,6 +183,38 @@ import WireProtocol
         let replanned = worker.follow(Self.plan(version: 2, detours: detours), epoch: 2)
         #expect(replanned.released == [])
         #expect(worker.open(2).sent(to: 2).contains("1 relay"))
+    }
+
+    /// A plan with a detour to the peer itself: what waits for others' sake is theirs to send again, and a
+    /// RELAY never carries a RELAY.
+    @Test func whatWaitsForAPeersOwnLanesDoesNotLeaveOverADetour() {
+        var worker = LoneWorker(Self.plan(detours: [(1, 2, 0)]))
+        for peer in [1, 3] { _ = worker.open(peer) }
+        for peer in [1, 2, 3] { _ = worker.greeted(by: peer) }
+        for second in 1...25 {
+            worker.now = .at(1 + Double(second))
+            _ = worker.machine.handle(.tick, at: worker.now)
+        }
+        _ = worker.machine.handle(.laneDisconnected(worker.accepted(2)), at: worker.now)
+        let waiting = worker.frame(
+            worker.accepted(1), LoneWorker.relay(from: 1, to: 2, sequence: 1), sequence: 1,
+            epoch: 1, payload: 7, bytes: Self.chunkBytes)
+        #expect(waiting.released == [])
+        let replanned = worker.follow(
+            Self.plan(version: 2, detours: [(0, 2, 3), (1, 2, 3)]), epoch: 2)
+        #expect(replanned.released == [7])
+        let opened = worker.frame(
+            worker.accepted(3),
+            LoneWorker.relay(
+                from: 2, to: 0, sequence: 0, epoch: 2,
+                .laneWelcome(LaneWelcome(resumeFrom: 0, grantedTo: 8 << 20))), sequence: 1,
+            epoch: 2)
+        #expect(opened.violations == [])
+        let nested = (replanned + opened).filter {
+            guard case .transmit(_, _, _, .relay(let relay), _) = $0 else { return false }
+            return relay.inner.type == .relay
+        }
+        #expect(nested == [])
     }
 
     /// What is sent again goes before what the open lane brings about.
