@@ -229,7 +229,14 @@ extension FileReader {
         else { return false }
         schedule.localSteps = kind
         switch kind {
-        case .equal, .measured: return true
+        case .equal: return true
+        case .measured:
+            guard schedule.outer == .decoupled else { return true }
+            section.refuse(
+                "local_steps",
+                "`measured` counts in rounds of all, and with `outer: decoupled` each region has its own",
+                expected: "`equal` or `nominal`", example: "local_steps: nominal")
+            return false
         case .nominal:
             let unpaced = topology?.seats.first { $0.worker.nominalStep <= .zero }
             guard let unpaced else { return true }

@@ -44,7 +44,17 @@ extension FileReader {
     func checkWire(
         _ top: Section, _ wire: RunConfiguration.Wire?, _ schedule: RunConfiguration.Schedule?
     ) -> Bool {
-        guard wire?.choosesBetween == true, schedule?.outer == .everyStep else { return true }
+        guard wire?.choosesBetween == true else { return true }
+        if schedule?.outer == .decoupled {
+            top.section("wire", keys: nil)?.refuse(
+                "between",
+                "`between: auto` changes encodings at boundaries where all pause, and with "
+                    + "`outer: decoupled` nobody waits for anybody",
+                expected: "`between: auto` with `outer: diloco`, `local-sgd` or `streaming`",
+                example: "between: int8")
+            return false
+        }
+        guard schedule?.outer == .everyStep else { return true }
         top.section("wire", keys: nil)?.refuse(
             "between",
             "`between: auto` chooses by the time between two outer rounds, and with "

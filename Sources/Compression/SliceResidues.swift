@@ -68,7 +68,12 @@ package struct SliceResidues: Sendable {
         _ key: Key, _ departure: Departure, _ transform: TransformID, _ chunks: [Range<UInt64>]
     ) {
         if let entry = entries[key] {
-            if entry.chunks == chunks, entry.departure.round + 1 == departure.round {
+            // Within one epoch nobody else sends the slice: a replica that missed rounds goes on.
+            let isNext =
+                entry.departure.epoch == departure.epoch
+                ? entry.departure.round < departure.round
+                : entry.departure.round + 1 == departure.round
+            if entry.chunks == chunks, isNext {
                 entries[key]?.departure = departure
                 return
             }

@@ -60,6 +60,8 @@ struct Balance: Equatable, Sendable {
     /// What a worker's report says of its last round.
     mutating func note(_ seat: WorkerID, samples: UInt64, time: Interval) {
         let index = Int(seat.rawValue)
+        // A report of more than an hour or of 2^40 samples would be wrong anyway.
+        guard samples <= 1 << 40, time <= .seconds(3_600) else { return }
         paces[index].samples += samples
         paces[index].time = paces[index].time + max(.zero, time)
         let enough =

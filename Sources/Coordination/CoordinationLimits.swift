@@ -72,6 +72,8 @@ package enum CoordinationLimits {
     /// Messages the lanes to one peer may hold. A round of 10^9 parameters over two owners is 7,630
     /// chunks per peer; more than this is a machine that keeps enqueuing without looking.
     package static let laneQueueMessages = 65_536
+    /// Bits a second that a peer's report can make a link carry: more than any does.
+    package static let rateMost = 1e15
     /// Steps of a worker behind a rate that plans are made from: one step says little.
     package static let balanceSteps = 4
     /// How much shorter a region's step must become for a new plan, which costs every member a pause of

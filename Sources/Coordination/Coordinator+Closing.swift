@@ -30,7 +30,12 @@ struct ClosingState: Sendable {
         var at: Instant
         /// When it was said last.
         var saidAt: Instant
-        var tokens: UInt64 { parts.reduce(0) { $0 + $1.offer.tokens } }
+        var tokens: UInt64 {
+            parts.reduce(0) {
+                let sum = $0.addingReportingOverflow($1.offer.tokens)
+                return sum.overflow ? .max : sum.partialValue
+            }
+        }
     }
 
     /// By seat.

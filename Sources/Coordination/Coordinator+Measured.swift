@@ -22,8 +22,12 @@ extension Coordinator {
         let codecs = links.changes(traffic, step: slowestStep)
         guard case .running = stage, joiners.isEmpty else { return }
         let furthest = members.map(\.lastStep).max() ?? 0
-        let boundary = furthest + 2 * UInt64(configuration.schedule.syncEvery)
-        guard boundary < UInt64(configuration.steps) else { return }
+        // A peer says how far it is, and may say anything.
+        let boundary = furthest.addingReportingOverflow(
+            2 * UInt64(configuration.schedule.syncEvery))
+        guard !boundary.overflow, boundary.partialValue < UInt64(configuration.steps) else {
+            return
+        }
         let turn = nextBoundary
         var reasons: [String] = []
         let present = members.seats { _ in true }

@@ -114,7 +114,8 @@ struct LinkCodecs: Equatable, Sendable {
         guard isChoosing else { return }
         for link in links where link.region.index < regions && link.region != region {
             let index = region.index * regions + link.region.index
-            pairs[index].bytes += link.acknowledgedBytes
+            let sum = pairs[index].bytes.addingReportingOverflow(link.acknowledgedBytes)
+            pairs[index].bytes = sum.overflow ? .max : sum.partialValue
             pairs[index].busy = max(pairs[index].busy, link.busyTime)
         }
     }
@@ -122,7 +123,8 @@ struct LinkCodecs: Equatable, Sendable {
     /// A commit: what came since the last one makes new rates.
     private mutating func settle() {
         for index in pairs.indices where pairs[index].busy > .zero {
-            pairs[index].rate = Double(pairs[index].bytes) * 8 / pairs[index].busy.seconds
+            let rate = Double(pairs[index].bytes) * 8 / pairs[index].busy.seconds
+            pairs[index].rate = min(rate, CoordinationLimits.rateMost)
             pairs[index].bytes = 0
             pairs[index].busy = .zero
         }

@@ -211,7 +211,10 @@ package struct ShardReduction: Sendable {
         effects.append(
             .mean(
                 key: key, slice: shard.slice, position: position, handle: mean,
-                weight: counted.reduce(0) { $0 + shard.weight($1) },
+                weight: counted.reduce(0) {
+                    let sum = $0.addingReportingOverflow(shard.weight($1))
+                    return sum.overflow ? .max : sum.partialValue
+                },
                 mayLeave: counted.allSatisfy(\.mayLeave)))
         shards[key]?.parts[position] = Array(repeating: nil, count: shard.geometry.groups.count)
         shards[key]?.positions[position] = .done

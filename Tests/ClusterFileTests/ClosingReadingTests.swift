@@ -49,6 +49,7 @@ struct ClosingReadingTests {
         ("outer: decoupled, sync_every: 30, fragments: 2", "schedule.fragments"),
         ("outer: decoupled, sync_every: 30, overlap: 2", "schedule.overlap"),
         ("outer: decoupled, sync_every: 90", "schedule.sync_every"),
+        ("outer: decoupled, sync_every: 30, local_steps: measured", "schedule.local_steps"),
         ("outer: diloco, sync_every: 30, quorum: 1", "schedule.quorum"),
         ("outer: every-step, staleness: 0.5", "schedule.staleness"),
     ])
@@ -92,5 +93,13 @@ struct ClosingReadingTests {
         let text = report.text.split { $0.isWhitespace }.joined(separator: " ")
         #expect(text.contains("1 of them and the grace is over: median + 3 x MAD"))
         #expect(text.contains("has taken all its steps after 33.3 % of the time"))
+    }
+
+    @Test func encodingsThatChangeAtBoundariesAreRefused() throws {
+        let issues = Sample.issues(
+            try Sample.twoRegions(
+                replacing: "outer: diloco, sync_every: 30", with: "outer: decoupled, sync_every: 30"
+            ).replacing("between: int8", with: "between: auto"))
+        #expect(issues.map(\.keyPath) == ["wire.between"], "\(issues)")
     }
 }

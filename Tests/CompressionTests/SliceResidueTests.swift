@@ -65,6 +65,15 @@ import Testing
         #expect(debt([1, 2, 3, 4], received) < 1e-5)
     }
 
+    @Test func whoMissesARoundOfItsEpochGoesOn() throws {
+        var residues = SliceResidues()
+        var received = [try send(&residues, round: 1, .int4)]
+        received.append(try send(&residues, round: 4, .fp32))
+        let lost = residues.takeLost()
+        #expect(lost == nil)
+        #expect(debt([1, 4], received) < 1e-5)
+    }
+
     @Test func whatMeetsOtherValuesIsDroppedAndSaid() throws {
         for wrong in ["range", "skipped", "again"] {
             var residues = SliceResidues()
