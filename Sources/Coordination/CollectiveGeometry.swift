@@ -156,8 +156,9 @@ package struct ActivePlan: Equatable, Sendable {
     package let rank: Rank
     /// Elements of a slice that travel together.
     package let chunkElements: Int
-    /// By fragment, where experts cut slices: finding the cuts takes as long as there are experts.
-    private var cutGeometries: [CollectiveGeometry] = []
+    /// Asked for each chunk, and the same as long as the plan holds: of this worker's region, by fragment.
+    private var regionGeometry: CollectiveGeometry?
+    private var poolGeometries: [CollectiveGeometry] = []
 
     package init?(
         epoch: Epoch, plan: Plan, schedule: RunConfiguration.Schedule, worker: WorkerID,
@@ -169,9 +170,8 @@ package struct ActivePlan: Equatable, Sendable {
         self.plan = plan
         self.schedule = schedule
         rank = member.rank
-        if !plan.experts.isEmpty {
-            cutGeometries = plan.fragments.map { poolGeometry($0) }
-        }
+        regionGeometry = regionGeometry(me.region)
+        poolGeometries = plan.fragments.map { poolGeometry($0) }
     }
 
     package var me: PlanMember { plan.members[rank.index] }
@@ -237,19 +237,24 @@ package struct ActivePlan: Equatable, Sendable {
     package var leadsReplica: Bool { replica.first == rank }
 
     package func geometry(of key: CollectiveKey) -> CollectiveGeometry {
-        let whole = plan.fragments.reduce(UInt64(0)) { $0 + $1.elements }
         switch key.scope {
         case .region:
-            let members = plan.members.filter { $0.region == key.region }.map(\.rank)
-            return CollectiveGeometry(
-                epoch: epoch, participants: members, groups: members.map { [$0] },
-                elements: whole, chunkElements: chunkElements)
+            if key.region == me.region, let regionGeometry { return regionGeometry }
+            return regionGeometry(key.region)
         case .pool:
-            if cutGeometries.indices.contains(key.fragment.index) {
-                return cutGeometries[key.fragment.index]
+            if poolGeometries.indices.contains(key.fragment.index) {
+                return poolGeometries[key.fragment.index]
             }
             return poolGeometry(plan.fragments.first { $0.id == key.fragment })
         }
+    }
+
+    private func regionGeometry(_ region: RegionID) -> CollectiveGeometry {
+        let members = plan.members.filter { $0.region == region }.map(\.rank)
+        return CollectiveGeometry(
+            epoch: epoch, participants: members, groups: members.map { [$0] },
+            elements: plan.fragments.reduce(UInt64(0)) { $0 + $1.elements },
+            chunkElements: chunkElements)
     }
 
     /// Experts that count by themselves.

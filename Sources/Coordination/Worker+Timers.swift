@@ -1,19 +1,24 @@
-package import ClusterModel
+import ClusterModel
 import WireProtocol
 
 // MARK: - Time
 
 extension Worker {
-    /// When the driver must call `handle(.tick)` at the latest.
-    package var nextDeadline: Instant? {
+    /// When the phase wants the next tick.
+    var deadline: Instant? {
         // Only timers that the phase serves: a due one nobody serves would spin the driver.
         switch phase {
-        case .joining: return [helloDue, joinReportDue].compactMap(\.self).min()
-        case .member: return [helloDue, heartbeatDue].compactMap(\.self).min()
+        case .joining: return earlier(helloDue, joinReportDue)
+        case .member: return earlier(helloDue, heartbeatDue)
         case .leaving: return heartbeatDue
         case .parting(_, _, let until): return until
         case .left: return nil
         }
+    }
+
+    private func earlier(_ a: Instant?, _ b: Instant?) -> Instant? {
+        guard let a, let b else { return a ?? b }
+        return min(a, b)
     }
 
     /// All timers are coarse enough to hang on the heartbeat, one a second.

@@ -202,6 +202,12 @@ package struct Worker: Sendable {
     /// Of the event being handled.
     private(set) var present = Instant.zero
 
+    /// When the driver must call `handle(.tick)` at the latest. Stored, like `idleKind`: drivers ask after
+    /// each event, and a stored property is read without a copy of the machine.
+    package private(set) var nextDeadline: Instant?
+    /// What the trainer thread waits for when it has no order.
+    package private(set) var idleKind = IdleKind.recover
+
     var effects: [Effect] = []
 
     /// - Parameters:
@@ -258,6 +264,8 @@ package struct Worker: Sendable {
         }
         runTimers(now)
         checkInvariants()
+        nextDeadline = deadline
+        idleKind = round.idleKind(shards: shards)
         defer { effects = [] }
         return effects
     }

@@ -6,21 +6,25 @@ import ZeroMQ
 // MARK: - Reporting
 
 extension WorkerNode {
+    /// Goes out before the next frame to the coordinator, and at the end of the loop's turn: making its text
+    /// takes as long as a small chunk's whole way, and chunks go first.
     func report(_ event: RunEvent) throws {
         if let line = WorkerFigures.line(for: event) { log(line) }
-        guard !controlIsDown else {
-            if backlog.count >= CoordinationLimits.eventBacklog { backlog.removeFirst() }
-            backlog.append(event)
-            return
-        }
-        try control.send(
-            .event(EventMessage()), epoch: .none, rank: .none, payload: EventCoding.encode(event))
+        if backlog.count >= CoordinationLimits.eventBacklog { try sendEvents() }
+        if backlog.count >= CoordinationLimits.eventBacklog { backlog.removeFirst() }
+        backlog.append(event)
     }
 
-    func flushBacklog() throws {
+    /// While the coordinator is away they wait for it.
+    func sendEvents() throws {
+        guard !controlIsDown, !backlog.isEmpty else { return }
         let waiting = backlog
         backlog = []
-        for event in waiting { try report(event) }
+        for event in waiting {
+            try control.send(
+                .event(EventMessage()), epoch: .none, rank: .none,
+                payload: EventCoding.encode(event))
+        }
     }
 
     func reportFigures() throws {

@@ -42,9 +42,8 @@ extension WorkerNode {
     /// A new plan, or the end, ends the trainer's wait for tokens of the plan before. Before the effects of
     /// the event that brought it: there may be tokens among them.
     func updateTokens() throws {
-        guard let machine else { return }
-        var epoch = machine.round.plan?.epoch
-        if case .member = machine.phase {} else { epoch = nil }
+        var epoch = machine?.round.plan?.epoch
+        if machine?.phase != .member { epoch = nil }
         guard epoch != tokenEpoch else { return }
         tokenEpoch = epoch
         for handle in trainer.mailbox.open(epoch) {

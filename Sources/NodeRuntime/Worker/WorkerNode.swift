@@ -70,6 +70,7 @@ package final class WorkerNode {
     /// Joins, trains, leaves. Returns how it ended.
     package func run() throws -> (code: ExitCode, reason: String) {
         defer {
+            try? sendEvents()
             trainer.stop()
             lanes?.removeSocketFile()
             // libzmq 4.3.4 aborts on closing a socket whose SOCKS proxy has failed; the process ends
@@ -225,6 +226,7 @@ package final class WorkerNode {
                 try send(lane, 0, .none, message, nil)
             }
             if MonotonicClock.now() >= figuresDue { try reportFigures() }
+            try sendEvents()
         }
     }
 
@@ -254,10 +256,7 @@ package final class WorkerNode {
             guard let input = try control.next() else { return }
             switch input {
             case .frame(let header, let message):
-                if controlIsDown {
-                    controlIsDown = false
-                    try flushBacklog()
-                }
+                controlIsDown = false
                 try step(.control(message, epoch: header.epoch))
             case .down:
                 controlIsDown = true
@@ -335,6 +334,13 @@ package final class WorkerNode {
 
     // MARK: Driving the machine
 
+    // Read through the chain and never by `if let machine`, which copies the machine: there is one per frame.
+
+    /// Of the plan in force.
+    private var epoch: Epoch { machine?.round.plan?.epoch ?? .none }
+
+    private var rank: Rank { machine?.round.plan?.rank ?? .none }
+
     /// Events that arise while effects are carried out wait their turn: effects of one event must all
     /// be out (and frames in sequence) before the next event is looked at.
     func step(_ event: Worker.Event) throws {
@@ -350,7 +356,7 @@ package final class WorkerNode {
             for effect in effects { try apply(effect) }
             placeMean(of: next)
         }
-        if let kind = machine?.round.idleKind { trainer.account.idle(as: kind) }
+        if let kind = machine?.idleKind { trainer.account.idle(as: kind) }
     }
 
     /// Decodes a mean that the machine has taken, as long as it is in the cache.
@@ -380,11 +386,11 @@ package final class WorkerNode {
 
     private func apply(_ effect: Worker.Effect) throws {
         guard let lanes else { return }
-        let plan = machine?.round.plan
         switch effect {
         case .control(let message):
             if case .leave = message { try reportFigures() }
-            try control.send(message, epoch: plan?.epoch ?? .none, rank: plan?.rank ?? .none)
+            try sendEvents()
+            try control.send(message, epoch: epoch, rank: rank)
         case .allow(let members): try lanes.allow(members)
         case .dial(let member, let lane):
             do {
@@ -459,11 +465,11 @@ package final class WorkerNode {
         _ lane: LaneID, _ sequence: UInt64, _ epoch: Epoch, _ message: WireProtocol.Message,
         _ payload: PayloadHandle?
     ) throws {
-        guard let lanes, let machine else { return }
+        guard let lanes else { return }
         let header = FrameHeader(
             run: control.run, incarnation: incarnation,
-            epoch: epoch == .none ? machine.round.plan?.epoch ?? .none : epoch,
-            rank: machine.round.plan?.rank ?? .none, lane: lane.index, sequence: sequence)
+            epoch: epoch == .none ? self.epoch : epoch, rank: rank, lane: lane.index,
+            sequence: sequence)
         let bytes = payload.map { payloads[$0] }
         var frame = try ZeroMQ.Message(header, message, bytes, options.pool)
         if let payload, let bytes, bytes.isPlaced {
@@ -472,12 +478,12 @@ package final class WorkerNode {
         let size = frame.count
         if try lanes.send(lane, &frame) {
             figures.sent(to: lane.peer, frameBytes: size, message: message)
-            if case .relay(let relay) = message, relay.origin != machine.worker {
+            if case .relay(let relay) = message, relay.origin != machine?.worker {
                 figures.passedOn(from: relay.origin, to: lane.peer, frameBytes: size)
             }
             options.counters.sent(
                 frameBytes: size,
-                leavesRegion: figures.regions[Int(lane.peer.rawValue)] != machine.round.region,
+                leavesRegion: figures.regions[Int(lane.peer.rawValue)] != machine?.round.region,
                 tokenBytes: message.type == .tokens ? bytes?.count ?? 0 : 0)
         } else {
             try step(.laneDisconnected(lane))

@@ -3,8 +3,9 @@ import Coordination
 import DequeModule
 import WireProtocol
 
-/// A worker's process: the machine that ships, and the driver's side of it.
-struct WorkerProcess {
+/// A worker's process: the machine that ships, and the driver's side of it. A class, because asking a
+/// computed property of an element of an array would copy the machine.
+final class WorkerProcess {
     enum State: Equatable {
         case notStarted
         case running
@@ -70,6 +71,13 @@ struct WorkerProcess {
     var slowings: [Double] = []
     var generator = SeededGenerator(seed: 0)
     var budget = TrainerClock()
+
+    init(seat: Int, name: String, region: RegionID, profile: Topology.Worker) {
+        self.seat = seat
+        self.name = name
+        self.region = region
+        self.profile = profile
+    }
 
     func local(_ now: Int64) -> Instant { Instant(nanoseconds: now + clockOffset) }
 }

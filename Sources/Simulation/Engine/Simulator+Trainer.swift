@@ -38,7 +38,7 @@ extension Simulator {
     private func bookIdleTime(_ seat: Int) {
         workers[seat].budget.start(now)
         let part: WritableKeyPath<RunEvent.TimeBudget, Interval> =
-            switch workers[seat].machine?.round.idleKind {
+            switch workers[seat].machine?.idleKind {
             case .transfer: \.transfer
             case .recover: \.recover
             case .wait, nil: \.wait
