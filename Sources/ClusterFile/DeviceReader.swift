@@ -186,7 +186,14 @@ extension FileReader {
         schedule: RunConfiguration.Schedule?
     ) {
         guard let topology, let model, let schedule else { return }
-        let vectors: UInt64 = schedule.outer == .everyStep ? 4 : 6
+        // Parameters, gradient and two moments; outer copy, momentum and mean; what leaves, all at once
+        // or a fragment; and what a region offers while it trains on.
+        let vectors: UInt64 =
+            switch schedule.outer {
+            case .everyStep: 4
+            case .localSGD, .diloco, .streaming: 8
+            case .decoupled: 9
+            }
         let needed = model.parameterCount * 4 * vectors
         var told: [String] = []
         for worker in topology.seats.map(\.worker) {

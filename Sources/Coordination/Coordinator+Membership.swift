@@ -142,6 +142,7 @@ extension Coordinator {
             rank += 1
         }
         stage = .reconfiguring(since: now)
+        firstReadyAt = nil
         waitReportedAt = nil
         broadcast(.plan(plan))
         effects.append(
@@ -477,6 +478,12 @@ extension Coordinator {
 
     private mutating func reportReconfiguration(_ since: Instant, _ now: Instant) {
         let patience = configuration.deadlines.patience
+        var since = since
+        if let plan, plan.activateAtRound > 0 {
+            // Until a member stands at the boundary all train on, and nobody waits.
+            guard let firstReadyAt else { return }
+            since = firstReadyAt
+        }
         guard now - (waitReportedAt ?? since) >= patience else { return }
         waitReportedAt = now
         let waiting = awaited

@@ -210,6 +210,7 @@ extension Coordinator {
             $0.lastStep = ready.step
             $0.isAwaited = false
         }
+        firstReadyAt = firstReadyAt ?? now
         noteTakenState(member, ready)
         goIfReady(now)
     }

@@ -119,6 +119,8 @@ package struct Coordinator: Sendable {
     var startedAt = Instant.zero
     var gatheringReportedAt: Instant?
     var waitReportedAt: Instant?
+    /// Under the plan that is out.
+    var firstReadyAt: Instant?
     var probeDue: Instant?
     var lastTick: Instant?
     var effects: [Effect] = []

@@ -124,6 +124,16 @@ package struct ShardReduction: Sendable {
         }
     }
 
+    /// Whether a group has sent nothing yet of what is collected here, `own` left out; nil: nothing is.
+    package func awaitsFirstPart(_ key: CollectiveKey, apartFrom own: Int?) -> Bool? {
+        guard let shard = shards[key] else { return nil }
+        // A position that is reduced had everybody's part.
+        guard shard.positions.allSatisfy({ $0 == .collecting }) else { return false }
+        return shard.expected.contains { group in
+            group != own && shard.parts.allSatisfy { $0[group] == nil }
+        }
+    }
+
     /// Expects contributions to the slice that `rank` owns. Opening twice is harmless.
     package mutating func open(
         _ key: CollectiveKey, geometry: CollectiveGeometry, rank: Rank, awaitsClose: Bool = false

@@ -14,11 +14,20 @@ package enum IdleKind: String, Codable, CaseIterable, Sendable {
 }
 
 extension WorkerRound {
-    package var idleKind: IdleKind {
+    /// A worker waits until each replica has begun to send; from then on it waits for bytes.
+    package func idleKind(shards: ShardReduction) -> IdleKind {
         if isFrozen { return .recover }
         switch stage {
         case .sharing(let key):
-            return exchange(key)?.firstArrival == nil ? .wait : .transfer
+            guard let exchange = exchange(key), let rank = plan?.rank else { return .wait }
+            let geometry = exchange.geometry
+            let own = geometry.group(of: rank)
+            if let awaits = shards.awaitsFirstPart(key, apartFrom: own) {
+                return awaits ? .wait : .transfer
+            }
+            // All that this worker owns is reduced. One that owns nothing goes by anything that has come.
+            let owns = geometry.slice(ownedBy: rank).map { geometry.positionCount(ofSlice: $0) > 0 }
+            return owns == true || exchange.firstArrival != nil ? .transfer : .wait
         case .idle, .computing, .readyToShare, .readyToExchange, .awaitingCommit, .absorbing,
             .trained:
             return .wait

@@ -9,6 +9,7 @@ struct ReportCommand: ParsableCommand {
         discussion: """
             EXAMPLES
               longhaul report runs/shanghai-jinan-20261121-203000
+              longhaul report runs/shanghai-jinan-20261121-203000 --trace trace.json
             """)
 
     @Argument(help: "Run directory.")
@@ -17,9 +18,16 @@ struct ReportCommand: ParsableCommand {
     @Flag(help: "Print run.json instead of text.")
     var json = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Also write the run as a Chrome trace: steps, waits, time shares, rates of the links.",
+            valueName: "file"))
+    var trace: String?
+
     func run() throws {
         let files = ReportFiles(directory: directory)
         let summary = try files.write()
+        if let trace { try files.writeTrace(to: trace) }
         if json {
             try Console.printSummary(summary)
         } else {

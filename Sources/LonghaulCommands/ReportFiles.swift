@@ -11,13 +11,27 @@ struct ReportFiles {
     var html: String { "\(directory)/report.html" }
     var model: String { "\(directory)/model.safetensors" }
 
-    func summary() throws -> RunSummary {
+    func summary() throws -> RunSummary { try RunSummary(events: events()) }
+
+    private func events() throws -> [StampedEvent] {
         guard FileManager.default.fileExists(atPath: log) else {
             throw Failure(
                 .data, "no run record in '\(directory)' (run.sqlite is missing)",
                 hint: "give the directory that 'longhaul up' printed")
         }
-        return try RunSummary(events: RunLogReader(path: log).events())
+        return try RunLogReader(path: log).events()
+    }
+
+    /// For chrome://tracing and Perfetto.
+    func writeTrace(to path: String) throws {
+        let trace = try RunTrace.json(events())
+        do {
+            try trace.write(toFile: path, atomically: true, encoding: .utf8)
+        } catch {
+            throw Failure(
+                .data, "cannot write the trace to '\(path)': \(error.localizedDescription)",
+                hint: "give a file in a folder that exists and may be written to")
+        }
     }
 
     /// Writes both files from the log.

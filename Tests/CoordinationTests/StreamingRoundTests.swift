@@ -93,12 +93,23 @@ import WireProtocol
         #expect(round.stage == .computing(step: 5) && round.round == 1)
     }
 
-    @Test func aMeanThatIsLateBlocksTheStepItIsDueAt() {
+    @Test func aMeanThatIsLateBlocksTheStepItIsDueAt() throws {
         var round = started()
         for _ in 1...4 { _ = step(&round) }
-        #expect(round.stage == .sharing(order.key(of: 1)) && round.idleKind == .wait)
-        _ = round.handle(.arrival(key: order.key(of: 1)), at: .at(1))
-        #expect(round.idleKind == .transfer)
+        let key = order.key(of: 1)
+        #expect(round.stage == .sharing(key))
+        var shards = ShardReduction()
+        shards.open(key, geometry: try #require(round.plan).geometry(of: key), rank: Rank(0))
+        // What one replica has sent says nothing of the others: a wait until each has begun.
+        let others = try #require(round.plan).replicas.indices.dropFirst()
+        for group in others {
+            #expect(round.idleKind(shards: shards) == .wait)
+            let part = ShardReduction.Contribution(
+                key: key, position: 0, group: group,
+                handle: PayloadHandle(rawValue: 900 + UInt64(group)), weight: 1, mayLeave: true)
+            _ = shards.handle(.contribution(part))
+        }
+        #expect(round.idleKind(shards: shards) == .transfer)
         #expect(absorption(complete(1, &round))?.key == order.key(of: 1))
     }
 

@@ -54,7 +54,8 @@ import WireProtocol
         var round = WorkerRound(
             worker: WorkerID(0), region: RegionID(0), configuration: Fixtures.configuration())
         #expect(round.handle(.coordinatorLost, at: .zero) == [])
-        #expect(round.stage == .idle && round.isFrozen && round.idleKind == .recover)
+        #expect(round.stage == .idle && round.isFrozen)
+        #expect(round.idleKind(shards: ShardReduction()) == .recover)
         #expect(round.waiting(shards: ShardReduction())?.activity == "the first plan")
     }
 
@@ -142,7 +143,8 @@ import WireProtocol
         let own = mean(inner, slice: 0, handle: 1)
         #expect(round.handle(.mean(own), at: .zero) == [.forward(to: Rank(1), own)])
         #expect(round.stage == .sharing(inner))
-        #expect(round.idleKind == .wait)
+        // Its own slice is reduced: the other's mean is on its way.
+        #expect(round.idleKind(shards: ShardReduction()) == .transfer)
         let effects = round.handle(.mean(mean(inner, slice: 1, handle: 2)), at: .zero)
         #expect(round.stage == .absorbing(inner, .optimiserStep))
         guard case .train(.absorb(let order)) = effects.last else {

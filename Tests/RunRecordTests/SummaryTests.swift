@@ -16,9 +16,9 @@ struct SummaryTests {
         #expect(isClose(summary.pool.trainingSeconds, run.trainingSeconds))
         #expect(isClose(summary.pool.tokensPerSecond, 122_880 / run.trainingSeconds))
         #expect(isClose(summary.pool.computeUtilisation, 12 / run.trainingSeconds))
-        // 59 steps of 0.2 s and one round between them; the second ends the run.
-        #expect(isClose(summary.pool.steadyComputeUtilisation, 11.8 / 12.025))
-        #expect(isClose(summary.pool.steadyTokensPerSecond, 122_880 * 59 / 60 / 12.025))
+        // Steps 2...31, of 0.2 s, and the first round between them.
+        #expect(isClose(summary.pool.steadyComputeUtilisation, 6 / 6.225))
+        #expect(isClose(summary.pool.steadyTokensPerSecond, 122_880 * 30 / 60 / 6.225))
         // Steps 51...60, mean 55.5; workers weighted 6, 4, 4, 2.
         #expect(isClose(summary.loss.finalTrainingLoss, 5 - 0.555 + 0.1 * 18 / 16))
         #expect(isClose(summary.loss.finalValidationLoss, 4.4))

@@ -50,8 +50,8 @@ package struct Efficiency: Codable, Equatable, Sendable {
         .init(
             term: "E1 steady, CU steady",
             text:
-                "The same between the ends of the first and of the last step: without what the end of "
-                + "a run costs once, such as sending all fragments a last time."),
+                "The same over the whole rounds after the first step: without what the end of a run "
+                + "costs once, such as sending all fragments a last time."),
         .init(
             term: "E2",
             text:

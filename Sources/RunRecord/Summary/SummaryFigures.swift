@@ -86,8 +86,8 @@ extension SummaryBuilder {
             repeatedTokens: tallies.reduce(0) { saturatingSum($0, $1.repeatedTokens) },
             tokensPerSecond: ratio(Double(tokens), window.end - window.start),
             computeUtilisation: utilisation(tallies),
-            steadyTokensPerSecond: steadyRate(tallies),
-            steadyComputeUtilisation: steadyUtilisation(tallies),
+            steadyTokensPerSecond: steadyRate,
+            steadyComputeUtilisation: steadyUtilisation,
             bytesBetweenRegionsRelay: relay.isEmpty ? nil : relay.reduce(0, saturatingSum),
             bytesBetweenRegionsLanes: outer.reduce(0) { saturatingSum($0, $1.laneBytes) },
             coreShare: coreShare(tallies))
@@ -108,28 +108,37 @@ extension SummaryBuilder {
         return ratio(budgets.reduce(0) { $0 + $1.compute.seconds }, wall)
     }
 
-    /// Tokens of all steps but each worker's first, between the first end of a step and the last.
-    private func steadyRate(_ tallies: [WorkerTally]) -> Double? {
-        let spans = tallies.compactMap(\.stepSpan)
-        guard spans.count == tallies.count, let first = spans.map(\.lowerBound).min(),
-            let last = spans.map(\.upperBound).max()
-        else { return nil }
-        let tokens = tallies.reduce(0.0) { $0 + Double($1.tokensAfterFirst) }
-        return ratio(tokens, last - first)
+    /// Of every worker, its whole rounds after the first step; nil if one has none.
+    private var steadyStretches: [(tally: WorkerTally, stretch: WorkerTally.Stretch)]? {
+        guard let start else { return nil }
+        let paces = LocalSteps.perSeat(start.configuration.schedule, start.topology)
+        let all = workers.sorted { $0.key < $1.key }
+        let found = all.compactMap { id, tally in
+            let seat = Int(id.rawValue)
+            return tally.steadyStretch(every: paces.indices.contains(seat) ? paces[seat] : 1)
+                .map { (tally, $0) }
+        }
+        return found.count == all.count ? found : nil
     }
 
-    /// Compute of all steps but one, at each worker's mean per step, over the time between the ends of
-    /// its first and its last step.
-    private func steadyUtilisation(_ tallies: [WorkerTally]) -> Double? {
+    /// Tokens of those rounds, between the first beginning and the last end.
+    private var steadyRate: Double? {
+        guard let stretches = steadyStretches?.map(\.stretch),
+            let first = stretches.map(\.seconds.lowerBound).min(),
+            let last = stretches.map(\.seconds.upperBound).max()
+        else { return nil }
+        return ratio(stretches.reduce(0.0) { $0 + Double($1.tokens) }, last - first)
+    }
+
+    /// Compute of their steps, at each worker's mean per step, over their time.
+    private var steadyUtilisation: Double? {
+        guard let found = steadyStretches else { return nil }
         var compute = 0.0
         var wall = 0.0
-        for tally in tallies {
-            guard let span = tally.stepSpan, let total = tally.budget?.total,
-                tally.repeatedTokens == 0
-            else { return nil }
-            let steps = Double(tally.steps.count)
-            compute += total.compute.seconds * (steps - 1) / steps
-            wall += span.upperBound - span.lowerBound
+        for (tally, stretch) in found {
+            guard let total = tally.budget?.total, tally.repeatedTokens == 0 else { return nil }
+            compute += total.compute.seconds * Double(stretch.steps) / Double(tally.steps.count)
+            wall += stretch.seconds.upperBound - stretch.seconds.lowerBound
         }
         return ratio(compute, wall)
     }

@@ -43,18 +43,30 @@ struct WorkerTally {
 
     var tokens: UInt64 { steps.values.reduce(0) { saturatingSum($0, $1.tokens) } }
 
-    /// From the end of the first step to the end of the last; nil with fewer than two.
-    var stepSpan: ClosedRange<Double>? {
-        guard let first = steps.values.map(\.seconds).min(),
-            let last = steps.values.map(\.seconds).max(), last > first
-        else { return nil }
-        return first...last
+    /// A stretch of a run that begins and ends with the end of a step.
+    struct Stretch {
+        var seconds: ClosedRange<Double>
+        /// Taken in it.
+        var steps: Int
+        var tokens: UInt64
     }
 
-    /// Of the steps but the first.
-    var tokensAfterFirst: UInt64 {
-        guard let first = steps.keys.min() else { return 0 }
-        return tokens - (steps[first]?.tokens ?? 0)
+    /// From the end of the first step on, as many whole rounds of `every` steps as there are, so that each
+    /// step's share of a round is in it once; less than one round: to the last step. Nil with one step.
+    func steadyStretch(every: UInt32) -> Stretch? {
+        guard let first = steps.keys.min(), let last = steps.keys.max(), last > first else {
+            return nil
+        }
+        let rounds = (last - first) / max(1, every)
+        let end = rounds > 0 ? first + rounds * max(1, every) : last
+        guard let from = steps[first]?.seconds, let to = steps[end]?.seconds, to > from else {
+            return nil
+        }
+        return Stretch(
+            seconds: from...to, steps: Int(end - first),
+            tokens: steps.reduce(0) {
+                $1.key > first && $1.key <= end ? saturatingSum($0, $1.value.tokens) : $0
+            })
     }
 
     var lastStep: UInt32 { steps.keys.max() ?? 0 }

@@ -2,8 +2,19 @@ import Foundation
 
 /// What the kernel says of a process's sockets.
 enum Endpoints {
-    /// TCP ports a process listens on.
+    /// TCP ports a process listens on. The kernel gives its table out in pieces and skips entries when others
+    /// open and close sockets meanwhile, so it is read until two readings agree.
     static func listening(_ pid: Int32) throws -> [UInt16] {
+        var last: [UInt16] = []
+        for _ in 0..<20 {
+            let ports = try reading(pid)
+            if !ports.isEmpty, ports == last { return ports }
+            last = ports
+        }
+        return last
+    }
+
+    private static func reading(_ pid: Int32) throws -> [UInt16] {
         let own = try socketInodes(pid)
         let table = try String(contentsOfFile: "/proc/\(pid)/net/tcp", encoding: .utf8)
         return table.split(separator: "\n").dropFirst().compactMap { line in
