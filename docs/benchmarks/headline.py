@@ -2,14 +2,15 @@
 """Two unlike regions 1,500 km apart: what each outer schedule costs, with Longhaul's own measurement.
 
 Needs: the release build of longhaul. Usage: headline.py [--dir runs/headline] [--repetitions 5] [--steps 72]
-[--schedules streaming,decoupled,diloco,every-step] [--losses] [--seed 11] [--longhaul .build/release/longhaul]
+[--schedules streaming,decoupled,diloco,every-step] [--losses] [--seed 11] [--pace "1 ms"] [--longhaul .build/release/longhaul]
 
 Regions of two workers (3 + 2 and 2 + 1 sequences a step), 30 ms round trip, 450 kbit/s: 441,216 parameters as
 int8 every 24 steps of 1 s fill the link to 0.33, as 100 B parameters as bf16 every 100 steps of 4.9 s fill
 10 Gbit/s. A round trip is 0.03 of a step here and 0.006 there: latency errs on the hard side. `--losses` trains
 instead of timing: steps as fast as the machine goes, 20 outer rounds after a warm start of 240 steps on one site (of seed
 11, for all seeds); the pool and one site at equal tokens, --repetitions seeds from --seed on. E3 is counted in steps,
-because machines of equal nominal compute take equal steps and the pool's are not held up (E1).
+because machines of equal nominal compute take equal steps and the pool's are not held up (E1). `--pace` slows the steps
+down where others need the processors; losses stay what they are.
 
 All schedules are measured at the same time (paced workers leave the processors free), each by
 `longhaul measure`: regions alone, one site, the pool, the pool unencrypted, interleaved. Can be continued.
@@ -91,7 +92,7 @@ def losses(options, names):
     """Validation losses of pool and one site at equal tokens, their ratio and E3, for each seed."""
     folder = os.path.join(options.dir, "losses")
     files = {name: runs.write(os.path.join(folder, name + ".yaml"), CLUSTER.format(
-        name=name, steps=480, schedule=SCHEDULES[name], step="1 ms", rate="1 Gbit/s")) for name in names}
+        name=name, steps=480, schedule=SCHEDULES[name], step=options.pace, rate="1 Gbit/s")) for name in names}
     first = files[names[0]]
     warm = os.path.join(folder, "warm-start")
     runs.up(options.longhaul, first, warm, "--one-site", "--steps", "240", "--seed", "11")
@@ -123,6 +124,7 @@ def main():
     parser.add_argument("--schedules", default="streaming,decoupled,diloco,every-step")
     parser.add_argument("--losses", action="store_true")
     parser.add_argument("--seed", type=int, default=11, help="of the first repetition")
+    parser.add_argument("--pace", default="1 ms", help="step of --losses")
     parser.add_argument("--longhaul", default=".build/release/longhaul")
     options = parser.parse_args()
     names = options.schedules.split(",")

@@ -64,14 +64,16 @@ def trace(directory, run, step):
     runs.write(os.path.join(directory, "trace.json"), json.dumps({"traceEvents": entries}))
 
 
-def budget(run, between):
+def budget(name, run, between):
     """Bytes a worker holds at most: docs/algorithms.md, Memory. Without text, code and activations."""
     vector = 4 * run["setup"]["parameter_count"]
     encoded = vector * {"fp32": 32, "bf16": 16, "int8": 8.125}[between] / 32
-    inside = 2 * vector if len(run["workers"]) > 2 else 0
-    return {"six vectors of the trainer": 6 * vector, "256 buffers of contributions": 64 << 20,
+    return {"seven vectors of the trainer": 7 * vector,
+            "what leaves at once": vector / (8 if name == "streaming" else 1),
+            "256 buffers of contributions": 64 << 20,
             "encoded outer means, this round's and the last's": 2 * encoded,
-            "gradient means inside a region": inside, "lane windows": 2 * 2 * RATE / 8 * 0.03}
+            "gradient means inside a region": 2 * vector if len(run["workers"]) > 2 else 0,
+            "lane windows": 2 * RATE / 8 * 0.03}
 
 
 def show(name, pairs, options):
@@ -90,7 +92,7 @@ def show(name, pairs, options):
     peaks = [process["peak_bytes"] / 1e9 for _, run in pairs for process in run["peak_memory"]
              if process["process"].startswith(("shanghai", "jinan"))]
     print(f"  peak memory of a worker {min(peaks):.2f} to {max(peaks):.2f} GB; at most, as docs/algorithms.md has it:")
-    parts = budget(pairs[0][1], options.between)
+    parts = budget(name, pairs[0][1], options.between)
     for part, size in parts.items():
         print(f"    {size / 1e9:6.3f} GB  {part}")
     print(f"    {sum(parts.values()) / 1e9:6.3f} GB  together")

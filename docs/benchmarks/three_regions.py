@@ -27,8 +27,7 @@ reference: {{step: 300 ms, batch: 4}}
 devices:
   fast: {{speed: 1}}
   middle: {{speed: 0.6}}
-  slow: {{speed: 0.35}}
-regions:
+{slow}regions:
   shanghai:
     workers: [{{name: shanghai-1, batch: 4, device: fast}}, {{name: shanghai-2, batch: 4, device: fast}}]
   jinan:
@@ -55,6 +54,7 @@ VARIANTS = {
     "equal-claim": ("outer: diloco, local_steps: equal", LARGE, FAST, 60),
     "measured": ("outer: diloco, local_steps: measured", LARGE, FAST, 240),
 }
+GROUP = f"/sys/fs/cgroup/cpu/longhaul-{os.getpid()}"
 CLAIMS = ["equal-claim", "measured"]
 
 
@@ -65,7 +65,8 @@ def rate(name, run):
 def file(options, name):
     schedule, model, lanzhou, steps = VARIANTS[name]
     return runs.write(os.path.join(options.dir, name + ".yaml"), CLUSTER.format(
-        name=name, steps=steps, schedule=schedule, model=model, lanzhou=lanzhou))
+        name=name, steps=steps, schedule=schedule, model=model, lanzhou=lanzhou,
+        slow="" if name in CLAIMS else "  slow: {speed: 0.35}\n"))
 
 
 def trainer_thread(process):
@@ -78,20 +79,20 @@ def trainer_thread(process):
 
 
 def slow_down(directory, quota):
-    """Gives the trainer of `lanzhou-1` a share of a core once it trains. The group goes with `remove`."""
-    group = f"/sys/fs/cgroup/cpu/longhaul-{os.getpid()}"
-    os.makedirs(group, exist_ok=True)
+    """Gives the trainer of `lanzhou-1` a share of a core once it trains."""
+    os.makedirs(GROUP, exist_ok=True)
     for name, value in [("period", 100_000), ("quota", int(quota * 100_000))]:
-        with open(f"{group}/cpu.cfs_{name}_us", "w") as target:
-            target.write(str(value))
+        runs.write(f"{GROUP}/cpu.cfs_{name}_us", str(value))
     for _ in range(600):
         time.sleep(0.1)
-        with open(directory + ".log") as log:
-            text = log.read()
+        try:
+            with open(directory + ".log") as log:
+                text = log.read()
+        except FileNotFoundError:
+            continue
         found = re.search(r"lanzhou-1 pid (\d+)", text)
         if found and re.search(r"\bstep \d+/", text):
-            with open(f"{group}/tasks", "w") as target:
-                target.write(trainer_thread(int(found[1])))
+            runs.write(f"{GROUP}/tasks", trainer_thread(int(found[1])))
             return
     raise SystemExit(f"{directory}: lanzhou-1 did not begin to train within a minute")
 
@@ -131,6 +132,8 @@ def main():
         for name in names:
             results[name].append(run_pair(options, name, repetition))
             print(f"{name}, repetition {repetition}: done", file=sys.stderr, flush=True)
+    if os.path.isdir(GROUP):
+        os.rmdir(GROUP)
     for name, pairs in results.items():
         e1 = [rate(name, pool) / sum(rate(name, region) for region in alone) for alone, pool in pairs]
         print(f"{name}, {len(pairs)} repetitions: E1 {runs.shown(e1)}")
