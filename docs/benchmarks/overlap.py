@@ -3,13 +3,14 @@
 
 Needs: the release build of longhaul, 6 GB of memory (two workers) or 12 GB (--workers 2), and 10 GB of disk.
 Usage: overlap.py [--dir runs/overlap] [--workers 1] [--step 2] [--steps 48] [--between fp32] [--schedules streaming,diloco]
-[--seeds 11,12,13] [--longhaul .build/release/longhaul]
+[--seeds 11,12,13] [--alone] [--longhaul .build/release/longhaul]
 
 Two regions of --workers each, 30 ms round trip. 66,994,560 fp32 parameters (width 832, 8 layers; 255.6 MiB) that really train,
 on 32 bytes a step; a step ends at --step seconds. Streaming sends a layer every step and applies it a step later;
 diloco sends all at once and waits. Prints what the trainers were blocked for beside the time the bytes took on the
 link, peak memory (VmHWM) beside what docs/algorithms.md says a worker holds at most, and writes trace.json of each run, made
-from its record: steps of every worker and the link's rate in each second (open it with Perfetto). Can be continued.
+from its record: steps of every worker and the link's rate in each second (open it with Perfetto). `--alone` runs the
+regions by themselves too, both at the same time, for E1. Can be continued.
 """
 import argparse
 import json
@@ -76,8 +77,13 @@ def budget(name, run, between):
             "lane windows": 2 * RATE / 8 * 0.03}
 
 
-def show(name, pairs, options):
+def show(name, pairs, alone, options):
     print(f"{name}, {len(pairs)} repetitions of {options.steps} steps")
+    if alone:
+        rates = [sum(run["pool"]["steady_tokens_per_second"] for run in regions) for regions in alone]
+        e1 = [run["pool"]["steady_tokens_per_second"] / rate for (_, run), rate in zip(pairs, rates)]
+        steady = [run["pool"]["steady_compute_utilisation"] for regions in alone for run in regions]
+        print(f"  E1 steady {runs.shown(e1)}; CU steady of the regions alone {runs.shown(steady)}")
     steady = [run["pool"]["steady_compute_utilisation"] for _, run in pairs]
     whole = [run["pool"]["compute_utilisation"] for _, run in pairs]
     print(f"  CU {runs.shown(whole)}, steady {runs.shown(steady)}; "
@@ -107,10 +113,12 @@ def main():
     parser.add_argument("--between", default="fp32", choices=["fp32", "bf16", "int8"])
     parser.add_argument("--schedules", default="streaming,diloco")
     parser.add_argument("--seeds", default="11,12,13")
+    parser.add_argument("--alone", action="store_true")
     parser.add_argument("--longhaul", default=".build/release/longhaul")
     options = parser.parse_args()
     names = options.schedules.split(",")
     results = {name: [] for name in names}
+    alone = []
     for seed in options.seeds.split(","):
         for name in names:
             file = runs.write(os.path.join(options.dir, name + ".yaml"), CLUSTER.format(
@@ -121,8 +129,12 @@ def main():
             trace(directory, run, options.step)
             results[name].append((directory, run))
             print(f"{name}, seed {seed}: done", file=sys.stderr, flush=True)
+        if options.alone:
+            alone.append(runs.up_together(options.longhaul, [
+                (file, os.path.join(options.dir, f"{region}-{seed}"), ["--seed", seed, "--only-region", region])
+                for region in ["shanghai", "jinan"]]))
     for name, pairs in results.items():
-        show(name, pairs, options)
+        show(name, pairs, alone, options)
 
 
 if __name__ == "__main__":

@@ -97,6 +97,12 @@ def slow_down(directory, quota):
     raise SystemExit(f"{directory}: lanzhou-1 did not begin to train within a minute")
 
 
+def settled(pool):
+    """Tokens/s of the last four rounds or fewer, between commits."""
+    closed = pool["rounds"]["latest"][-5:]
+    return sum(each["tokens"] for each in closed[1:]) / (closed[-1]["seconds"] - closed[0]["seconds"])
+
+
 def run_pair(options, name, repetition):
     """Regions alone (at the same time) and the pool, the one first in odd repetitions and the other in even ones."""
     path = file(options, name)
@@ -137,6 +143,9 @@ def main():
     for name, pairs in results.items():
         e1 = [rate(name, pool) / sum(rate(name, region) for region in alone) for alone, pool in pairs]
         print(f"{name}, {len(pairs)} repetitions: E1 {runs.shown(e1)}")
+        if name != "streaming":  # a turn's tokens are those of its fragment's steps, which others share
+            last = [settled(pool) / sum(rate(name, region) for region in alone) for alone, pool in pairs]
+            print(f"  E1 of the last rounds {runs.shown(last)}")
         print(f"  CU of the pool {runs.shown([pool['pool']['compute_utilisation'] for _, pool in pairs])}, "
               f"cores taken {runs.shown([pool['pool']['core_share'] for _, pool in pairs])}, "
               f"loss {runs.shown([pool['loss']['final_validation_loss'] for _, pool in pairs])}")
