@@ -82,18 +82,17 @@ def show(name, pairs, alone, options):
     if alone:
         rates = [sum(run["pool"]["steady_tokens_per_second"] for run in regions) for regions in alone]
         e1 = [run["pool"]["steady_tokens_per_second"] / rate for (_, run), rate in zip(pairs, rates)]
-        steady = [run["pool"]["steady_compute_utilisation"] for regions in alone for run in regions]
+        steady = [sum(run["pool"]["steady_compute_utilisation"] for run in regions) / len(regions) for regions in alone]
         print(f"  E1 steady {runs.shown(e1)}; CU steady of the regions alone {runs.shown(steady)}")
     steady = [run["pool"]["steady_compute_utilisation"] for _, run in pairs]
     whole = [run["pool"]["compute_utilisation"] for _, run in pairs]
     print(f"  CU {runs.shown(whole)}, steady {runs.shown(steady)}; "
           f"cores taken {runs.shown([run['pool']['core_share'] for _, run in pairs])}")
-    links = [link for _, run in pairs for link in run["links"] if link["from"] != link["to"]]
-    sent = [link["relay_bytes"] for link in links]
+    sent = [run["pool"]["bytes_between_regions_relay"] / 2 for _, run in pairs]
     print(f"  {runs.shown([size / 1e6 for size in sent], 0)} MB each way: "
           f"{runs.shown([size * 8 / RATE for size in sent], 2)} s of the link")
     for part in BLOCKED:
-        spent = [worker["budget"][part] for _, run in pairs for worker in run["workers"]]
+        spent = [sum(worker["budget"][part] for worker in run["workers"]) / len(run["workers"]) for _, run in pairs]
         print(f"  {part:18} {runs.shown(spent, 2)} of a trainer")
     peaks = [process["peak_bytes"] / 1e9 for _, run in pairs for process in run["peak_memory"]
              if process["process"].startswith(("shanghai", "jinan"))]

@@ -8,7 +8,8 @@ import sqlite3
 import subprocess
 
 # Student's t, two-sided 95 %, by degrees of freedom.
-STUDENT = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262]
+STUDENT = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+           2.120, 2.110, 2.101, 2.093]
 
 
 def write(path, text):
@@ -73,8 +74,10 @@ def simulate(longhaul, file, *flags):
 
 
 def interval(values):
-    """Mean and half the width of its 95 % interval; None for the latter with one value."""
+    """Mean and half the width of its 95 % interval; None for the latter with one value. Values of one run are no repetitions."""
     count = len(values)
+    if count - 1 > len(STUDENT):
+        raise SystemExit(f"{count} repetitions: an interval is known up to {len(STUDENT) + 1}")
     mean = sum(values) / count
     if count < 2:
         return mean, None

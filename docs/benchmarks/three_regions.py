@@ -2,13 +2,14 @@
 """Three regions of speeds 1 : 0.6 : 0.35 over unlike links: E1 when all take as many steps, and when they do not.
 
 Needs: the release build of longhaul. Usage: three_regions.py [--dir runs/three-regions] [--repetitions 3]
-[--variants equal,nominal,streaming] [--quota 0.146] [--longhaul .build/release/longhaul]
+[--variants equal,nominal,streaming,equal-claim,measured] [--quota 0.146] [--longhaul .build/release/longhaul]
 
 Devices and links of Cluster/unlike-devices.yaml, with steps of 300 ms (500, 857) instead of 150 and H = 20. Equal: 20 steps each,
 all wait for the slowest. Nominal: 20, 12 and 7 steps. Streaming: nominal, one fragment per layer. Measured: Lanzhou claims
 Shanghai's speed and its trainer thread gets `--quota` of a core (a cgroup of version 1; root), so that its steps take as
-long as a slow device's; a larger model and 16 sequences make that a step of work and not of waiting. Regions alone run at the same time, interleaved; E1 is of the whole run for blocking
-rounds and E1 steady for streaming. Some 0.4 of two cores. Can be continued.
+long as a slow device's; a larger model and 16 sequences make that a step of work and not of waiting. Equal-claim: the
+same, equal steps. Regions alone run at the same time, interleaved; E1 is of the whole run for blocking rounds and E1
+steady for streaming. Some 0.4 of two cores. Can be continued.
 """
 import argparse
 import os
