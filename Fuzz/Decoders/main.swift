@@ -9,7 +9,7 @@ import CFuzzer
 import Glibc
 
 guard let run = unsafe chosen() else {
-    for name in ChunkTarget.names + FrameTarget.names { print(name) }
+    for name in ChunkTarget.names + FrameTarget.names + TokenTarget.names { print(name) }
     exit(0)
 }
 unsafe Chosen.run = unsafe run
@@ -29,6 +29,7 @@ func chosen() -> ((UnsafeRawBufferPointer) -> Void)? {
     else { return nil }
     if let target = ChunkTarget(name: wanted) { return { unsafe target.run($0) } }
     if let target = FrameTarget(name: wanted) { return { unsafe target.run($0) } }
+    if let target = TokenTarget(name: wanted) { return { unsafe target.run($0) } }
     print("unknown target '\(wanted)'")
     exit(64)
 }

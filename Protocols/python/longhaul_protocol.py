@@ -293,14 +293,36 @@ class List:
         if needed > left:
             raise FrameError("metaTruncated", reader.position,
                              f"{name} needs {needed} bytes, {left} are left")
-        return [self.item.read(reader, name) for _ in range(count)]
+        items = []
+        for _ in range(count):
+            at = reader.position
+            items.append(self.item.read(reader, name))
+            self.check(items, at, name)
+        return items
 
     def write(self, value, out, name):
         if len(value) > self.limit:
             raise FrameError("listTooLong", len(out), f"{name} has {len(value)} entries")
         U16.write(len(value), out, name)
-        for item in value:
+        for index, item in enumerate(value):
+            self.check(value[:index + 1], len(out), name)
             self.item.write(item, out, name)
+
+    def check(self, items, offset, name):
+        """Whether the last of `items`, which begins at `offset`, may follow the others."""
+
+
+class ExpertBlocks(List):
+    """Ascending, and no block begins before the end of the one before it."""
+
+    def check(self, items, offset, name):
+        if len(items) < 2:
+            return
+        last, start = items[-2], items[-1]["start"]
+        end = last["start"] + last["each"] * last["count"]
+        if start < end:
+            raise FrameError("outOfRange", offset,
+                             f"{name}.start is {start}, the block before ends at {end}")
 
 
 U8, U16, U32, U64, I64 = (Integer(code) for code in "BHIQq")
@@ -372,7 +394,7 @@ MESSAGES = {
         4, CONTROL_FRAME_BYTES - HEADER_BYTES, planVersion=U32, activateAtRound=U32,
         members=List(MEMBER, MEMBERS), fragments=List(FRAGMENT, FRAGMENTS),
         regionTransform=TRANSFORM, poolTransform=TRANSFORM, samplesPerStep=U32,
-        detours=List(DETOUR, DETOURS), experts=List(EXPERT_BLOCK, EXPERT_BLOCKS),
+        detours=List(DETOUR, DETOURS), experts=ExpertBlocks(EXPERT_BLOCK, EXPERT_BLOCKS),
         codecs=List(CODEC, CODECS)),
     "READY": _shape(
         5, 14 + 13 * IN_FLIGHT, planVersion=U32, step=U64,

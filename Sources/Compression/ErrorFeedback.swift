@@ -3,8 +3,8 @@ package import ClusterModel
 /// What compression has withheld of one fragment range so far, in fp32. It is added to the next
 /// contribution, so that every part of a gradient arrives in the end, if later.
 ///
-/// The residue does not depend on the transform: it survives a change of codec. It is dropped when
-/// the range changes owner.
+/// The residue is made of values, whatever transform has withheld them: it survives a change of codec.
+/// Nothing is dropped here by itself; when it must be is what ``SliceResidues`` knows.
 package struct ErrorFeedback: Sendable {
     private var residue: [Float]
     private var chunkSquares: [Double]

@@ -83,7 +83,7 @@ package enum CoordinationLimits {
     package static let codecMargin = 1.1
     /// ... and a more precise one comes when it would fit at this share of the measured rate ...
     package static let codecCaution = 0.7
-    /// ... after so many commits in a row: a link that has come back may go again.
+    /// ... at so many commits in a row, of whatever fragments: a link that has come back may go again.
     package static let codecPatience = 3
     /// Heartbeats are small: two a patience would already do, one a second shows progress.
     package static let heartbeatInterval = Interval.seconds(1)

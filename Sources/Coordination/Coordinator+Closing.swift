@@ -30,12 +30,9 @@ struct ClosingState: Sendable {
         var at: Instant
         /// When it was said last.
         var saidAt: Instant
-        var tokens: UInt64 {
-            parts.reduce(0) {
-                let sum = $0.addingReportingOverflow($1.offer.tokens)
-                return sum.overflow ? .max : sum.partialValue
-            }
-        }
+        /// Replicas that it was closed without.
+        var late: [WorkerID]
+        var tokens: UInt64 { parts.reduce(0) { saturatingSum($0, $1.offer.tokens) } }
     }
 
     /// By seat.
@@ -220,7 +217,8 @@ extension Coordinator {
             closing[seat].missed += 1
             closing[seat].missedSince = closing[seat].missedSince ?? first
         }
-        closing.closed = ClosingState.Closed(key: key, parts: parts, at: now, saidAt: now)
+        closing.closed = ClosingState.Closed(
+            key: key, parts: parts, at: now, saidAt: now, late: Array(late.joined()))
         closing.waitReportedAt = nil
         sayClose(to: members.seats(where: \.isEstablished), now)
     }
@@ -277,8 +275,8 @@ extension Coordinator {
                 // It may have applied the mean, reported and offered again before the last one reported.
                 let next = closing[seat].offer == part.offer ? nil : closing[seat].offer
                 closing[seat] = ClosingState.Seat(
-                    offer: next, isSaid: next != nil, at: closing[seat].at,
-                    merged: part.offer.step)
+                    offer: next, isSaid: next != nil && closing[seat].isSaid,
+                    at: closing[seat].at, merged: part.offer.step)
             }
         }
         closing.closed = nil
@@ -324,11 +322,17 @@ extension Coordinator {
             Verdict(
                 key: closed.key, verdict: holder == nil ? .restart : .complete,
                 holder: holder?.rank ?? .none))
-        guard holder != nil || !present.isEmpty else {
-            closing.closed = nil
-            return
-        }
+        guard holder != nil || !present.isEmpty else { return openAgain(closed) }
         sayClose(to: members.seats { _ in true }, now)
+    }
+
+    /// All who were in it are gone: nobody has missed it.
+    private mutating func openAgain(_ closed: ClosingState.Closed) {
+        closing.closed = nil
+        for seat in closed.late where closing[seat].missed > 0 {
+            closing[seat].missed -= 1
+            if closing[seat].missed == 0 { closing[seat].missedSince = nil }
+        }
     }
 
     // MARK: Time

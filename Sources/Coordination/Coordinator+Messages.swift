@@ -121,6 +121,12 @@ extension Coordinator {
             if let lastStop {
                 effects.append(.send(to: connection, .stop(lastStop), epoch: epoch))
             } else if let plan {
+                // In this order: with its GO a member has counted from a boundary on, as the others have.
+                if let lastGo, lastGo.planVersion < plan.planVersion,
+                    members[seat]?.isEstablished == true
+                {
+                    effects.append(.send(to: connection, .go(lastGo), epoch: epoch))
+                }
                 effects.append(.send(to: connection, .plan(plan), epoch: epoch))
             }
             return true

@@ -114,8 +114,7 @@ struct LinkCodecs: Equatable, Sendable {
         guard isChoosing else { return }
         for link in links where link.region.index < regions && link.region != region {
             let index = region.index * regions + link.region.index
-            let sum = pairs[index].bytes.addingReportingOverflow(link.acknowledgedBytes)
-            pairs[index].bytes = sum.overflow ? .max : sum.partialValue
+            pairs[index].bytes = saturatingSum(pairs[index].bytes, link.acknowledgedBytes)
             pairs[index].busy = max(pairs[index].busy, link.busyTime)
         }
     }

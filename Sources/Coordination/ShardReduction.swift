@@ -105,14 +105,17 @@ package struct ShardReduction: Sendable {
         func weight(_ part: Contribution) -> UInt64 { weights[part.group] ?? part.weight }
     }
 
+    /// One that is done stays until its collective is over (``abandon(_:)``): a contribution that comes
+    /// again is refused, and does not begin another shard, which nothing would complete.
     private(set) var shards: [CollectiveKey: Shard] = [:]
 
     package init() {}
 
-    /// Collectives with contributions still to be reduced.
-    package var openCount: Int { shards.count }
+    /// Collectives that are not over, those that are reduced included.
+    package var count: Int { shards.count }
 
-    package func isOpen(_ key: CollectiveKey) -> Bool { shards[key] != nil }
+    /// Whether contributions to it are still to be reduced.
+    package func isOpen(_ key: CollectiveKey) -> Bool { shards[key]?.isDone == false }
 
     /// Groups whose part of `key` is not complete yet, in group order.
     package func missingGroups(_ key: CollectiveKey) -> [Int] {
@@ -144,7 +147,7 @@ package struct ShardReduction: Sendable {
         shards[key] = Shard(slice: slice, geometry: geometry, awaitsClose: awaitsClose)
     }
 
-    /// Drops a collective that was abandoned. A pass under way is ignored when it ends.
+    /// Drops a collective that is over, or was abandoned. A pass under way is ignored when it ends.
     package mutating func abandon(_ key: CollectiveKey) -> [Effect] {
         guard let shard = shards.removeValue(forKey: key) else { return [] }
         return shard.parts.flatMap { $0.compactMap { $0.map { .release($0.handle) } } }
@@ -221,14 +224,10 @@ package struct ShardReduction: Sendable {
         effects.append(
             .mean(
                 key: key, slice: shard.slice, position: position, handle: mean,
-                weight: counted.reduce(0) {
-                    let sum = $0.addingReportingOverflow(shard.weight($1))
-                    return sum.overflow ? .max : sum.partialValue
-                },
+                weight: counted.reduce(0) { saturatingSum($0, shard.weight($1)) },
                 mayLeave: counted.allSatisfy(\.mayLeave)))
         shards[key]?.parts[position] = Array(repeating: nil, count: shard.geometry.groups.count)
         shards[key]?.positions[position] = .done
-        if shards[key]?.isDone == true { shards[key] = nil }
         return effects
     }
 

@@ -64,6 +64,9 @@ package struct StateTransfer: Equatable, Sendable {
     }
 
     private(set) var reference: WorkerID
+    /// The reference belongs to another replica: what it has trained since it last contributed is its own to
+    /// contribute, so its live parameters are left out and the outer copy stands for them.
+    private(set) var beginsFromOuterCopy: Bool
     /// Reference first, then by rank.
     private(set) var sources: [Source]
     private var items = StateTransfer.items.map { _ in Item() }
@@ -79,8 +82,9 @@ package struct StateTransfer: Equatable, Sendable {
     /// Bytes that were in place when a plan changed, and stayed.
     package private(set) var resumedBytes: UInt64 = 0
 
-    package init(reference: WorkerID, sources: [Source]) {
+    package init(reference: WorkerID, sources: [Source], beginsFromOuterCopy: Bool = false) {
         self.reference = reference
+        self.beginsFromOuterCopy = beginsFromOuterCopy
         self.sources = sources
         wanted = StateTransfer.items.map { _ in nil }
     }
@@ -88,10 +92,14 @@ package struct StateTransfer: Equatable, Sendable {
     package static func == (a: Self, b: Self) -> Bool {
         a.reference == b.reference && a.sources == b.sources && a.items == b.items
             && a.wanted == b.wanted && a.isHandedOver == b.isHandedOver
+            && a.beginsFromOuterCopy == b.beginsFromOuterCopy
     }
 
     /// A new plan: what was asked for will not come, what is installed may be worth keeping.
-    package mutating func restart(reference: WorkerID, sources: [Source]) {
+    package mutating func restart(
+        reference: WorkerID, sources: [Source], beginsFromOuterCopy: Bool = false
+    ) {
+        self.beginsFromOuterCopy = beginsFromOuterCopy
         earlier += self.sources.filter { $0.bytes > 0 }.map { ($0.worker, $0.bytes) }
         self.reference = reference
         self.sources = sources
@@ -128,7 +136,10 @@ package struct StateTransfer: Equatable, Sendable {
         guard worker == reference else { return true }
         began = began ?? now
         wanted[place] = description
-        if items[place].held == description {
+        if isLeftOut(place) {
+            // Pieces in place are lost: the trainer puts the outer copy there.
+            items[place] = Item()
+        } else if items[place].held == description {
             resumedBytes += 4 * installedElements(place)
         } else {
             let count =
@@ -138,6 +149,10 @@ package struct StateTransfer: Equatable, Sendable {
                 held: description, pieces: Array(repeating: .missing, count: Int(count)))
         }
         return true
+    }
+
+    private func isLeftOut(_ place: Int) -> Bool {
+        beginsFromOuterCopy && Self.items[place] == .parameters
     }
 
     /// What to ask whom now: one piece of the first item that lacks some to each source in turn, until
@@ -227,7 +242,7 @@ package struct StateTransfer: Equatable, Sendable {
         var digests: [TrainerOrder.Handover.Item] = []
         for place in items.indices.dropFirst() {
             guard let description = wanted[place] else { return nil }
-            if description.total > 0 {
+            if description.total > 0, !isLeftOut(place) {
                 digests.append(
                     TrainerOrder.Handover.Item(
                         item: Self.items[place], digest: description.digest))
@@ -235,7 +250,7 @@ package struct StateTransfer: Equatable, Sendable {
         }
         return TrainerOrder.Handover(
             planVersion: planVersion, step: UInt32(clamping: index.step), round: index.round,
-            digest: index.digest, items: digests)
+            digest: index.digest, items: digests, beginsFromOuterCopy: beginsFromOuterCopy)
     }
 
     /// Bytes taken from each source, in the order in which they were first asked.

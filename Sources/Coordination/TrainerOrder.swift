@@ -37,6 +37,8 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
         /// Of outer copy and momentum, or of the parameters: as in a report.
         package var digest: UInt64
         package var items: [Item]
+        /// The live parameters, which are not among the items, become the outer copy.
+        package var beginsFromOuterCopy = false
     }
 
     /// Chunks of one collective to encode, slice by slice; none where values are only kept.

@@ -32,10 +32,7 @@ extension Worker {
         case .refuse(let refusal):
             finish(refusal.code.exitCode, "refused: \(refusal.reason) \(refusal.hint)")
         case .plan(let plan): announce(plan, epoch, now)
-        case .go(let go):
-            hasStarted = true
-            transfer = nil
-            drive(.go(planVersion: go.planVersion, verdicts: go.verdicts), now)
+        case .go(let go): follow(go, now)
         case .commit(let commit):
             pendingReports.removeAll { $0.report.key == commit.key }
             drive(.committed(key: commit.key), now)
@@ -141,6 +138,14 @@ extension Worker {
         replayPostponed(now)
         beginTransfer()
         sayReadyIfLinked()
+    }
+
+    /// One of an earlier plan is said again to whoever may have lost it, and was not lost.
+    private mutating func follow(_ go: Go, _ now: Instant) {
+        if let current = round.plan, go.planVersion < current.plan.planVersion { return }
+        hasStarted = true
+        transfer = nil
+        drive(.go(planVersion: go.planVersion, verdicts: go.verdicts), now)
     }
 
     /// READY goes out once per plan, when a lane to every other member is open.

@@ -32,8 +32,8 @@ extension Worker {
         case .offer(let offer):
             offerSentAt = now
             effects.append(.control(.offer(offer)))
-        case .abandonShards:
-            for effect in shards.abandonAll() { applyShard([effect], now) }
+        case .abandonShard(let key): applyShard(shards.abandon(key), now)
+        case .abandonShards: applyShard(shards.abandonAll(), now)
         case .release(let handle): release(handle)
         case .report(var report):
             meter.fill(&report, samples: samples)

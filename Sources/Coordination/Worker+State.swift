@@ -31,10 +31,15 @@ extension Worker {
         guard needsState, let plan = round.plan else { return }
         let sources = stateSources(plan)
         guard let reference = sources.first?.worker else { return }
+        // Where gradients are shared, all replicas have the same parameters.
+        let isOwnReplica =
+            !round.schedule.sharesGradients && !plan.replica.contains(plan.me.stateSource)
         if transfer != nil {
-            transfer?.restart(reference: reference, sources: sources)
+            transfer?.restart(
+                reference: reference, sources: sources, beginsFromOuterCopy: isOwnReplica)
         } else {
-            transfer = StateTransfer(reference: reference, sources: sources)
+            transfer = StateTransfer(
+                reference: reference, sources: sources, beginsFromOuterCopy: isOwnReplica)
         }
         askSources()
     }

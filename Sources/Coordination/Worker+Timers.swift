@@ -94,7 +94,10 @@ extension Worker {
             pendingReports[index].sentAt = now
             effects.append(.control(.report(pending.report)))
         }
-        if let offer = round.offer, now - offerSentAt >= CoordinationLimits.reportRetry {
+        // Between a boundary plan and its GO it may be about to be dropped.
+        if let offer = round.offer, !round.isFrozen,
+            now - offerSentAt >= CoordinationLimits.reportRetry
+        {
             offerSentAt = now
             effects.append(.control(.offer(offer)))
         }

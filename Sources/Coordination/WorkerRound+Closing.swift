@@ -51,23 +51,21 @@ extension WorkerRound {
         committed(
             .outer(fragment: close.key.fragment, round: close.key.round - 1))
         closedSet = close
-        if !isFrozen { begin(close, plan, completesFrom: nil, now) }
+        if !isFrozen { begin(close, plan, now) }
     }
 
     /// After GO: what was closed and is not under way here starts, or starts again, or is fetched.
     mutating func beginClosedAgain(_ verdicts: [Verdict], _ now: Instant) {
-        // The coordinator cannot know who has been through a boundary it has taken back since.
         if let offer { effects.append(.offer(offer)) }
+        // CLOSE comes before GO, unless it was lost with a connection: then it is said again later.
+        completed = verdicts.first { $0.key.scope == .pool && $0.verdict == .complete }
         guard let plan, let closedSet, closedSet.key.round > fragments[0].appliedRound else {
             return
         }
-        let verdict = verdicts.first { $0.key == closedSet.key && $0.verdict == .complete }
-        begin(closedSet, plan, completesFrom: verdict?.holder, now)
+        begin(closedSet, plan, now)
     }
 
-    private mutating func begin(
-        _ close: Close, _ plan: ActivePlan, completesFrom holder: Rank?, _ now: Instant
-    ) {
+    private mutating func begin(_ close: Close, _ plan: ActivePlan, _ now: Instant) {
         guard flights.isEmpty else { return }
         let key = close.key
         let geometry = plan.geometry(of: key)
@@ -87,7 +85,7 @@ extension WorkerRound {
         if mine != nil, offer == nil {
             effects.append(.violation("\(key) counts on this worker, which has offered nothing"))
         }
-        if let holder {
+        if let holder = completed?.key == key ? completed?.holder : nil {
             for missing in exchange.missingPositions {
                 effects.append(
                     .pull(
@@ -131,9 +129,9 @@ extension WorkerRound {
         if exchange?.merges == true { offer = nil }
     }
 
-    /// A boundary: nobody who comes in knows what the others have offered or counted. What was offered has
-    /// not left the live parameters; after the last step it is due at once.
-    mutating func countAnew() {
+    /// A boundary, where sets are closed: what was offered has not left the live parameters; after the last
+    /// step it is due at once.
+    mutating func dropOffer() {
         offer = nil
         for index in fragments.indices { fragments[index].tokens = 0 }
         let isPastEnd = plan.map { step > 0 && step >= $0.pace.lastStep } ?? false

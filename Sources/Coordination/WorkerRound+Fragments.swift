@@ -155,6 +155,6 @@ extension WorkerRound {
         flights = []
         lastEvaluated = step
         stage = .idle
-        if schedule.closesSets { countAnew() }
+        if schedule.closesSets { dropOffer() }
     }
 }

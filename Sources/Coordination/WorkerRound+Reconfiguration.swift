@@ -19,17 +19,21 @@ extension WorkerRound {
         self.plan = active
         isFrozen = true
         boundary = nil
-        // A joiner cannot know what its replica has trained on since each fragment left: where one has
-        // come in, all count from there.
-        if plan.activateAtRound > 0 {
-            for index in fragments.indices { fragments[index].tokens = 0 }
-            expertTokens = []
-        }
         closedSet = nil
-        if schedule.closesSets, isFirst || plan.activateAtRound > 0 { countAnew() }
+        completed = nil
+        if schedule.closesSets, isFirst { dropOffer() }
         effects.append(.abandonShards)
         effects += earlyMeans.map { .release($0.payload.handle) }
         earlyMeans = []
+    }
+
+    /// A joiner cannot know what its replica has trained on since each fragment left, nor what it has
+    /// offered: where one has come in, all count from there. With GO and not with the plan: one that is
+    /// taken back before GO has changed nothing, whichever members of a replica had it in force already.
+    private mutating func countAnew() {
+        for index in fragments.indices { fragments[index].tokens = 0 }
+        expertTokens = []
+        if schedule.closesSets { dropOffer() }
     }
 
     /// The gradients of experts that were elsewhere are with members of the plan before, some of whom may be
@@ -55,6 +59,7 @@ extension WorkerRound {
         }
         guard isFrozen else { return }
         isFrozen = false
+        if plan.plan.activateAtRound > 0 { countAnew() }
         for exchange in underWay where !exchange.isComplete {
             resume(exchange, verdicts.first { $0.key == exchange.key }, now)
         }

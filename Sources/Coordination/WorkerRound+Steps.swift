@@ -304,6 +304,7 @@ extension WorkerRound {
     /// Keeps the finished exchange for peers that lack positions; lets go of the one before.
     private mutating func retire(_ exchange: Exchange?) {
         guard let exchange else { return }
+        effects.append(.abandonShard(exchange.key))
         switch exchange.key.scope {
         case .region:
             inner = nil

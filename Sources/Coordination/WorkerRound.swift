@@ -88,6 +88,8 @@ package struct WorkerRound: Sendable {
         case closeShard(CollectiveKey, [ShardReduction.Counted])
         /// There is something to contribute to whatever round is closed next.
         case offer(Offer)
+        /// Its mean is applied here: nothing more is collected for it.
+        case abandonShard(CollectiveKey)
         /// A reconfiguration: nothing collected so far counts.
         case abandonShards
         case release(PayloadHandle)
@@ -148,6 +150,8 @@ package struct WorkerRound: Sendable {
     package internal(set) var offer: Offer?
     /// Of the plan in force, the round under way.
     var closedSet: Close?
+    /// Of the GO of the plan in force: who holds the mean of a round whose CLOSE may come later than GO.
+    var completed: Verdict?
     /// Turns that have left, and those that are applied.
     var departedTurn: UInt32 = 0
     var appliedTurn: UInt32 = 0

@@ -147,7 +147,12 @@ struct ByteReader {
         }
         var items: [T] = []
         items.reserveCapacity(count)
-        for _ in 0..<count { items.append(try T(reading: &self)) }
+        for _ in 0..<count {
+            let offset = position
+            let item = try T(reading: &self)
+            if let last = items.last { try item.check(after: last, at: offset) }
+            items.append(item)
+        }
         return items
     }
 

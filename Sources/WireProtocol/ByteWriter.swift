@@ -89,7 +89,10 @@ struct ByteWriter {
             throw .listTooLong(field: field, offset: position, limit: limit, got: items.count)
         }
         integer(UInt16(items.count))
-        for item in items { try item.write(to: &self) }
+        for (index, item) in items.enumerated() {
+            if index > 0 { try item.check(after: items[index - 1], at: position) }
+            try item.write(to: &self)
+        }
     }
 }
 

@@ -11,6 +11,12 @@ protocol ListItem: MetaFields {
     /// Bytes of an item whose texts and lists are empty, so that a list's claimed count can be
     /// checked before anything is allocated.
     static var minimumBytes: Int { get }
+    /// Whether it may follow `last` in a list; `offset` is where it begins.
+    func check(after last: Self, at offset: Int) throws(FrameError)
+}
+
+extension ListItem {
+    func check(after last: Self, at offset: Int) throws(FrameError) {}
 }
 
 extension CollectiveKey: MetaFields {

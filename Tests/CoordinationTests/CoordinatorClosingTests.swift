@@ -164,6 +164,85 @@ import WireProtocol
         }
     }
 
+    /// READY of those who are left for the plan that a death has made.
+    private func ready(
+        _ seats: [Int], plan: UInt32, step: UInt64 = 2, holdings: [Holding] = [],
+        at time: Double, _ coordinator: inout Coordinator
+    ) -> [Coordinator.Effect] {
+        seats.flatMap { seat in
+            let ready = Ready(planVersion: plan, step: step, holdings: holdings)
+            return coordinator.handle(message(.ready(ready), from: seat), at: .at(time))
+        }
+    }
+
+    private func kill(_ seats: [Int], at time: Double, _ coordinator: inout Coordinator) {
+        for seat in seats {
+            _ = coordinator.handle(
+                .unreachable(ConnectionID(rawValue: UInt64(seat))), at: .at(time))
+        }
+    }
+
+    @Test func aRoundThatIsOpenAgainIsMissedByNobody() throws {
+        var coordinator = running()
+        // Round 1 is closed without west, and east dies with what it has contributed.
+        _ = offer([0, 1], step: 2, at: 1, &coordinator)
+        #expect(closes(coordinator.handle(.tick, at: .at(3))).count == 4)
+        kill([0, 1], at: 3.1, &coordinator)
+        _ = ready([2, 3], plan: 3, at: 3.2, &coordinator)
+        let closed = try #require(reasons(offer([2, 3], step: 2, at: 4, &coordinator)).first)
+        #expect(closed.key == key(1))
+        #expect(closed.taken.map(\.missed) == [0] && closed.taken.map(\.weight) == [131_072])
+    }
+
+    /// Seed 4266: an offer made between the application of a round and its commit, and a death between.
+    @Test func anOfferThatIsNotSaidAgainAfterGoDoesNotCount() throws {
+        var coordinator = running()
+        _ = offer([0, 1], step: 2, at: 1, &coordinator)
+        _ = offer([2, 3], step: 2, at: 1, &coordinator)
+        // Both have applied round 1 and offer again; west-2 has not reported and dies.
+        for seat in [0, 1, 2] {
+            let report = Report(key: key(1), digest: 9, step: 4, tokens: 1)
+            _ = coordinator.handle(message(.report(report), from: seat), at: .at(1.5))
+        }
+        _ = offer([0, 1], step: 4, at: 1.6, &coordinator)
+        kill([3], at: 2, &coordinator)
+        let holdings = [Holding(key: key(1), state: .applied)]
+        let effects =
+            ready([0, 1, 2], plan: 2, step: 4, holdings: holdings, at: 2.1, &coordinator)
+        #expect(
+            effects.contains(
+                .event(.roundCommitted(key: key(1), digest: 9, members: 3, tokens: 1_024))))
+        #expect(closes(effects).allSatisfy { $0.key == key(1) })
+        // West alone is there: the grace is over long after, and east is late.
+        #expect(closes(offer([2], step: 4, at: 2.2, &coordinator)) == [])
+        let late = reasons(coordinator.handle(.tick, at: .at(5)))
+        #expect(try #require(late.first).late == ["east"])
+    }
+
+    /// Its GO lost with a connection: the others count from the boundary on, so it must too.
+    @Test func aGoIsSaidAgainBeforeALaterPlan() {
+        var coordinator = running()
+        kill([3], at: 2, &coordinator)
+        _ = ready([0, 1, 2], plan: 2, at: 2.1, &coordinator)
+        kill([2], at: 3, &coordinator)
+        let hello = Message.hello(Fixtures.hello(seats[1]))
+        let effects = coordinator.handle(
+            .message(
+                from: ConnectionID(rawValue: 77), name: seats[1].worker.name,
+                incarnation: Incarnation(rawValue: 1), hello), at: .at(3.1))
+        let said = effects.compactMap { effect -> String? in
+            guard case .send(ConnectionID(rawValue: 77), let message, _) = effect else {
+                return nil
+            }
+            switch message {
+            case .go(let go): return "go \(go.planVersion)"
+            case .plan(let plan): return "plan \(plan.planVersion)"
+            default: return nil
+            }
+        }
+        #expect(said == ["go 2", "plan 3"])
+    }
+
     @Test func theDeadAreTakenOutOfAClosedRound() {
         var coordinator = running()
         _ = offer([0, 1], step: 2, at: 1, &coordinator)

@@ -215,11 +215,70 @@ import WireProtocol
         _ = absorbed(1, &round)
         #expect(round.stage == .idle && round.offer != nil)
         _ = round.handle(.plan(plan, epoch: Epoch(rawValue: 2)), at: .zero)
-        #expect(round.offer == nil)
+        #expect(round.offer != nil && round.isFrozen)
         let go = round.handle(.go(planVersion: 2, verdicts: []), at: .zero)
+        #expect(round.offer == nil)
         #expect(offers(go) == [] && round.stage == .computing(step: 4))
         _ = step(&round)
         #expect(offers(step(&round)).map(\.steps) == [2])
+    }
+
+    /// Seed 4266: a death takes a boundary plan back that only some members have in force.
+    @Test func aBoundaryThatIsTakenBackChangesNothing() {
+        var boundary = Fixtures.plan(version: 2, elements: 8, configuration: configuration)
+        boundary.activateAtRound = 1
+        let repair = Fixtures.plan(
+            version: 3, seats: [0, 1, 3], elements: 8, configuration: configuration)
+        /// Offers round 1 is closed without, and takes its mean in after step 2.
+        func offersAfter(adopting adopts: Bool) -> [Offer] {
+            var round = started()
+            _ = step(&round)
+            _ = round.handle(.boundary(turn: 1), at: .zero)
+            _ = close(1, ranks: [2], &round)
+            _ = complete(1, &round)
+            _ = step(&round)
+            _ = absorbed(1, &round)
+            if adopts {
+                _ = round.handle(.plan(boundary, epoch: Epoch(rawValue: 2)), at: .zero)
+            }
+            _ = round.handle(.plan(repair, epoch: Epoch(rawValue: 3)), at: .zero)
+            let go = round.handle(.go(planVersion: 3, verdicts: []), at: .zero)
+            #expect(round.stage == .computing(step: 3))
+            return offers(go)
+        }
+        let standing = [Offer(fragment: FragmentID(0), step: 2, tokens: 20, steps: 2)]
+        #expect(offersAfter(adopting: true) == standing)
+        #expect(offersAfter(adopting: false) == standing)
+    }
+
+    @Test func whatIsCompletedElsewhereIsFetchedAlsoIfCloseComesAfterGo() {
+        var round = started()
+        _ = step(&round)
+        let plan = Fixtures.plan(version: 2, elements: 8, configuration: configuration)
+        _ = round.handle(.plan(plan, epoch: Epoch(rawValue: 2)), at: .zero)
+        let verdict = Verdict(key: key(1), verdict: .complete, holder: Rank(3))
+        _ = round.handle(.go(planVersion: 2, verdicts: [verdict]), at: .zero)
+        #expect(round.flightKeys.isEmpty)
+        let effects = close(1, ranks: [2], epoch: 2, &round)
+        let pulls = (0..<4).map {
+            WorkerRound.Effect.pull(from: Rank(3), key: key(1), slice: $0, position: 0)
+        }
+        #expect(effects.filter { if case .pull = $0 { true } else { false } } == pulls)
+        #expect(!effects.contains(.openShard(key(1))))
+        // Of the next round the verdict says nothing.
+        _ = complete(1, &round)
+        _ = step(&round)
+        _ = absorbed(1, &round)
+        #expect(close(2, ranks: [2], epoch: 2, &round).contains(.openShard(key(2))))
+    }
+
+    @Test func whatIsAppliedIsCollectedNoMore() {
+        var round = started()
+        _ = step(&round)
+        _ = close(1, ranks: [2], &round)
+        #expect(!complete(1, &round).contains(.abandonShard(key(1))))
+        _ = step(&round)
+        #expect(absorbed(1, &round).contains(.abandonShard(key(1))))
     }
 
     @Test func aRoundTooFarAheadIsAViolation() {

@@ -96,6 +96,35 @@ import WireProtocol
     /// fp32 bytes of the five vectors of a state.
     private let wholeState = 5 * 4 * Fixtures.parameterCount
 
+    /// Who comes into a replica begins with its live parameters, who is one of its own with the outer copy.
+    @Test(arguments: RunConfiguration.Schedule.Inner.allCases, [false, true])
+    func whatAJoinerBeginsWith(inner: RunConfiguration.Schedule.Inner, sharesGradients: Bool) throws
+    {
+        let configuration = Fixtures.configuration(
+            outer: sharesGradients ? .everyStep : .diloco, inner: inner,
+            syncEvery: sharesGradients ? 1 : 2, steps: 12)
+        var cluster = TestCluster(configuration)
+        for seat in 0..<3 { cluster.launch(seat) }
+        cluster.holds = {
+            if case .order(.compute(let next, _)) = $0.content { next >= 3 } else { false }
+        }
+        cluster.advance(to: 70)
+        cluster.launch(3)
+        cluster.holds = { if case .order(.takeOver) = $0.content { true } else { false } }
+        cluster.settle()
+        let handover = try #require(
+            cluster.queue.compactMap { delivery -> TrainerOrder.Handover? in
+                if case .order(.takeOver(let handover)) = delivery.content { handover } else { nil }
+            }.first)
+        let isOwn = inner == .none && !sharesGradients
+        #expect(handover.beginsFromOuterCopy == isOwn)
+        #expect(handover.items.contains { $0.item == .parameters } == !isOwn)
+        cluster.release()
+        #expect(cluster.coordinatorResult == .ok)
+        #expect(cluster.violations == [])
+        #expect(Set((0..<4).map { cluster.node($0).trainer.outer }).count == 1)
+    }
+
     @Test func stateComesFromEveryMemberOfTheRegion() throws {
         var cluster = joinerAtTheBoundary { _ in false }
         cluster.release()

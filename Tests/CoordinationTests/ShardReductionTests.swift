@@ -71,7 +71,29 @@ import WireProtocol
             _ = shards.handle(part(base + 2, group: 1, position: position))
             _ = shards.handle(reduced(base + 3, position: position))
         }
-        #expect(shards.openCount == 0)
+        #expect(!shards.isOpen(key))
+    }
+
+    @Test func aContributionThatComesAgainAfterThePassBeginsNothing() {
+        var shards = opened()
+        for position in 0..<2 {
+            let base = UInt64(position) * 10
+            _ = shards.handle(part(base + 1, group: 0, position: position))
+            _ = shards.handle(part(base + 2, group: 1, position: position))
+            _ = shards.handle(reduced(base + 3, position: position))
+        }
+        // As the worker does with every contribution that its round accepts.
+        shards.open(key, geometry: geometry, rank: Rank(0))
+        #expect(
+            shards.handle(part(4, group: 1)) == [
+                .release(PayloadHandle(rawValue: 4)),
+                .violation(key: key, group: 1, what: "contributed twice"),
+            ])
+        #expect(!shards.isOpen(key) && shards.missingGroups(key) == [])
+        // Until the round is over here; nothing is held any more by then.
+        #expect(shards.count == 1)
+        let nothing = shards.abandon(key)
+        #expect(nothing == [] && shards.count == 0)
     }
 
     @Test func secondContributionForOnePlaceIsRefused() {
@@ -134,7 +156,7 @@ import WireProtocol
         #expect(
             shards.abandonAll()
                 == [.release(PayloadHandle(rawValue: 1)), .release(PayloadHandle(rawValue: 2))])
-        #expect(shards.openCount == 0)
+        #expect(shards.count == 0)
         shards.open(key, geometry: geometry, rank: Rank(0))
         #expect(shards.handle(reduced(9)) == [.release(PayloadHandle(rawValue: 9))])
         #expect(shards.handle(reduced(8, epoch: 7)) == [.release(PayloadHandle(rawValue: 8))])

@@ -132,6 +132,43 @@ import WireProtocol
         #expect(asked.count == 4)
     }
 
+    /// What another replica has trained and not contributed is its own.
+    @Test func ofAnotherReplicaLiveParametersAreLeftOut() {
+        var transfer = StateTransfer(
+            reference: WorkerID(0), sources: [StateTransfer.Source(WorkerID(0), ahead: 4)],
+            beginsFromOuterCopy: true)
+        describeAll(&transfer, by: 0)
+        let asked = finish(&transfer)
+        #expect(transfer.isComplete)
+        #expect(asked[WorkerID(0)]?.count == 3 * 7)
+        #expect(asked[WorkerID(0)]?.contains { $0.item == .parameters } == false)
+        let handover = transfer.handover(planVersion: 5)
+        #expect(handover?.beginsFromOuterCopy == true)
+        #expect(handover?.items.map(\.item) == [.outerCopy, .outerMomentum, .firstMoment])
+        // The next plan names a member of its own replica: now they are wanted.
+        transfer.restart(
+            reference: WorkerID(0), sources: [StateTransfer.Source(WorkerID(0), ahead: 4)])
+        describeAll(&transfer, by: 0)
+        #expect(!transfer.isComplete)
+        let more = finish(&transfer)
+        #expect(more[WorkerID(0)]?.map(\.item) == Array(repeating: .parameters, count: 7))
+        #expect(transfer.handover(planVersion: 6)?.items.first?.item == .parameters)
+    }
+
+    @Test func parametersThatTheOuterCopyHasReplacedAreFetchedAgain() {
+        var transfer = transfer(1)
+        describeAll(&transfer, by: 0)
+        _ = finish(&transfer)
+        let source = [StateTransfer.Source(WorkerID(0), ahead: 4)]
+        transfer.restart(reference: WorkerID(0), sources: source, beginsFromOuterCopy: true)
+        describeAll(&transfer, by: 0)
+        #expect(transfer.isComplete)
+        transfer.restart(reference: WorkerID(0), sources: source)
+        describeAll(&transfer, by: 0)
+        let asked = finish(&transfer)
+        #expect(asked[WorkerID(0)]?.map(\.item) == Array(repeating: .parameters, count: 7))
+    }
+
     @Test func aPieceThatWasNotAskedForIsRefused() {
         var transfer = transfer(2)
         describeAll(&transfer, by: 0)

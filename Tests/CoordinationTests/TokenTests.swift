@@ -33,6 +33,28 @@ import WireProtocol
         #expect(cluster.violations == [])
     }
 
+    @Test func `rows that no trainer reads stop at the lane's credit`() throws {
+        let plan = Fixtures.plan()
+        var worker = LoneWorker(plan)
+        _ = worker.greeted(by: 1)
+        let most = CoordinationLimits.laneWindowBytes
+        let size: UInt64 = 1 << 18
+        var taken: UInt64 = 0
+        for number in 1...(most / size + 1) {
+            let effects = worker.frame(
+                worker.accepted(1), .tokens(Self.tokens(2)), sequence: number, epoch: 1,
+                payload: number, bytes: Int(size))
+            let isTaken = effects.contains { if case .tokens = $0 { true } else { false } }
+            guard isTaken else {
+                #expect(effects.violations.first?.hasPrefix("sent past the credit") == true)
+                #expect(effects.released == [number])
+                break
+            }
+            taken += size
+        }
+        #expect(taken == most)
+    }
+
     @Test func `rows of a plan that is over go nowhere`() throws {
         var cluster = TestCluster.started(holds: Self.holdsTrainers)
         cluster.sendTokens(from: 0, to: 1, Epoch(rawValue: 77), Self.tokens(2), bytes: 64)

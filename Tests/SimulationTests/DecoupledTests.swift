@@ -133,6 +133,23 @@ import Testing
         #expect(steps(result, 3).last?.step == 48)
     }
 
+    /// The checker looks at what it begins with.
+    @Test(arguments: [RunConfiguration.Schedule.Outer.decoupled, .streaming, .diloco])
+    func aReplicaOfItsOwnBeginsFromTheOuterCopy(outer: RunConfiguration.Schedule.Outer) {
+        for inner in RunConfiguration.Schedule.Inner.allCases {
+            var scenario = scenario(workers: [2, 1], inner: inner, steps: 48)
+            scenario.configuration = SampleCluster.configuration(
+                seed: 1, steps: 48, inner: inner, outer: outer, syncEvery: 4,
+                fragments: outer == .streaming ? 3 : 1, overlap: outer == .streaming ? 1 : 0)
+            // A region that was evicted as a whole and comes back, and one of two workers.
+            scenario.fault(1, .restart(worker: 2, resume: false))
+            scenario.fault(2.5, .restart(worker: 1, resume: false))
+            let result = scenario.simulator().run()
+            expectGood(result, "\(inner)")
+            #expect(result.count { if case .stateTaken = $0 { true } else { false } } == 2)
+        }
+    }
+
     @Test func aRegionThatIsCutOffLosesNothingAndStopsNobody() {
         var scenario = scenario(steps: 400, quorum: 1)
         scenario.options.faults = [

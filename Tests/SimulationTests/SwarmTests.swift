@@ -24,6 +24,20 @@ import Testing
         #expect(Swarm.run(3).traceHash != Swarm.run(17).traceHash)
     }
 
+    /// 3337: a frame on a connection that its receiver had not introduced. 4266: an offer of a boundary that
+    /// was taken back.
+    @Test(arguments: [3337, 4266] as [UInt64])
+    func `seeds that found something find it no more`(seed: UInt64) {
+        #expect(Swarm.run(seed).findings == [])
+    }
+
+    @Test func `plans that follow measurements are among the seeds`() {
+        let seeds = (1...400).map { SwarmSeed($0).configuration }
+        #expect(seeds.count { $0.wire.choosesBetween == true } > 20)
+        #expect(seeds.count { $0.schedule.localSteps == .measured } > 20)
+        #expect(seeds.allSatisfy { $0.schedule.outer != .decoupled || !$0.schedule.adapts })
+    }
+
     @Test func `a failure prints the command that repeats it`() {
         let failure = Swarm.Failure(seed: 7, description: [], findings: [])
         #expect(failure.command == "longhaul simulate --swarm --seeds 7..7")

@@ -240,6 +240,18 @@ struct TrainerTests {
         #expect(values(everything, .parameters) != values(trainers[0], .parameters))
     }
 
+    @Test("who begins from the outer copy has nothing to contribute")
+    func outerCopyReplacesLiveParameters() throws {
+        let trainer = try makeTrainer(keepsOuterCopy: true)
+        let outer = values(trainer, .outerCopy)
+        run(trainer, steps: 2)
+        let moments = values(trainer, .firstMoment)
+        #expect(values(trainer, .parameters) != outer)
+        trainer.beginFromOuterCopy()
+        #expect(values(trainer, .parameters) == outer && values(trainer, .outerCopy) == outer)
+        #expect(values(trainer, .firstMoment) == moments)
+    }
+
     private func makeTrainer(keepsOuterCopy: Bool, seed: UInt64 = 1) throws -> TransformerTrainer {
         // English-like: few letters, so that a small model has something to learn at once.
         let words = ["the ", "sea ", "and ", "rain ", "stone ", "tea "]

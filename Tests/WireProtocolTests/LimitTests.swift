@@ -43,6 +43,26 @@ struct LimitTests {
         #expect(error.name == "metaLength")
     }
 
+    @Test func blocksOfExpertsThatTouchPassAndOverlappingOnesAreRefused() throws {
+        func plan(_ second: UInt64) -> Message {
+            var plan = Plan(
+                planVersion: 1, activateAtRound: 0, members: [], fragments: [],
+                regionTransform: .fp32, poolTransform: .int8, samplesPerStep: 8)
+            plan.experts = [
+                ExpertBlock(start: 100, each: 64, count: 8),
+                ExpertBlock(start: second, each: 1, count: 1),
+            ]
+            return .plan(plan)
+        }
+        _ = try roundTrip(plan(612))
+        #expect(
+            throws: FrameError.outOfRange(
+                field: "PLAN.experts.start", offset: 106, allowed: 612...(1 << 62) - 1, got: 611)
+        ) {
+            try FrameEncoder.encode(header: header, message: plan(611))
+        }
+    }
+
     @Test func textAtItsLimitPassesAndOneByteMoreIsRefused() throws {
         let longest = String(repeating: "x", count: ProtocolLimits.textBytes)
         _ = try roundTrip(.leave(Leave(code: 69, reason: longest)))

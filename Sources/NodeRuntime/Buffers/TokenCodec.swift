@@ -74,17 +74,14 @@ package final class TokenCodec {
     ) throws(ChunkError) {
         let (count, width) = (Int(tokens.rows), Int(tokens.width))
         let perRow = Int(tokens.words)
-        let head = 4 * perRow * count
         let target = start * width..<(start + count) * width
         try bytes.withBytes { payload throws(ChunkError) in
-            for index in 0..<perRow * count {
-                words[start * perRow + index] = payload.word(at: 4 * index)
-            }
             try values.withMutableSpan(target) {
                 (rows: inout MutableSpan<Float>) throws(ChunkError) in
-                try decoder.decode(
-                    payload.extracting(head...), transform: tokens.transform, stage: .stored,
-                    into: &rows)
+                var all = words.mutableSpan
+                var own = all._mutatingExtracting(start * perRow..<(start + count) * perRow)
+                try decoder.decodeRows(
+                    payload, transform: tokens.transform, words: &own, values: &rows)
             }
         }
     }
@@ -105,11 +102,5 @@ extension MutableSpan<UInt8> {
         unsafe floats.withUnsafeBytes { from in
             unsafe target.withUnsafeMutableBytes { unsafe $0.copyMemory(from: from) }
         }
-    }
-}
-
-extension Span<UInt8> {
-    fileprivate func word(at offset: Int) -> UInt32 {
-        (0..<4).reduce(UInt32(0)) { $0 | UInt32(self[offset + $1]) << (8 * $1) }
     }
 }

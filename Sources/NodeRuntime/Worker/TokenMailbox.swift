@@ -22,8 +22,9 @@ package struct TokenGroup: Equatable, Sendable {
 /// them.
 ///
 /// It holds what peers have sent ahead: at most the answers and the next dispatch of each, since nobody
-/// begins an exchange without all answers of the one before. The lanes' credit bounds the bytes, and
-/// ``arrivalsPerPeer`` the number: frames without rows cost no credit.
+/// begins an exchange without all answers of the one before. The lanes' credit bounds the bytes, because a
+/// frame's goes back to its sender only when the trainer has read it, and ``arrivalsPerPeer`` the number:
+/// frames without rows cost no credit.
 package final class TokenMailbox: Sendable {
     package struct Arrival: Sendable {
         package var from: WorkerID

@@ -110,9 +110,16 @@ extension TrainerExecutor {
                         + "said \(item.digest)"))
         }
         let known = Set(handover.items.map(\.item))
-        guard trainer.stateVectors.allSatisfy({ known.contains($0.item) }) else {
+        let wanted = trainer.stateVectors.filter {
+            $0 != .parameters || !handover.beginsFromOuterCopy
+        }
+        guard wanted.allSatisfy({ known.contains($0.item) }) else {
             return emit(
                 .failed("the source of the state lacks vectors that this training has: \(known)"))
+        }
+        if handover.beginsFromOuterCopy {
+            trainer.beginFromOuterCopy()
+            itemDigests = [:]
         }
         step = handover.step
         round = handover.round

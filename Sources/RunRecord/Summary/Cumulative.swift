@@ -85,10 +85,3 @@ struct LinkCount: CumulativeCount {
         return total
     }
 }
-
-/// Counts come from workers: one that tells nonsense must spoil its figures, not end the
-/// coordinator.
-func saturatingSum(_ a: UInt64, _ b: UInt64) -> UInt64 {
-    let (value, overflow) = a.addingReportingOverflow(b)
-    return overflow ? .max : value
-}

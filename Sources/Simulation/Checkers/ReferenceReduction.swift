@@ -186,8 +186,8 @@ struct ReferenceReduction {
 
     mutating func installed(_ seat: Int) { forgetTokens(seat) }
 
-    /// A plan of a boundary is in force at a seat: all count their tokens from there.
-    mutating func adopted(_ seat: Int, _ plan: Plan) {
+    /// A seat goes on under a plan; from a boundary on all count anew.
+    mutating func started(_ seat: Int, _ plan: Plan) {
         if plan.activateAtRound > 0 { forgetTokens(seat) }
     }
 
@@ -414,9 +414,6 @@ struct ReferenceReduction {
             let isIn = group.contains { candidate.parts[$0] != nil }
             sum += group.compactMap { candidate.tokens[$0] }.first ?? 0
             for seat in group { missed[seat] = isIn ? 0 : missed[seat] + 1 }
-        }
-        if let next = plans[latest], next.activateAtRound == key.round {
-            for seat in missed.indices { missed[seat] = 0 }
         }
         return sum == tokens ? nil : "\(key) counts \(tokens) tokens, \(sum) were offered"
     }

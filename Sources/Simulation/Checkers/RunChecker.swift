@@ -132,7 +132,6 @@ struct RunChecker {
             find("views", now, "worker \(seat) went back to epoch \(active.epoch.rawValue)")
         }
         lastEpoch[seat] = active.epoch
-        reference.adopted(seat, active.plan)
         waits.reported(seat, now)
         if let known = plans[active.epoch] {
             if known != active.plan {
@@ -149,6 +148,21 @@ struct RunChecker {
     mutating func draws(_ seat: Int, step: UInt32, _ range: Range<UInt64>, _ now: Int64) {
         if let objection = samples.draws(seat, step: step, range) {
             find("samples", now, objection)
+        }
+    }
+
+    /// Where replicas hold unlike parameters, one that comes in has nothing to contribute yet.
+    mutating func tookOver(_ seat: Int, _ state: TrainerState, _ plan: Plan, _ now: Int64) {
+        guard configuration.schedule.outer != .everyStep,
+            let me = plan.members.first(where: { $0.workerID == WorkerID(seat) }),
+            let source = plan.members.first(where: { $0.rank == me.stateSource })
+        else { return }
+        let isOneReplica =
+            configuration.schedule.inner == .everyStep && source.region == me.region
+        if !isOneReplica, state.parameters != state.outerCopy {
+            find(
+                "state", now,
+                "worker \(seat) begins with what \(source.name) has trained and not contributed")
         }
     }
 

@@ -12,13 +12,14 @@ extension Simulator {
         for source in sources where workers[seat].pool.content(source.handle) == nil {
             checker.find("payloads", now, "\(workers[seat].name) reduces a released payload")
         }
-        let encoding = options.payloads.isTensors ? .fp32 : transform
-        guard let content = mean(seat, place.key.scope, sources, encoding, elements) else { return }
+        guard let content = mean(seat, place.key.scope, sources, transform, elements) else {
+            return
+        }
         var stage = StageID.stored
         if case .encoded(let encoded) = content { stage = encoded.stage }
         let mean = EncodedPayload(
             handle: workers[seat].pool.store(content), bytes: content.bytes,
-            elements: UInt32(elements), transform: encoding, stage: stage)
+            elements: UInt32(elements), transform: transform, stage: stage)
         workers[seat].nextJob += 1
         let job = workers[seat].nextJob
         workers[seat].jobs[job] = WorkerProcess.Reduction(place: place, mean: mean)

@@ -134,10 +134,11 @@ extension Simulator {
         if options.checks, case .values(let values) = content {
             checker.reference.encoded(seat, encoding, chunk, values)
         }
+        // Tensors go as they are under whatever name the plan has: what is lost is not modelled.
         let payload = EncodedPayload(
             handle: workers[seat].pool.store(content), bytes: content.bytes,
             elements: UInt32(chunk.range.count),
-            transform: options.payloads.isModelled ? encoding.transform : .fp32, stage: .stored)
+            transform: encoding.transform, stage: .stored)
         return .encoded(
             key: encoding.key, epoch: encoding.epoch, slice: chunk.slice,
             position: chunk.position, payload: payload)
@@ -243,6 +244,11 @@ extension Simulator {
         }
         workers[seat].trainer?.stand(at: handover)
         checker.reference.installed(seat)
+        if options.checks, let plan = workers[seat].machine?.round.plan?.plan,
+            let state = workers[seat].trainer?.state
+        {
+            checker.tookOver(seat, state, plan, now)
+        }
         return [.tookOver(handover)]
     }
 }

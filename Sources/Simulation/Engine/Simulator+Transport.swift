@@ -123,7 +123,10 @@ extension Simulator {
                 connections[index].outbox.append(frame)
             }
         case .acceptor:
-            guard let index = workers[seat].accepted[lane], connections[index].isUp else { return }
+            // A connection is known by what came in on it: before LANE-HELLO there is no way back.
+            guard let index = workers[seat].accepted[lane], connections[index].isUp,
+                connections[index].isIntroduced
+            else { return }
             put(frame, on: index, direction: 1)
         }
     }

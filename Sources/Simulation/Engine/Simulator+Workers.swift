@@ -67,17 +67,19 @@ extension Simulator {
     func tell(_ seat: Int, _ event: Worker.Event) {
         guard workers[seat].isRunning, workers[seat].machine != nil else { return }
         let epoch = workers[seat].machine?.round.plan?.epoch
+        let wasFrozen = workers[seat].machine?.round.isFrozen == true
         let local = workers[seat].local(now)
         let effects = workers[seat].machine?.handle(event, at: local) ?? []
         keep(event, effects, of: seat)
-        if options.checks { notePlan(seat, before: epoch) }
+        if options.checks { notePlan(seat, before: epoch, wasFrozen: wasFrozen) }
         for effect in effects { carryOut(effect, seat) }
         setTimer(seat)
     }
 
-    private func notePlan(_ seat: Int, before: Epoch?) {
-        guard let plan = workers[seat].machine?.round.plan, plan.epoch != before else { return }
-        checker.adopted(seat, plan, now)
+    private func notePlan(_ seat: Int, before: Epoch?, wasFrozen: Bool) {
+        guard let round = workers[seat].machine?.round, let plan = round.plan else { return }
+        if plan.epoch != before { checker.adopted(seat, plan, now) }
+        if wasFrozen, !round.isFrozen { checker.reference.started(seat, plan.plan) }
     }
 
     private func carryOut(_ effect: Worker.Effect, _ seat: Int) {

@@ -244,10 +244,6 @@ extension SimulationOptions.Payloads {
         if case .modelled = self { true } else { false }
     }
 
-    var isTensors: Bool {
-        if case .tensors = self { true } else { false }
-    }
-
     var isHosted: Bool {
         if case .hosted = self { true } else { false }
     }

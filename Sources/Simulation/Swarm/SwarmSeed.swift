@@ -42,6 +42,8 @@ package struct SwarmSeed: Sendable {
         {
             Self.decouple(&configuration, &topology, &dice)
         }
+        var choices = Dice(seed: ~seed)
+        Self.measure(&configuration, topology, &choices)
         options.livenessBound =
             Self.bound(topology, configuration) + Self.transfers(topology, configuration, options)
         self.topology = topology
@@ -120,6 +122,26 @@ package struct SwarmSeed: Sendable {
                 let step = topology.regions[region].workers[worker].nominalStep
                 topology.regions[region].workers[worker].nominalStep = step * factor
             }
+        }
+    }
+
+    /// Plans that follow what is measured: encodings of links and H_r, and with them micro-batches. From dice
+    /// of its own: the others fall as they did before there was this.
+    private static func measure(
+        _ configuration: inout RunConfiguration, _ topology: Topology, _ dice: inout Dice
+    ) {
+        let schedule = configuration.schedule
+        guard schedule.outer != .everyStep, schedule.outer != .decoupled else { return }
+        if topology.regions.count > 1, dice.once(in: 4) {
+            configuration.wire.betweenRegions = LinkCodec.start
+            configuration.wire.choosesBetween = true
+            configuration.schedule.adapts = true
+        }
+        if dice.once(in: 4) {
+            let every = schedule.syncEvery
+            configuration.steps = (configuration.steps + every - 1) / every * every
+            configuration.schedule.localSteps = .measured
+            configuration.schedule.adapts = true
         }
     }
 
@@ -204,6 +226,11 @@ package struct SwarmSeed: Sendable {
                 "quorum \(rules.quorum), k \(ClosingRules.decimal(rules.graceFactor)), grace at most "
                     + "\(rules.graceMost.seconds) s, late \(ClosingRules.decimal(rules.lateWeight)), "
                     + "steps of " + steps.joined(separator: ", ") + " s")
+        }
+        if schedule.adapts {
+            lines.append(
+                "plans follow what is measured: local steps \(schedule.localSteps.rawValue), between "
+                    + (configuration.wire.choosesBetween == true ? "auto" : "fp32"))
         }
         let hidden = topology.seats.filter { $0.worker.dialsOut == true }.map(\.worker.name)
         if !hidden.isEmpty { lines.append("only dial out: " + hidden.joined(separator: ", ")) }

@@ -230,6 +230,7 @@ struct ToyTrainer {
     mutating func stand(at handover: TrainerOrder.Handover) {
         state.step = handover.step
         state.round = handover.round
+        if handover.beginsFromOuterCopy { state.parameters = state.outerCopy }
     }
 
     mutating func install(_ chunk: StateChunk, _ values: [Float]) {

@@ -179,6 +179,21 @@ extension Trainer {
         }
     }
 
+    /// Sets the live parameters to the outer copy: nothing is left that no round has taken in.
+    ///
+    /// - Precondition: there is an outer copy.
+    package func beginFromOuterCopy() {
+        precondition(keepsOuterCopy, "a trainer without an outer copy begins from it")
+        let all = 0..<parameterCount
+        withMutableState(.parameters, range: all) { live in
+            withState(.outerCopy, range: all) { outer in
+                for index in 0..<outer.count {
+                    live[index] = outer[index]
+                }
+            }
+        }
+    }
+
     /// Sets the outer copy to the live parameters and the outer momentum to zero: a fresh start.
     package func resetOuterState() {
         guard keepsOuterCopy else {

@@ -240,6 +240,12 @@ extension ExpertBlock: ListItem {
             count: try reader.integer("PLAN.experts.count", in: Self.counts))
     }
 
+    /// Blocks are ascending and apart: experts are numbered through them, and cut slices where they lie.
+    func check(after last: Self, at offset: Int) throws(FrameError) {
+        let most = max(last.end, Self.starts.upperBound)
+        try FieldRule.check(start, in: last.end...most, "PLAN.experts.start", at: offset)
+    }
+
     func write(to writer: inout ByteWriter) throws(FrameError) {
         try writer.integer(start, "PLAN.experts.start", in: Self.starts)
         try writer.integer(each, "PLAN.experts.each", in: Self.sizes)

@@ -7,7 +7,7 @@ package struct Report: Hashable, Codable, Sendable {
     package var digest: UInt64
     /// Inner steps done.
     package var step: UInt64
-    /// Weight of this worker's contribution.
+    /// Sum of the weights in the mean.
     package var tokens: UInt64
     /// Samples drawn since its previous report.
     package var samples: UInt64
@@ -33,7 +33,8 @@ package struct Report: Hashable, Codable, Sendable {
         package var region: RegionID
         /// Payload bytes.
         package var acknowledgedBytes: UInt64
-        /// Time in which at least one was under way.
+        /// For how long they kept the link busy: for each acknowledgement the time since the one before it,
+        /// or since a round trip after its frame was sent, whichever is less.
         package var busyTime: Interval
 
         package init(region: RegionID, acknowledgedBytes: UInt64, busyTime: Interval) {

@@ -209,8 +209,7 @@ extension TestCluster {
             where nodes[worker]!.trainer.digest(of: item.item) != item.digest {
                 Issue.record("\(worker) has taken over other \(item.item) than described")
             }
-            nodes[worker]!.trainer.step = handover.step
-            nodes[worker]!.trainer.round = handover.round
+            nodes[worker]!.trainer.stand(at: handover)
             return [.tookOver(handover)]
         }
     }

@@ -116,6 +116,12 @@ struct TrainerModel {
         }
     }
 
+    mutating func stand(at handover: TrainerOrder.Handover) {
+        step = handover.step
+        round = handover.round
+        if handover.beginsFromOuterCopy { live = outer }
+    }
+
     mutating func install(_ chunk: StateChunk, contents: UInt64) {
         switch chunk.item {
         case .parameters: live = contents
