@@ -125,6 +125,34 @@ import WireProtocol
         #expect(Set((0..<4).map { cluster.node($0).trainer.outer }).count == 1)
     }
 
+    /// What stands there may be about to be dropped, and would count if the coordinator heard it after GO.
+    @Test func noOfferIsSaidFromABoundaryPlanToItsGo() {
+        var cluster = TestCluster(
+            Fixtures.configuration(outer: .decoupled, inner: .none, syncEvery: 1, steps: 12))
+        for seat in 0..<3 { cluster.launch(seat) }
+        cluster.holds = {
+            if case .order(.compute(let next, _)) = $0.content { next >= 3 } else { false }
+        }
+        cluster.advance(to: 70)
+        cluster.launch(3)
+        cluster.settle()
+        cluster.holds = {
+            if case .control(.ready, _) = $0.content { true } else { false }
+        }
+        cluster.settle()
+        #expect((0..<3).allSatisfy { cluster.round($0).isFrozen && cluster.round($0).offer != nil })
+        // Longer than an offer waits before it is said again.
+        cluster.advance(to: 75)
+        let isSaid = cluster.queue.contains {
+            if case .control(.offer, _) = $0.content { true } else { false }
+        }
+        #expect(!isSaid)
+        cluster.release()
+        #expect(cluster.coordinatorResult == .ok)
+        #expect(cluster.violations == [])
+        #expect(Set((0..<4).map { cluster.node($0).trainer.outer }).count == 1)
+    }
+
     @Test func stateComesFromEveryMemberOfTheRegion() throws {
         var cluster = joinerAtTheBoundary { _ in false }
         cluster.release()

@@ -43,7 +43,7 @@ package struct SwarmSeed: Sendable {
             Self.decouple(&configuration, &topology, &dice)
         }
         var choices = Dice(seed: ~seed)
-        Self.measure(&configuration, topology, &choices)
+        if !isLarge { Self.measure(&configuration, &topology, &choices) }
         options.livenessBound =
             Self.bound(topology, configuration) + Self.transfers(topology, configuration, options)
         self.topology = topology
@@ -125,23 +125,40 @@ package struct SwarmSeed: Sendable {
         }
     }
 
-    /// Plans that follow what is measured: encodings of links and H_r, and with them micro-batches. From dice
-    /// of its own: the others fall as they did before there was this.
+    /// Plans that follow what is measured, with something to measure: encodings of links whose rates change,
+    /// H_r of regions of unlike speed, and with either the micro-batches. From dice of its own: the others
+    /// fall as they did before there was this.
     private static func measure(
-        _ configuration: inout RunConfiguration, _ topology: Topology, _ dice: inout Dice
+        _ configuration: inout RunConfiguration, _ topology: inout Topology, _ dice: inout Dice
     ) {
         let schedule = configuration.schedule
         guard schedule.outer != .everyStep, schedule.outer != .decoupled else { return }
-        if topology.regions.count > 1, dice.once(in: 4) {
+        let choosesBetween = topology.regions.count > 1 && dice.once(in: 4)
+        let measuresSteps = dice.once(in: 4)
+        guard choosesBetween || measuresSteps else { return }
+        configuration.schedule.adapts = true
+        // Long enough for plans that need a few rounds before they change, and some after.
+        let rounds = max(12, (configuration.steps + schedule.syncEvery - 1) / schedule.syncEvery)
+        configuration.steps = rounds * schedule.syncEvery
+        if choosesBetween {
             configuration.wire.betweenRegions = LinkCodec.start
             configuration.wire.choosesBetween = true
-            configuration.schedule.adapts = true
+            for link in topology.links.indices {
+                var change = LinkChange(at: dice.time(1_000...20_000))
+                change.rate = dice.pick([200_000, 1_000_000, 100_000_000])
+                change.duration = dice.once(in: 2) ? dice.time(1_000...20_000) : nil
+                topology.links[link].changes = [change]
+            }
         }
-        if dice.once(in: 4) {
-            let every = schedule.syncEvery
-            configuration.steps = (configuration.steps + every - 1) / every * every
+        if measuresSteps {
             configuration.schedule.localSteps = .measured
-            configuration.schedule.adapts = true
+            for region in topology.regions.indices {
+                let factor = Int64(dice.pick([1, 1, 2, 5]))
+                for worker in topology.regions[region].workers.indices {
+                    let step = topology.regions[region].workers[worker].nominalStep
+                    topology.regions[region].workers[worker].nominalStep = step * factor
+                }
+            }
         }
     }
 
@@ -195,7 +212,8 @@ package struct SwarmSeed: Sendable {
     private static func transfers(
         _ topology: Topology, _ configuration: RunConfiguration, _ options: SimulationOptions
     ) -> Interval {
-        guard let rate = topology.links.map(\.rate).min(), rate > 0 else { return .zero }
+        let rates = topology.links.flatMap { [$0.rate] + ($0.changes ?? []).compactMap(\.rate) }
+        guard let rate = rates.min(), rate > 0 else { return .zero }
         let model = Double(4 * options.payloads.elements) * 8 / Double(rate)
         let copies = topology.seats.count * (2 * Int(configuration.steps) + 8)
         return Interval(seconds: model * Double(copies))
@@ -230,7 +248,18 @@ package struct SwarmSeed: Sendable {
         if schedule.adapts {
             lines.append(
                 "plans follow what is measured: local steps \(schedule.localSteps.rawValue), between "
-                    + (configuration.wire.choosesBetween == true ? "auto" : "fp32"))
+                    + (configuration.wire.choosesBetween == true ? "auto" : "fp32")
+                    + ", steps of "
+                    + topology.regions.map { "\($0.workers[0].nominalStep.seconds)" }
+                    .joined(separator: ", ") + " s")
+            for link in topology.links {
+                for change in link.changes ?? [] {
+                    lines.append(
+                        "link \(link.a.rawValue)-\(link.b.rawValue) after \(change.at.seconds) s: "
+                            + "\(change.rate ?? 0) bit/s, for "
+                            + (change.duration.map { "\($0.seconds) s" } ?? "ever"))
+                }
+            }
         }
         let hidden = topology.seats.filter { $0.worker.dialsOut == true }.map(\.worker.name)
         if !hidden.isEmpty { lines.append("only dial out: " + hidden.joined(separator: ", ")) }
