@@ -304,10 +304,12 @@ extension Coordinator {
         let allStepped = members.allSatisfy {
             $0.lastStep >= UInt64(paces[Int($0.seat.rawValue)].lastStep)
         }
-        if isStart, allStepped,
-            schedule.isOver(turn: committedTurn, fragments: order.count, allStepped: true)
+        if isStart,
+            schedule.isOver(
+                turn: committedTurn, fragments: order.count, allStepped: allStepped)
         {
-            // Resumed from the states of a run that was over: no round will say so.
+            // Resumed from the states of a run that was over: no round will say so. With steps left, where
+            // rounds are counted: their replicas took fewer in each than this run would begin with.
             return stop(.ok, "all \(configuration.steps) steps were trained before", now)
         }
         if isOverWithoutCommit {

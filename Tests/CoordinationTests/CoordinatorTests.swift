@@ -39,6 +39,30 @@ import WireProtocol
         return nil
     }
 
+    /// Seeds 770 and 2120: with `local_steps: measured` the slower replica had taken fewer steps by then.
+    @Test func aRunWhoseRoundsAreAllCommittedIsOverAtTheFirstGo() {
+        for round in [2, 3] as [UInt32] {
+            var coordinator = Fixtures.coordinator(
+                Fixtures.configuration(outer: .streaming, syncEvery: 2, steps: 6))
+            _ = coordinator.handle(.started, at: .at(0))
+            for seat in 0..<4 {
+                let hello = Fixtures.hello(
+                    seats[seat], round: round, step: seat < 2 ? 6 : 4, stateDigest: 1)
+                _ = coordinator.handle(message(.hello(hello), from: seat), at: .at(0))
+            }
+            for seat in 0..<4 {
+                let ready = Ready(planVersion: 1, step: seat < 2 ? 6 : 4, holdings: [])
+                _ = coordinator.handle(message(.ready(ready), from: seat), at: .at(0))
+            }
+            switch coordinator.phase {
+            case .stopping(.ok, _, _): #expect(round == 3)
+            case .running: #expect(round == 2)
+            case .gathering, .reconfiguring, .stopping, .ended:
+                Issue.record("\(coordinator.phase)")
+            }
+        }
+    }
+
     // MARK: Refusals
 
     @Test func otherProtocolVersionIsRefusedWithTheSpokenOne() {

@@ -43,7 +43,7 @@ package struct SwarmSeed: Sendable {
             Self.decouple(&configuration, &topology, &dice)
         }
         var choices = Dice(seed: ~seed)
-        if !isLarge { Self.measure(&configuration, &topology, &choices) }
+        if !isLarge { Self.measure(&configuration, &topology, &options.faults, &choices) }
         options.livenessBound =
             Self.bound(topology, configuration) + Self.transfers(topology, configuration, options)
         self.topology = topology
@@ -126,10 +126,11 @@ package struct SwarmSeed: Sendable {
     }
 
     /// Plans that follow what is measured, with something to measure: encodings of links whose rates change,
-    /// H_r of regions of unlike speed, and with either the micro-batches. From dice of its own: the others
-    /// fall as they did before there was this.
+    /// H_r of regions one of which becomes slower, and with either the micro-batches. From dice of its own:
+    /// the others fall as they did before there was this.
     private static func measure(
-        _ configuration: inout RunConfiguration, _ topology: inout Topology, _ dice: inout Dice
+        _ configuration: inout RunConfiguration, _ topology: inout Topology,
+        _ faults: inout [TimedFault], _ dice: inout Dice
     ) {
         let schedule = configuration.schedule
         guard schedule.outer != .everyStep, schedule.outer != .decoupled else { return }
@@ -138,27 +139,29 @@ package struct SwarmSeed: Sendable {
         guard choosesBetween || measuresSteps else { return }
         configuration.schedule.adapts = true
         // Long enough for plans that need a few rounds before they change, and some after.
-        let rounds = max(12, (configuration.steps + schedule.syncEvery - 1) / schedule.syncEvery)
+        let rounds = max(16, (configuration.steps + schedule.syncEvery - 1) / schedule.syncEvery)
         configuration.steps = rounds * schedule.syncEvery
+        let step = topology.seats.map(\.worker.nominalStep).max() ?? .zero
+        let half = max(1, Int(step.nanoseconds / 2_000_000) * Int(configuration.steps))
         if choosesBetween {
             configuration.wire.betweenRegions = LinkCodec.start
             configuration.wire.choosesBetween = true
+            // A round trip that is longer than what a transfer may take leaves nothing to choose.
+            let isNear = !dice.once(in: 3)
             for link in topology.links.indices {
-                var change = LinkChange(at: dice.time(1_000...20_000))
+                if isNear { topology.links[link].oneWayDelay = .zero }
+                var change = LinkChange(at: dice.time(1...half))
                 change.rate = dice.pick([200_000, 1_000_000, 100_000_000])
-                change.duration = dice.once(in: 2) ? dice.time(1_000...20_000) : nil
+                change.duration = dice.once(in: 2) ? dice.time(1...half) : nil
                 topology.links[link].changes = [change]
             }
         }
         if measuresSteps {
             configuration.schedule.localSteps = .measured
-            for region in topology.regions.indices {
-                let factor = Int64(dice.pick([1, 1, 2, 5]))
-                for worker in topology.regions[region].workers.indices {
-                    let step = topology.regions[region].workers[worker].nominalStep
-                    topology.regions[region].workers[worker].nominalStep = step * factor
-                }
-            }
+            let slowing = Fault.slowWorker(
+                worker: dice.below(topology.seats.count), factor: Double(dice.pick([2, 3, 5])),
+                dice.time(1...2 * half))
+            faults.append(TimedFault(at: .zero + dice.time(1...half), fault: slowing))
         }
     }
 
