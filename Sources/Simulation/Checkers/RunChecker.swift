@@ -225,6 +225,7 @@ struct RunChecker {
         committedRounds = 0
         committedOf = committedOf.map { _ in nil }
         reference.beginsAgain(from: states)
+        samples.started(from: states.map(\.step).min() ?? 0)
     }
 
     mutating func coordinatorSaid(_ event: RunEvent, _ now: Int64) {
