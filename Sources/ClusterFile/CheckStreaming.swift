@@ -1,10 +1,13 @@
-internal import ClusterModel
+package import ClusterModel
 
 extension CheckReport {
     /// What a streaming schedule comes to: which fragment leaves when, and whether its transfer is over
     /// when it has to be applied.
     package struct Streaming: Codable, Equatable, Sendable {
+        /// tau; the longest where it is chosen.
         package var overlapSteps: UInt32
+        /// Under `overlap: auto`: of each replica.
+        package var overlaps: [OverlapChoice.Replica]?
         package var blend: Double
         package var fragments: [Fragment]
         /// Steps of compute between leaving and being applied, in time; absent without step times.
@@ -39,7 +42,8 @@ extension CheckReport {
         let total = file.configuration.model.parameterCount
         let layout = FragmentLayout.ranges(
             of: file.configuration.model, elements: total, fragments: schedule.fragments)
-        let hidden = step.map { $0 * Double(schedule.overlap) }
+        let choice = OverlapChoice(file.configuration, file.topology, values: total)
+        let hidden = choice?.hiddenSeconds ?? step.map { $0 * Double(schedule.overlap) }
         let roundTrip = links.compactMap(\.roundTripSeconds).max() ?? 0
         let slowest = links.max { ($0.transferSeconds ?? 0) < ($1.transferSeconds ?? 0) }
         let fragments = layout.enumerated().map { index, ranges in
@@ -60,7 +64,8 @@ extension CheckReport {
             fragments.reduce(0) { $0 + max(0, ($1.transferSeconds ?? 0) + roundTrip - hidden) }
         }
         return Streaming(
-            overlapSteps: schedule.overlap, blend: schedule.blend, fragments: fragments,
+            overlapSteps: choice?.perSeat.max() ?? schedule.overlap,
+            overlaps: choice?.replicas, blend: schedule.blend, fragments: fragments,
             hiddenSeconds: hidden, blockedSeconds: blocked)
     }
 }
@@ -77,6 +82,12 @@ extension CheckReport.Streaming {
                     fragment.fits.map { $0 ? "yes" : "no" } ?? Figures.absent,
                 ]
             }) + "\n" + TextTable.wrapped(summary + " " + Self.model)
+            + (overlaps.map { "\n" + Self.reasons($0) } ?? "")
+    }
+
+    /// Replicas that are alike in one line.
+    private static func reasons(_ replicas: [OverlapChoice.Replica]) -> String {
+        OverlapChoice.lines(replicas).map { TextTable.wrapped($0) }.joined(separator: "\n")
     }
 
     private var summary: String {
@@ -86,7 +97,12 @@ extension CheckReport.Streaming {
             fragments.contains { $0.fits == nil }
             ? ""
             : late == 0 ? " All fit." : " \(late) of \(fragments.count) do not fit: steps wait."
-        return "Applied \(overlapSteps) steps later\(room), \(blend) of the local parameters stay."
+        let later =
+            overlaps.map { replicas in
+                let least = replicas.map(\.overlap).min() ?? overlapSteps
+                return least < overlapSteps ? "\(least) to \(overlapSteps)" : "\(overlapSteps)"
+            } ?? "\(overlapSteps)"
+        return "Applied \(later) steps later\(room), \(blend) of the local parameters stay."
             + verdict
     }
 }

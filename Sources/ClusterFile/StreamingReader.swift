@@ -11,7 +11,8 @@ extension FileReader {
         let isRead = [
             readOptimiser(&schedule, section), readLocalSteps(&schedule, section, topology),
             schedule.outer == .streaming
-                ? readStreaming(&schedule, section, model) : refuseStreaming(schedule, section),
+                ? readStreaming(&schedule, section, topology, model)
+                : refuseStreaming(schedule, section),
             schedule.outer == .decoupled
                 ? readClosing(&schedule, section, topology, model)
                 : refuseClosing(schedule, section),
@@ -95,7 +96,7 @@ extension FileReader {
     }
 
     private func readStreaming(
-        _ schedule: inout RunConfiguration.Schedule, _ section: Section,
+        _ schedule: inout RunConfiguration.Schedule, _ section: Section, _ topology: Topology?,
         _ model: RunConfiguration.Model?
     ) -> Bool {
         guard model?.experts == nil else {
@@ -108,10 +109,7 @@ extension FileReader {
             .count("fragments", 1...Limits.fragments, of: "parts of the model", example: 4))
         let layers = section.value(
             .count("fragment_layers", 1...Limits.layers, of: "layers of one part", example: 3))
-        let overlap = section.value(
-            .count(
-                "overlap", 0...Limits.steps, of: "inner steps between leaving and being applied",
-                example: 2))
+        let overlap = section.value(Self.overlapField)
         let blend = section.value(
             .number(
                 "blend", 0...0.9999, of: "the share of local parameters that stays", example: "0.5")
@@ -127,9 +125,52 @@ extension FileReader {
             let count = fragmentCount(section, parts: parts, layers: layers, of: model?.layers)
         else { return false }
         schedule.fragments = count
-        schedule.overlap = UInt32(overlap ?? 1)
         schedule.blend = blend ?? 0.5
+        switch overlap ?? .steps(1) {
+        case .steps(let steps):
+            schedule.overlap = UInt32(steps)
+        case .auto:
+            schedule.overlap = 1
+            schedule.choosesOverlap = true
+            guard canChooseOverlap(section, topology) else { return false }
+        }
         return fitsPeriod(schedule, section)
+    }
+
+    /// tau as the file says it.
+    private enum Overlap {
+        case steps(Int)
+        case auto
+    }
+
+    private static var overlapField: Field<Overlap> {
+        let steps = Field<Int>.count(
+            "overlap", 0...Limits.steps, of: "inner steps between leaving and being applied",
+            example: 2)
+        return Field(
+            key: steps.key,
+            expected: steps.expected + ", or `auto`: as many as a transfer takes",
+            example: steps.example
+        ) { $0 == "auto" ? .auto : steps.parse($0).map(Overlap.steps) }
+    }
+
+    /// It is chosen from rates and step times.
+    private func canChooseOverlap(_ section: Section, _ topology: Topology?) -> Bool {
+        guard let topology else { return true }
+        if topology.regions.count > 1, topology.links.isEmpty {
+            section.refuse(
+                "overlap", "`overlap: auto` goes by the rates of `links`, and there are none",
+                expected: "a number of steps where no links are described", example: "overlap: 2")
+            return false
+        }
+        guard let unpaced = topology.seats.first(where: { $0.worker.nominalStep <= .zero }) else {
+            return true
+        }
+        section.refuse(
+            "overlap",
+            "`overlap: auto` counts in steps, and '\(unpaced.worker.name)' has no nominal `step`",
+            expected: "a `step` for every worker, or a number of steps", example: "overlap: 2")
+        return false
     }
 
     private func fitsPeriod(
@@ -143,6 +184,14 @@ extension FileReader {
                 "\(count) fragments cannot leave at \(count) different steps out of \(every)",
                 expected: "`sync_every` of at least the number of fragments",
                 example: "sync_every: \(count)")
+            return false
+        }
+        guard schedule.choosesOverlap != true || every > 1 else {
+            section.refuse(
+                "sync_every",
+                "a fragment that leaves after each step leaves no step to overlap with",
+                expected: "`sync_every` of at least 2 with `overlap: auto`",
+                example: "sync_every: 24")
             return false
         }
         guard Int(schedule.overlap) < every else {

@@ -4,6 +4,8 @@ internal import ClusterModel
 struct TrafficPlan {
     private let traffic: PoolTraffic
     private let file: ClusterFile
+    /// Where the plan chooses tau.
+    private let overlap: OverlapChoice?
     /// Of all values, by region.
     var shares: [Double] { traffic.shares }
     /// Where the encoding is the same on all links.
@@ -14,6 +16,8 @@ struct TrafficPlan {
         traffic = PoolTraffic(
             file.topology, isOneReplica: file.configuration.schedule.inner == .everyStep,
             values: Double(file.configuration.model.parameterCount))
+        overlap = OverlapChoice(
+            file.configuration, file.topology, values: file.configuration.model.parameterCount)
         bytesPerValue = file.configuration.wire.betweenRegions.storedBytesPerValue
     }
 
@@ -28,7 +32,7 @@ struct TrafficPlan {
         let there = link.parameters(from: RegionID(from))
         let back = link.parameters(from: RegionID(to))
         guard there.bitsPerSecond > 0 else { return nil }
-        let time = LinkTime(file.configuration.schedule, step: step)
+        let time = LinkTime(file.configuration.schedule, step: step, overlap: overlap)
         return LinkCodec(
             values: valuesPerRound(from: from, to: to) / time.departures,
             bitsPerSecond: there.bitsPerSecond,

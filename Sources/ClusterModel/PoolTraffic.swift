@@ -26,7 +26,12 @@ package struct PoolTraffic: Equatable, Sendable {
     }
 
     package func values(from: Int, to: Int) -> Double {
-        whole * (Double(replicas[from]) * shares[to] + Double(replicas[to]) * shares[from])
+        whole * Double(replicas[from]) * shares[to] + means(from: from, to: to)
+    }
+
+    /// The means among them.
+    package func means(from: Int, to: Int) -> Double {
+        whole * Double(replicas[to]) * shares[from]
     }
 }
 
@@ -34,19 +39,24 @@ package struct PoolTraffic: Equatable, Sendable {
 package struct LinkTime: Equatable, Sendable {
     /// Seconds per departure.
     package let available: Double
-    /// Parts in which a round crosses.
+    /// Values of a round / values of a departure.
     package let departures: Double
 
     /// Under overlap a fragment has its tau steps, and the next one's turn as well; a schedule that
     /// blocks may lose ``LinkCodec/blockingShare`` of the time between two rounds.
     ///
-    /// - Parameter step: seconds of an inner step.
-    package init(_ schedule: RunConfiguration.Schedule, step: Double) {
-        departures = Double(max(1, schedule.fragments))
+    /// - Parameters:
+    ///   - step: seconds of an inner step of the slowest replica.
+    ///   - overlap: where tau is chosen; it has time for the largest fragment, which then counts.
+    package init(
+        _ schedule: RunConfiguration.Schedule, step: Double, overlap: OverlapChoice? = nil
+    ) {
+        departures = overlap.map { 1 / $0.largestShare } ?? Double(max(1, schedule.fragments))
         let between = Double(schedule.syncEvery) * step
+        let hidden = overlap?.steps ?? Double(schedule.overlap)
         available =
-            schedule.overlap > 0
-            ? min(Double(schedule.overlap) * step, between / departures)
+            hidden > 0
+            ? min(hidden * step, between / Double(max(1, schedule.fragments)))
             : LinkCodec.blockingShare * between
     }
 

@@ -134,6 +134,9 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
         package var fragments: Int
         /// tau: inner steps between a fragment's leaving and its mean's being applied.
         package var overlap: UInt32
+        /// `overlap: auto`: each replica has the tau of ``OverlapChoice``, and `overlap` is the least;
+        /// nil: the same everywhere.
+        package var choosesOverlap: Bool?
         /// alpha: share of the local parameters that remain when a mean is applied.
         package var blend: Double
         package var optimiser: Optimiser

@@ -166,7 +166,10 @@ extension Coordinator {
             let end = UInt64(old.lastStep) - min(UInt64(old.lastStep), rest(old.syncEvery))
             next[index].lastStep = UInt32(clamping: end + rest(every))
             next[index].syncEvery = every
-            next[index].overlap = min(configuration.schedule.overlap, every - 1)
+            next[index].overlap =
+                configuration.schedule.choosesOverlap == true
+                ? OverlapChoice.scaled(old.overlap, from: old.syncEvery, to: every)
+                : min(configuration.schedule.overlap, every - 1)
         }
         return next
     }

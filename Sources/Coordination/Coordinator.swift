@@ -147,7 +147,7 @@ package struct Coordinator: Sendable {
         ).map {
             $0.map { ElementRange(start: $0.lowerBound, count: $0.upperBound - $0.lowerBound) }
         }
-        paces = configuration.paces(topology)
+        paces = configuration.paces(topology, values: parameterCount)
         nextPaces = paces
         links = LinkCodecs(configuration, topology, values: parameterCount)
         codecsInForce = links.planned

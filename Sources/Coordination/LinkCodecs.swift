@@ -31,6 +31,8 @@ struct LinkCodecs: Equatable, Sendable {
     private let regions: Int
     private let names: [String]
     private let schedule: RunConfiguration.Schedule
+    /// Where the plan chooses tau.
+    private let overlap: OverlapChoice?
     private let roundTrips: [Interval]
     private let fallback: TransformID
     private let isChoosing: Bool
@@ -41,6 +43,7 @@ struct LinkCodecs: Equatable, Sendable {
         names = topology.regions.map(\.name)
         schedule = configuration.schedule
         fallback = configuration.wire.betweenRegions
+        overlap = OverlapChoice(configuration, topology, values: values)
         isChoosing = configuration.wire.choosesBetween == true && regions > 1
         pairs = Array(repeating: Pair(transform: fallback), count: regions * regions)
         var roundTrips: [Interval] = []
@@ -75,7 +78,7 @@ struct LinkCodecs: Equatable, Sendable {
         _ from: Int, _ to: Int, _ traffic: PoolTraffic, rate: UInt64, step: Double,
         most: TransformID = .fp32
     ) -> LinkCodec {
-        let time = LinkTime(schedule, step: step)
+        let time = LinkTime(schedule, step: step, overlap: overlap)
         return LinkCodec(
             values: traffic.values(from: from, to: to) / time.departures, bitsPerSecond: rate,
             roundTripSeconds: roundTrips[from * regions + to].seconds, available: time.available,

@@ -99,6 +99,42 @@ struct StreamingReadingTests {
         #expect(roomy.prediction?.computeUtilisation == 1)
     }
 
+    @Test func anOverlapIsChosenFromLinksAndSteps() throws {
+        let auto = "outer: streaming, sync_every: 30, fragments: 2, overlap: auto"
+        let file = try read(auto)
+        #expect(file.configuration.schedule.choosesOverlap == true)
+        let report = CheckReport(file, path: "t")
+        let streaming = try #require(report.streaming)
+        // Some 97 ms for each half and 30 ms of way: 1.3 steps of 100 ms.
+        #expect(streaming.overlaps?.map(\.overlap) == [2, 2] && streaming.overlapSteps == 2)
+        #expect(streaming.hiddenSeconds == 0.2)
+        #expect(streaming.fragments.allSatisfy { $0.fits == true })
+        #expect(report.prediction?.computeUtilisation == 1)
+        #expect(report.text.contains("Applied 2 steps later (200 ms)"))
+        #expect(report.text.contains("east, west: tau 2 of 30, a mean is there after 1.3"))
+        // Flags that change links come after the file is read.
+        var slower = file
+        slower.topology.setLinks(bitsPerSecond: 2_000_000)
+        let other = CheckReport(slower, path: "t")
+        #expect(other.streaming?.overlaps?.first?.overlap ?? 0 > 9)
+        #expect(try read(Self.streaming).configuration.schedule.choosesOverlap == nil)
+    }
+
+    @Test func anOverlapIsNotChosenFromNothing() throws {
+        let auto = "outer: streaming, sync_every: 30, fragments: 2, overlap: auto"
+        let yaml = try Sample.twoRegions(replacing: "outer: diloco, sync_every: 30", with: auto)
+        let unpaced = yaml.replacing(
+            "{name: w2, batch: 2, step: 100 ms}", with: "{name: w2, batch: 2}")
+        #expect(Sample.issues(unpaced).map(\.keyPath) == ["schedule.overlap"])
+        let single = yaml.replacing(
+            "sync_every: 30, fragments: 2", with: "sync_every: 1, fragments: 1")
+        #expect(Sample.issues(single).map(\.keyPath) == ["schedule.sync_every"])
+        let word = yaml.replacing("overlap: auto", with: "overlap: automatic")
+        let issues = Sample.issues(word)
+        #expect(issues.map(\.keyPath) == ["schedule.overlap"])
+        #expect(issues.first?.expected.contains("`auto`") == true)
+    }
+
     @Test func regionsTakeStepsInProportionToTheirSpeed() throws {
         let yaml = try Sample.twoRegions(
             replacing: "outer: diloco, sync_every: 30",

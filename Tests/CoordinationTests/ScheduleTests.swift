@@ -115,11 +115,29 @@ import WireProtocol
         topology.regions[0].workers[1].nominalStep = .milliseconds(150)
         topology.regions[1].workers[0].nominalStep = .milliseconds(400)
         var configuration = Fixtures.configuration(syncEvery: 30, steps: 300)
-        #expect(configuration.paces(topology).map(\.syncEvery) == [30, 30, 30])
+        #expect(configuration.paces(topology, values: 1_000).map(\.syncEvery) == [30, 30, 30])
         configuration.schedule.localSteps = .nominal
-        let paces = configuration.paces(topology)
+        let paces = configuration.paces(topology, values: 1_000)
         #expect(paces.map(\.syncEvery) == [30, 30, 11])
         #expect(paces.map(\.lastStep) == [300, 300, 110])
+    }
+
+    @Test func aChosenOverlapGoesToEachMember() {
+        var topology = Fixtures.topology([2, 1])
+        for worker in topology.regions[0].workers.indices {
+            topology.regions[0].workers[worker].nominalStep = .milliseconds(100)
+        }
+        topology.regions[1].workers[0].nominalStep = .milliseconds(300)
+        topology.links = [
+            Topology.Link(
+                a: RegionID(0), b: RegionID(1), distanceKilometres: 1_500,
+                oneWayDelay: .milliseconds(100), rate: 0, jitter: .zero, queueBytes: 65_536)
+        ]
+        var configuration = Fixtures.configuration(outer: .streaming, syncEvery: 30, steps: 300)
+        configuration.schedule.overlap = 1
+        #expect(configuration.paces(topology, values: 1_000).map(\.overlap) == [1, 1, 1])
+        configuration.schedule.choosesOverlap = true
+        #expect(configuration.paces(topology, values: 1_000).map(\.overlap) == [2, 2, 1])
     }
 
     @Test func diLoCoCountsFromTheLastDeparture() {

@@ -56,6 +56,71 @@ import WireProtocol
         #expect(blocked > 0.2 && hidden < blocked / 3, "blocked \(blocked), hidden \(hidden)")
     }
 
+    /// Regions with steps of 100 and 300 ms; a fragment and its mean take 230 ms.
+    private func chosen(_ localSteps: RunConfiguration.Schedule.LocalSteps) -> Scenario {
+        var scenario = scenario(workers: [2, 2], every: 12, fragments: 3, rounds: 6)
+        scenario.topology = SampleCluster.topology(workers: [2, 2], rate: 16_000_000)
+        for worker in 0..<2 {
+            scenario.topology.regions[1].workers[worker].nominalStep = .milliseconds(300)
+        }
+        scenario.options.payloads = .modelled(parameters: 300_000)
+        scenario.options.cost.overhead = .zero
+        scenario.configuration.schedule.localSteps = localSteps
+        scenario.configuration.schedule.choosesOverlap = true
+        scenario.configuration.training.evaluateEvery = 0
+        scenario.configuration.training.checkpointEvery = 0
+        return scenario
+    }
+
+    @Test(arguments: [RunConfiguration.Schedule.LocalSteps.equal, .nominal])
+    func aChosenOverlapHidesTransfersWithUnlikeTaus(
+        localSteps: RunConfiguration.Schedule.LocalSteps
+    ) {
+        func idle(_ scenario: Scenario) -> [Double] {
+            let result = scenario.simulator().run()
+            #expect(result.findings == [] && result.code == .ok, "\(result.findings)")
+            var idle = [Double](repeating: 0, count: 4)
+            for stamped in result.events {
+                if case .budget(let worker, let budget) = stamped.event {
+                    idle[Int(worker.rawValue)] =
+                        (budget.wait + budget.transfer).seconds / budget.wall.seconds
+                }
+            }
+            return idle
+        }
+        let auto = chosen(localSteps)
+        let choice = OverlapChoice(auto.configuration, auto.topology, values: 300_000)
+        #expect(choice?.perSeat == [3, 3, 1, 1])
+        var fixed = auto
+        fixed.configuration.schedule.choosesOverlap = nil
+        fixed.configuration.schedule.overlap = 0
+        // The slower region is the one that decides; the other waits for it where both take H steps.
+        let (hidden, blocked) = (idle(auto), idle(fixed))
+        #expect(hidden[2] < blocked[2] / 3 && blocked[2] > 0.1, "\(hidden), \(blocked)")
+        if localSteps == .nominal { #expect(hidden[0] < blocked[0] / 3, "\(hidden), \(blocked)") }
+    }
+
+    @Test func unlikeTausSurviveDeathsJoinersAndAnOutage() {
+        for localSteps in [RunConfiguration.Schedule.LocalSteps.equal, .nominal] {
+            for millisecond in stride(from: 900, to: 6_000, by: 510) {
+                for fault in [
+                    Fault.crash(worker: 3), .restart(worker: 1, resume: false),
+                    .pause(worker: nil, .seconds(2)),
+                ] {
+                    var scenario = chosen(localSteps)
+                    scenario.options.payloads = .tensors(elements: 100)
+                    scenario.topology.links[0].oneWayDelay = .milliseconds(110)
+                    scenario.options.faults = [
+                        TimedFault(at: .zero + .milliseconds(Int64(millisecond)), fault: fault)
+                    ]
+                    let result = scenario.simulator().run()
+                    #expect(
+                        result.findings == [], "\(localSteps) \(fault) at \(millisecond) ms")
+                }
+            }
+        }
+    }
+
     @Test func aDeathWithSeveralFragmentsUnderWayLosesNothing() {
         for millisecond in stride(from: 300, to: 900, by: 60) {
             var scenario = scenario(every: 6, fragments: 3, overlap: 5)

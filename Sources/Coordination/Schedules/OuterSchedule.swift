@@ -43,11 +43,15 @@ package struct ReplicaPace: Equatable, Sendable {
 
 extension RunConfiguration {
     /// What each seat starts with.
-    package func paces(_ topology: Topology) -> [ReplicaPace] {
+    ///
+    /// - Parameter values: elements of the model.
+    package func paces(_ topology: Topology, values: UInt64) -> [ReplicaPace] {
         let rounds = steps / max(1, schedule.syncEvery)
-        return LocalSteps.perSeat(schedule, topology).map { every in
+        let chosen = OverlapChoice(self, topology, values: values)?.perSeat
+        return LocalSteps.perSeat(schedule, topology).enumerated().map { seat, every in
             ReplicaPace(
-                syncEvery: every, overlap: min(schedule.overlap, every - 1),
+                syncEvery: every,
+                overlap: min(chosen?[seat] ?? schedule.overlap, every - 1),
                 lastStep: every == schedule.syncEvery ? steps : rounds * every,
                 fragments: UInt32(schedule.fragments))
         }

@@ -68,6 +68,11 @@ enum ReportFacts {
                         : "")),
             Fact(name: "Data", value: setup.dataPath, isCode: true),
         ]
+        if let overlaps = setup.overlaps {
+            let place = facts.firstIndex { $0.name == "Encoding" } ?? facts.endIndex
+            facts.insert(
+                Fact(name: "Overlap", value: overlaps.joined(separator: "; ")), at: place)
+        }
         facts += summary.outcome.models.map { model in
             Fact(name: "Model file", value: "\(model.path) (digest \(model.digest))", isCode: true)
         }

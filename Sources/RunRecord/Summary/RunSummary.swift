@@ -86,6 +86,8 @@ extension RunSummary {
         package var syncEverySteps: UInt32
         package var outerLearningRate: Double
         package var outerMomentum: Double
+        /// `overlap: auto`: tau of each replica, and why; nil otherwise.
+        package var overlaps: [String]?
         package var wireInside: String
         package var wireBetween: String
         package var coordinatorRegion: String

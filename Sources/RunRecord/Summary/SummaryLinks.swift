@@ -88,6 +88,9 @@ extension RunSummary.Setup {
             syncEverySteps: configuration.schedule.syncEvery,
             outerLearningRate: configuration.schedule.outerLearningRate,
             outerMomentum: configuration.schedule.outerMomentum,
+            overlaps: OverlapChoice(
+                configuration, start.topology, values: start.parameterCount
+            ).map { OverlapChoice.lines($0.replicas) },
             wireInside: "\(configuration.wire.insideRegion)",
             wireBetween: configuration.wire.choosesBetween == true
                 ? "auto" : "\(configuration.wire.betweenRegions)",
