@@ -3,8 +3,9 @@ internal import ClusterModel
 /// The group `routing`: what `longhaul simulate --experts` goes by.
 extension FileReader {
     private static let routingKeys = [
-        "skew", "drift", "topics", "recorded", "tokens", "across", "regions_kept", "place_every",
-        "slots", "teraflops", "inside",
+        "skew", "drift", "topics", "recorded", "tokens", "across", "regions_kept", "budget",
+        "owned",
+        "place_every", "slots", "teraflops", "inside",
     ]
 
     func readRouting(
@@ -12,7 +13,7 @@ extension FileReader {
     ) -> RoutingScenario? {
         guard let section = top.section("routing", keys: Self.routingKeys) else { return nil }
         guard let model, let topology else { return nil }
-        guard model.experts != nil else {
+        guard let experts = model.experts else {
             issues.add(
                 line: section.line, path: section.path,
                 problem: "`routing` would do nothing: the model has no experts",
@@ -47,6 +48,13 @@ extension FileReader {
                 .count(
                     "regions_kept", 1...max(1, topology.regions.count),
                     of: "regions a token uses", example: 1), standard.regionsKept),
+            budget: readBudget(section, standard.budget, &reader),
+            owned: section.value(
+                .count(
+                    "owned", 0...max(0, experts.count - experts.topK),
+                    of:
+                        "experts of a layer that one region has alone, so many that each region has "
+                        + "the \(experts.topK) a token uses", example: experts.count / 4)),
             placeEvery: UInt32(
                 reader.read(
                     .count("place_every", 0...Limits.steps, of: "steps", example: 10),
@@ -62,7 +70,31 @@ extension FileReader {
         return scenario
     }
 
+    /// `auto` is nil: what outer rounds leave.
+    private func readBudget(
+        _ section: Section, _ standard: Double?, _ reader: inout Defaults
+    ) -> Double? {
+        let number = Field<Double>.number(
+            "budget", 0...1, of: "share of a step's time in which tokens may cross",
+            example: "0.1")
+        return reader.read(
+            Field(
+                key: number.key,
+                expected: number.expected + ", or `auto`: what outer rounds leave of it",
+                example: number.example
+            ) { text -> Double?? in
+                text == "auto" ? .some(nil) : number.parse(text).map { .some($0) }
+            }, standard)
+    }
+
     private func isSound(_ section: Section, _ scenario: RoutingScenario) -> Bool {
+        for key in ["budget", "owned"]
+        where scenario.across != .budget && section.line(of: key) != nil {
+            section.refuse(
+                key, "`\(key)` would do nothing with `across: \(scenario.across.rawValue)`",
+                expected: "`\(key)` only with `across: budget`", example: "across: budget")
+            return false
+        }
         if scenario.across != .limited, section.line(of: "regions_kept") != nil {
             section.refuse(
                 "regions_kept",
@@ -83,6 +115,7 @@ extension FileReader {
                 expected: "`\(key)` without `recorded`", example: "remove `\(key)`")
             return false
         }
-        return section.line(of: "recorded") == nil || scenario.recorded != nil
+        return (section.line(of: "recorded") == nil || scenario.recorded != nil)
+            && (section.line(of: "owned") == nil || scenario.owned != nil)
     }
 }

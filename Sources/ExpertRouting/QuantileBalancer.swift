@@ -76,6 +76,26 @@ package struct QuantileHistogram: Equatable, Sendable {
         }
     }
 
+    /// The same of a token of a batch.
+    ///
+    /// - Parameters:
+    ///   - weight: how many tokens it stands for.
+    ///   - isCandidate: of the experts of kept groups, those that could be chosen.
+    package mutating func add(
+        _ batch: GateBatch, token: Int, weight: UInt64 = 1,
+        isCandidate: (Int) -> Bool = { _ in true }
+    ) {
+        let gate = batch.gate
+        let cutoff = batch.cutoffs[token]
+        for group in 0..<gate.groups where batch.keeps[token * gate.groups + group] {
+            for expert in gate.groupBounds[group]..<gate.groupBounds[group + 1]
+            where isCandidate(expert) {
+                let lack = cutoff - batch.scores[token * gate.experts + expert]
+                counts[expert][bins.bin(lack)] += weight
+            }
+        }
+    }
+
     package mutating func merge(_ other: QuantileHistogram) {
         precondition(
             bins == other.bins && counts.count == other.counts.count,

@@ -23,7 +23,9 @@ struct ExpertRoutingRun {
         let began = clock.now
         var simulation = ExpertSimulation(
             cluster.topology, cluster.configuration, scenario,
-            recorded: try Self.recorded(scenario, experts: cluster.configuration.model.experts))
+            recorded: try Self.recorded(
+                scenario, experts: cluster.configuration.model.experts,
+                regions: cluster.topology.regions.map(\.name)))
         var told = began
         let steps = cluster.configuration.steps
         result = simulation.run { step in
@@ -38,13 +40,13 @@ struct ExpertRoutingRun {
 
     /// The shares a run has recorded, of every region it had.
     private static func recorded(
-        _ scenario: RoutingScenario, experts: RunConfiguration.Model.Experts?
+        _ scenario: RoutingScenario, experts: RunConfiguration.Model.Experts?, regions: [String]
     ) throws -> RoutingTrace.Recorded? {
         guard let path = scenario.recorded else { return nil }
         let shares: [[[[Double]]]]
         do {
             let summary = try RunJSON.decode(Data(contentsOf: URL(fileURLWithPath: path)))
-            shares = (summary.experts?.heat ?? []).map { $0.regions.map(\.blocks) }
+            shares = Self.shares(summary.experts?.heat ?? [], of: regions)
         } catch {
             throw Failure(
                 .data, "cannot read the recorded run '\(path)': \(error)",
@@ -64,6 +66,17 @@ struct ExpertRoutingRun {
                 hint: "name the run.json of a run with as many experts as the file")
         }
         return RoutingTrace.Recorded(shares: shares)
+    }
+
+    /// Of the steps that all regions of the run have reported: those of `names`, where they are among them.
+    private static func shares(
+        _ heat: [RunSummary.Experts.Heat], of names: [String]
+    ) -> [[[[Double]]]] {
+        let most = heat.map(\.regions.count).max() ?? 0
+        return heat.filter { $0.regions.count == most }.map { step in
+            let named = names.compactMap { name in step.regions.first { $0.region == name } }
+            return (named.count == names.count ? named : step.regions).map(\.blocks)
+        }
     }
 
     func printJSON() throws {
@@ -121,6 +134,9 @@ struct ExpertRoutingRun {
             "\(Figures.fixed(mean, 3))  (first tenth of the steps \(Figures.fixed(first, 3)), last "
                 + "\(Figures.fixed(last, 3)))"
         }
+        let waits =
+            result.acrossWaitSeconds > 0
+            ? ", \(Figures.duration(result.acrossWaitSeconds)) of a step's round trips" : ""
         return [
             ("drop rate", Figures.percent(result.dropRate)),
             (
@@ -145,7 +161,44 @@ struct ExpertRoutingRun {
             (
                 "bytes across per token",
                 "\(Figures.bytes(result.activationBytesPerToken)) activations, "
-                    + "\(Figures.bytes(result.parameterBytesPerToken)) parameters"
+                    + "\(Figures.bytes(result.parameterBytesPerToken)) parameters\(waits)"
+            ),
+        ] + budgetRows
+    }
+
+    private var budgetRows: [(String, String)] {
+        guard let budget = result.budget else { return [] }
+        let share =
+            budget.share.map { Figures.percent($0) } ?? "auto: what outer rounds leave"
+        var directions: [String] = []
+        for (from, row) in budget.tokensPerStep.enumerated() {
+            for (to, tokens) in row.enumerated() where to != from {
+                directions.append(
+                    "\(names[from]) -> \(names[to]) "
+                        + (tokens.map { Figures.grouped(UInt64($0)) } ?? "not limited"))
+            }
+        }
+        let used = budget.usedShare.map { ", \(Figures.percent($0)) of it used" } ?? ""
+        return [
+            (
+                "budget",
+                "\(share) of a step of \(Figures.duration(budget.evenSeconds)) (even load)\(used)"
+            ),
+            ("tokens it lets across per step", directions.joined(separator: ", ")),
+            (
+                "tokens across",
+                "\(Figures.percent(budget.crossedShare)) per layer; "
+                    + "\(Figures.percent(budget.stayedShare)) wanted to and stayed"
+            ),
+            (
+                "choices changed by that",
+                "\(Figures.grouped(budget.changedChoices)), \(Figures.percent(budget.changedShare))"
+            ),
+            (
+                "experts in one region only",
+                "\(Figures.significant(budget.ownedExperts)) of \(result.experts) a layer; a "
+                    + "placement fetches \(Figures.significant(budget.fetchedExperts)) a layer, "
+                    + Figures.bytes(budget.fetchedBytes)
             ),
         ]
     }

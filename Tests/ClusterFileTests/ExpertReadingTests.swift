@@ -43,6 +43,11 @@ struct ExpertReadingTests {
         ("seed: 7", "model: {experts: 4}\nrouting: {skwe: 1}", "routing.skwe"),
         ("seed: 7", "model: {experts: 4}\nrouting: {regions_kept: 1}", "routing.regions_kept"),
         ("seed: 7", "model: {experts: 4}\nrouting: {recorded: r, drift: 0.1}", "routing.drift"),
+        ("seed: 7", "model: {experts: 4}\nrouting: {budget: 0.1}", "routing.budget"),
+        ("seed: 7", "model: {experts: 4}\nrouting: {across: budget, budget: 2}", "routing.budget"),
+        ("seed: 7", "model: {experts: 4}\nrouting: {across: always, owned: 1}", "routing.owned"),
+        // Each region needs the two that a token uses.
+        ("seed: 7", "model: {experts: 4}\nrouting: {across: budget, owned: 3}", "routing.owned"),
         ("seed: 7", "model: {experts: 4}\nrouting: {inside: unlimited}", "routing.inside"),
     ])
     func whatIsWrongIsNamed(old: String, new: String, keyPath: String) throws {
@@ -69,6 +74,11 @@ struct ExpertReadingTests {
         (expected.tokens, expected.topics) = (64, 2)
         #expect(file.routing == expected)
         #expect(try read("seed: 7", "model: {experts: 4}").routing == nil)
+        let budget = try read("seed: 7", "model: {experts: 4}\nrouting: {across: budget, owned: 2}")
+        #expect(budget.routing?.budget == 0.1 && budget.routing?.owned == 2)
+        let auto = try read(
+            "seed: 7", "model: {experts: 4}\nrouting: {across: budget, budget: auto}")
+        #expect(auto.routing?.across == .budget && auto.routing?.budget == nil)
     }
 
     @Test func bytesOfOtherWaysAreReckonedByHand() throws {

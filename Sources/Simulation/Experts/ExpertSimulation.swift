@@ -12,10 +12,12 @@ package struct ExpertSimulation {
     private var plan: DispatchPlan
     private let limit: Int?
     /// `[region][layer]`; one region's where all share them.
-    private var balancers: [[BiasBalancer]]
-    /// By layer, with what they have served since the last placement, `[layer][region][expert]`.
+    private var balancers: [[RoutingBalancer]]
+    /// By layer, with what tokens have wanted since the last placement, `[layer][region][expert]`.
     private var sites: [ExpertSites]
-    private var served: [[[Double]]]
+    private var wanted: [[[Double]]]
+    /// With `across: budget`.
+    private var home: HomeRouting?
     private var tally: RoutingTally
     private var logits: [Float]
     /// By choice of a token: where it went.
@@ -26,12 +28,17 @@ package struct ExpertSimulation {
         _ topology: Topology, _ configuration: RunConfiguration, _ scenario: RoutingScenario
     ) -> String? {
         guard let experts = configuration.model.experts else { return "the model has no experts" }
-        if experts.balance == .quantile {
-            return "routing is simulated under `balance: bias` and `none`, not `quantile`"
-        }
         let shape = RoutingShape(topology, configuration, experts, scenario)
         if let objection = shape.sites().objection(topology.regions.map(\.name)) {
             return objection
+        }
+        if scenario.across == .budget {
+            if topology.regions.count < 2 {
+                return "`across: budget` has nothing to cross: there is one region"
+            }
+            if topology.links.isEmpty {
+                return "`across: budget` goes by the rates of `links`, and there are none"
+            }
         }
         if scenario.across == .limited {
             let sizes = shape.sites().held.map(\.count).sorted()
@@ -63,15 +70,16 @@ package struct ExpertSimulation {
         limit = ExpertCapacity.rows(
             topK: experts.topK, factor: experts.capacity, tokens: scenario.tokens,
             experts: experts.count)
-        let rate = experts.balance == .bias && recorded == nil ? Float(experts.balanceRate) : 0
-        let balancer = BiasBalancer(experts: experts.count, rate: rate)
+        // Recorded shares are what balancing had led to.
+        let balancer = RoutingBalancer(experts, isOn: recorded == nil)
         balancers = Array(
             repeating: Array(repeating: balancer, count: configuration.model.layers),
             count: scenario.across == .never ? regions : 1)
         sites = Array(repeating: shape.sites(), count: configuration.model.layers)
-        served = Array(
+        wanted = Array(
             repeating: Array(repeating: Array(repeating: 0, count: experts.count), count: regions),
             count: configuration.model.layers)
+        home = scenario.across == .budget ? HomeRouting(shape) : nil
         tally = RoutingTally(shape, steps: configuration.steps)
         logits = Array(repeating: 0, count: scenario.tokens * experts.count)
     }
@@ -80,7 +88,9 @@ package struct ExpertSimulation {
     package mutating func run(progress: (UInt32) -> Void = { _ in }) -> ExpertSimulationResult {
         for step in 1...max(1, steps) {
             if step > 1 { trace.advance(to: step) }
+            home?.beginStep()
             for layer in 0..<shape.layers { route(step, layer) }
+            if let home { tally.addBudget(used: home.budget.usedShare) }
             tally.endStep()
             if scenario.placeEvery > 0, step % scenario.placeEvery == 0, step < steps { place() }
             progress(step)
@@ -101,27 +111,29 @@ package struct ExpertSimulation {
         for region in 0..<regions {
             trace.logits(
                 step: step, layer: layer, region: region, tokens: scenario.tokens, into: &logits)
-            let bias = balancers[min(region, balancers.count - 1)][layer].bias
+            let balancer = min(region, balancers.count - 1)
+            let bias = balancers[balancer][layer].bias
             let drawn = logits
             batch.route(
                 drawn.span, stride: shape.experts.count, tokens: scenario.tokens, bias: bias.span)
-            plan.build(
-                batch.experts, tokenCount: scenario.tokens, sequence: scenario.tokens, limit: limit)
-            demand[region] = ExpertLoads(tokens: plan.demand.map { UInt64($0) })
             let scale = shape.tokens[region] / Double(scenario.tokens)
+            let routed = RoutedTokens(drawn, bias, region: region, layer: layer, scale: scale)
+            let choices = home?.route(routed, batch, sites[layer], &tally) ?? batch.experts
+            plan.build(
+                choices, tokenCount: scenario.tokens, sequence: scenario.tokens, limit: limit)
+            demand[region] = ExpertLoads(tokens: plan.demand.map { UInt64($0) })
+            balancers[balancer][layer].count(
+                batch, home, weight: balancers.count > 1 ? 1 : shape.weights[region])
             for expert in 0..<shape.experts.count {
-                loads[sites[layer].server[region][expert]][expert] +=
-                    Double(plan.counts[expert]) * scale
+                let load = Double(plan.counts[expert]) * scale
+                loads[sites[layer].server[region][expert]][expert] += load
+                wanted[layer][region][expert] +=
+                    home.map { Double($0.wanted[expert]) * scale } ?? load
             }
-            visit(region, sites[layer].server[region], holders, scale, &visits)
+            visit(region, choices, sites[layer].server[region], holders, scale, &visits)
             tally.dropped += UInt64(plan.dropped)
         }
         balance(layer, demand)
-        for region in 0..<regions {
-            for expert in 0..<shape.experts.count {
-                served[layer][region][expert] += loads[region][expert]
-            }
-        }
         tally.add(
             demand: demand,
             devices: (0..<regions).map { sites[layer].deviceLoads($0, loads[$0]) }, visits)
@@ -129,14 +141,14 @@ package struct ExpertSimulation {
 
     /// Counts the devices and regions that each token of the batch goes to, once each.
     private mutating func visit(
-        _ region: Int, _ server: [Int], _ holders: [[[Int]]], _ scale: Double,
+        _ region: Int, _ choices: [Int32], _ server: [Int], _ holders: [[[Int]]], _ scale: Double,
         _ visits: inout RoutingTally.Visits
     ) {
         let topK = shape.experts.topK
         for token in 0..<scenario.tokens {
             visited.removeAll(keepingCapacity: true)
             for slot in token * topK..<(token + 1) * topK where plan.rows[slot] >= 0 {
-                let expert = Int(batch.experts[slot])
+                let expert = Int(choices[slot])
                 let target = server[expert]
                 let replicas = holders[target][expert]
                 // Region and device in one number.
@@ -156,72 +168,30 @@ package struct ExpertSimulation {
     }
 
     private mutating func balance(_ layer: Int, _ demand: [ExpertLoads]) {
-        guard balancers[0][layer].rate > 0 else { return }
         if balancers.count == demand.count {
             for region in demand.indices { balancers[region][layer].update(demand[region]) }
         } else {
-            var all = demand[0]
-            for loads in demand.dropFirst() { all.merge(loads) }
-            balancers[0][layer].update(all)
+            balancers[0][layer].update(RoutingTally.pool(demand, shape.weights))
         }
     }
 
-    /// By what was served since the last time.
+    /// By what was wanted since the last time.
     private mutating func place() {
         for layer in sites.indices {
-            let before = sites[layer].placements
-            sites[layer].place([], regional: served[layer])
-            for (old, new) in zip(before, sites[layer].placements) {
-                tally.placed(old.slots, new.slots)
+            let before = sites[layer]
+            if scenario.across == .budget {
+                let owners = ExpertOwnership.owners(
+                    wanted: wanted[layer], devices: shape.devices, count: scenario.owned,
+                    most: shape.experts.count - shape.experts.topK, before: before.owners)
+                sites[layer].own(owners)
+                tally.owned(from: before.owners, to: owners)
             }
-            for region in served[layer].indices {
-                for expert in served[layer][region].indices { served[layer][region][expert] = 0 }
+            sites[layer].place(wanted[layer])
+            for region in shape.devices.indices {
+                tally.placed(before.experts(in: region), sites[layer].experts(in: region))
+                for expert in wanted[layer][region].indices { wanted[layer][region][expert] = 0 }
             }
         }
         tally.endPlacement()
-    }
-}
-
-/// What does not change while tokens are routed.
-struct RoutingShape {
-    let experts: RunConfiguration.Model.Experts
-    let layers: Int
-    let scenario: RoutingScenario
-    let devices: [Int]
-    /// Per step, by region.
-    let tokens: [Double]
-    let topology: Topology
-    let configuration: RunConfiguration
-
-    init(
-        _ topology: Topology, _ configuration: RunConfiguration,
-        _ experts: RunConfiguration.Model.Experts, _ scenario: RoutingScenario
-    ) {
-        self.experts = experts
-        self.scenario = scenario
-        self.topology = topology
-        self.configuration = configuration
-        layers = configuration.model.layers
-        devices = topology.regions.map(\.workers.count)
-        tokens = topology.regions.map { region in
-            Double(region.workers.reduce(0) { $0 + $1.microBatch } * configuration.model.context)
-        }
-    }
-
-    func sites() -> ExpertSites {
-        ExpertSites(
-            devices: devices, slots: scenario.slots, experts: experts.count,
-            isShared: scenario.across == .never)
-    }
-
-    /// With `across: limited` a group is a region.
-    func gate() -> ExpertGate {
-        let isLimited = scenario.across == .limited
-        return ExpertGate(
-            groupSizes: isLimited
-                ? sites().held.map(\.count)
-                : Array(repeating: experts.count / experts.groups, count: experts.groups),
-            keptGroups: isLimited ? scenario.regionsKept : experts.groupsKept, topK: experts.topK,
-            scoring: experts.gate == .softmax ? .softmax : .sigmoid)
     }
 }

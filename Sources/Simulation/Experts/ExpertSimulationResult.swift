@@ -34,7 +34,35 @@ package struct ExpertSimulationResult: Codable, Equatable, Sendable {
     package var parameterBytesPerToken = 0.0
     /// Of a step of the slowest region; nothing overlaps.
     package var time = TimeSplit()
+    /// Of `acrossSeconds`: round trips, which do not depend on how many tokens cross.
+    package var acrossWaitSeconds = 0.0
+    /// Only with `across: budget`.
+    package var budget: Budget?
     package var traceHash: UInt64 = 0
+
+    package struct Budget: Codable, Equatable, Sendable {
+        /// Of a step at even load; nil: what outer rounds leave.
+        package var share: Double?
+        package var evenSeconds: Double
+        /// `[from][to]`, all layers together; nil where the link is not limited.
+        package var tokensPerStep: [[Double?]]
+        /// Of the budget; nil where a link is not limited.
+        package var usedShare: Double?
+        /// Of all tokens in all layers: that left their region, and that wanted to and had to stay.
+        package var crossedShare: Double
+        package var stayedShare: Double
+        /// Of routed tokens: choices that became others because their token had to stay.
+        package var changedChoices: UInt64
+        package var changedShare: Double
+        /// Experts of a layer that live in one region.
+        package var ownedExperts: Double
+        /// Experts of a layer that a region had to fetch, per placement; and their bytes, of all layers.
+        package var fetchedExperts: Double
+        package var fetchedBytes: Double
+
+        /// As a joiner takes them: parameters, outer copy and momentum, two moments in fp32.
+        static let fetchedBytesPerValue = 20.0
+    }
 
     package struct TimeSplit: Codable, Equatable, Sendable {
         /// What every token passes: attention, shared experts.
@@ -49,6 +77,8 @@ package struct ExpertSimulationResult: Codable, Equatable, Sendable {
         package var acrossSeconds = 0.0
         /// Parameters between regions, per step.
         package var roundSeconds = 0.0
+        /// Experts that regions fetch from each other when they are placed, per step.
+        package var fetchSeconds = 0.0
 
         package var parts: [(name: String, seconds: Double)] {
             [
@@ -56,7 +86,7 @@ package struct ExpertSimulationResult: Codable, Equatable, Sendable {
                 ("waiting for the fullest device", imbalanceSeconds),
                 ("tokens inside regions", insideSeconds), ("tokens across", acrossSeconds),
                 ("outer rounds", roundSeconds),
-            ]
+            ] + (fetchSeconds > 0 ? [("experts fetched across", fetchSeconds)] : [])
         }
         package var total: Double { parts.reduce(0) { $0 + $1.seconds } }
     }

@@ -5,34 +5,40 @@ struct ExpertSites {
     /// Devices by region.
     let devices: [Int]
     let slots: Int
+    /// By expert: the region that has it alone; nil: all have it.
+    private(set) var owners: [Int?] = []
     /// By region: the experts it holds, ascending.
-    let held: [[Int]]
+    private(set) var held: [[Int]] = []
     /// By region: the one that serves an expert of a token there, by expert.
-    let server: [[Int]]
+    private(set) var server: [[Int]] = []
     /// By region, over `held`.
-    private(set) var placements: [ExpertPlacement]
+    private(set) var placements: [ExpertPlacement] = []
 
-    /// - Parameter isShared: every region has all experts; otherwise each a part of them in proportion to
-    ///   its devices.
-    init(devices: [Int], slots: Int, experts: Int, isShared: Bool) {
+    init(devices: [Int], slots: Int, owners: [Int?]) {
         self.devices = devices
         self.slots = slots
+        own(owners)
+        place(devices.map { _ in owners.map { _ in 1 } })
+    }
+
+    /// Each region has a part of the experts in proportion to its devices.
+    static func parts(devices: [Int], experts: Int) -> [Int?] {
         let all = devices.reduce(0, +)
-        var parts: [[Int]] = []
         var before = 0
-        for count in devices {
+        return devices.enumerated().flatMap { region, count in
             let from = before * experts / all
             before += count
-            parts.append(isShared ? Array(0..<experts) : Array(from..<before * experts / all))
+            return Array(repeating: region, count: before * experts / all - from)
         }
-        held = parts
-        server = devices.indices.map { own in
-            (0..<experts).map { expert in
-                isShared ? own : parts.firstIndex { $0.contains(expert) } ?? own
-            }
+    }
+
+    /// Devices hold what they held until ``place(_:)``.
+    mutating func own(_ owners: [Int?]) {
+        self.owners = owners
+        held = devices.indices.map { region in
+            owners.indices.filter { owners[$0] == nil || owners[$0] == region }
         }
-        placements = []
-        place([Double](repeating: 1, count: experts), regional: nil)
+        server = devices.indices.map { region in owners.map { $0 ?? region } }
     }
 
     /// Why the experts have no room; nil if they have.
@@ -45,10 +51,14 @@ struct ExpertSites {
         return held.contains(where: \.isEmpty) ? "a region holds no expert" : nil
     }
 
-    /// By what each region served: `regional[region][expert]`; without, by `loads` everywhere.
-    mutating func place(_ loads: [Double], regional: [[Double]]?) {
+    /// By what tokens of each region want, `wanted[region][expert]`.
+    mutating func place(_ wanted: [[Double]]) {
         placements = devices.indices.map { region in
-            let loads = held[region].map { regional?[region][$0] ?? loads[$0] }
+            let loads = held[region].map { expert in
+                wanted.indices.reduce(0) {
+                    server[$1][expert] == region ? $0 + wanted[$1][expert] : $0
+                }
+            }
             let request = ExpertPlacement.Request(
                 replicas: max(devices[region] * slots, held[region].count), groups: 1, nodes: 1,
                 devices: devices[region])
@@ -60,6 +70,9 @@ struct ExpertSites {
             return ExpertPlacement(loads: loads, request)
         }
     }
+
+    /// By slot of a region: its expert.
+    func experts(in region: Int) -> [Int] { placements[region].slots.map { held[region][$0] } }
 
     /// Load of each device of a region.
     func deviceLoads(_ region: Int, _ served: [Double]) -> [Double] {

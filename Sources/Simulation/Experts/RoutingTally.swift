@@ -17,6 +17,11 @@ struct RoutingTally {
     }
 
     var dropped: UInt64 = 0
+    /// With `across: budget`: tokens of all layers that left their region for an expert, those that had to
+    /// stay although they wanted to, and choices of routed tokens that changed with that.
+    var crossed = 0.0
+    var stayed = 0.0
+    var changed: UInt64 = 0
     private let shape: RoutingShape
     private let tenth: UInt32
     private let steps: UInt32
@@ -33,23 +38,31 @@ struct RoutingTally {
     private var insideSeconds: [Double]
     /// Activations by direction, all layers and steps.
     private var across: [[Double]]
+    /// Cold experts of all layers now, and summed over steps.
+    private var cold: Int
+    private var coldSteps = 0
+    /// `[from][to]`, all layers and placements.
+    private var fetched: [[Int]]
+    /// Sum over steps; nil where a link is not limited.
+    private var usedShare: Double? = 0
 
     init(_ shape: RoutingShape, steps: UInt32) {
         self.shape = shape
         self.steps = max(1, steps)
         tenth = max(1, steps / 10)
+        cold = shape.layers * shape.sites().owners.count { $0 != nil }
         expertSeconds = shape.devices.map { _ in 0 }
         imbalanceSeconds = expertSeconds
         insideSeconds = expertSeconds
         across = shape.devices.map { _ in shape.devices.map { _ in 0 } }
+        fetched = shape.devices.map { _ in shape.devices.map { _ in 0 } }
     }
 
     // MARK: Adding
 
     /// - Parameter devices: load of each device by region.
     mutating func add(demand: [ExpertLoads], devices: [[Double]], _ visits: Visits) {
-        var pool = demand[0]
-        for loads in demand.dropFirst() { pool.merge(loads) }
+        let pool = Self.pool(demand, shape.weights)
         for loads in demand { for count in loads.tokens { hash.add(count) } }
         let violation = pool.maxViolation
         sums.maxViolation += violation
@@ -79,25 +92,43 @@ struct RoutingTally {
         }
     }
 
+    /// Tokens of a region with more of them count more.
+    static func pool(_ demand: [ExpertLoads], _ weights: [UInt64]) -> ExpertLoads {
+        var pool = ExpertLoads(experts: demand[0].tokens.count)
+        for (loads, weight) in zip(demand, weights) {
+            pool.merge(ExpertLoads(tokens: loads.tokens.map { $0 * weight }))
+        }
+        return pool
+    }
+
     private static func imbalance(_ loads: [Double]) -> Double {
         let mean = loads.reduce(0, +) / Double(loads.count)
         return mean > 0 ? (loads.max() ?? 0) / mean : 1
     }
 
-    /// One layer of one region: forwards 2, backwards 4 operations for each weight a token passes.
+    /// One layer of one region.
     private mutating func addTime(_ region: Int, _ loads: [Double], _ inside: Double) {
         let count = Double(loads.count)
         let mean = loads.reduce(0, +) / count
         let most = loads.max() ?? 0
-        let width = Double(shape.configuration.model.width)
-        let perChoice = 6 * 2 * Double(shape.experts.width) * width
-        let speed = shape.scenario.teraflops * 1e12
-        expertSeconds[region] += mean * perChoice / speed
-        imbalanceSeconds[region] += (most - mean) * perChoice / speed
-        let bytes =
-            ExpertTraffic.crossings * ExpertTraffic.activationBytes * width
-            * max(inside / count, most)
-        insideSeconds[region] += bytes * 8 / Double(shape.scenario.insideRate)
+        expertSeconds[region] += mean * shape.choiceSeconds
+        imbalanceSeconds[region] += (most - mean) * shape.choiceSeconds
+        insideSeconds[region] += max(inside / count, most) * shape.visitSeconds
+    }
+
+    // MARK: Budget
+
+    mutating func addBudget(used: Double?) {
+        usedShare = used.flatMap { used in usedShare.map { $0 + used } }
+    }
+
+    mutating func owned(from before: [Int?], to after: [Int?]) {
+        let moves = ExpertOwnership.fetched(from: before, to: after, regions: shape.devices.count)
+        for from in fetched.indices {
+            for to in fetched.indices { fetched[from][to] += moves[from][to] }
+        }
+        cold += after.count { $0 != nil } - before.count { $0 != nil }
+        for owner in after { hash.add(UInt64(bitPattern: Int64(owner ?? -1))) }
     }
 
     mutating func placed(_ old: [Int], _ new: [Int]) {
@@ -108,7 +139,10 @@ struct RoutingTally {
 
     mutating func endPlacement() { sums.placements += 1 }
 
-    mutating func endStep() { step += 1 }
+    mutating func endStep() {
+        step += 1
+        coldSteps += cold
+    }
 
     // MARK: Result
 
@@ -141,64 +175,80 @@ struct RoutingTally {
         result.devicesPerToken /= tokens * Double(shape.layers)
         result.movedShare = slots > 0 ? Double(moved) / Double(slots) : 0
         addTraffic(&result, tokens, Double(steps))
+        if shape.scenario.across == .budget { result.budget = budget(result, Double(steps)) }
         var hash = hash
         hash.add(dropped)
         result.traceHash = hash.value
         return result
     }
 
+    /// Of an expert that a region fetches.
+    private var expertBytes: Double {
+        Double(shape.configuration.model.expertElements)
+            * ExpertSimulationResult.Budget.fetchedBytesPerValue
+    }
+
+    private func budget(
+        _ result: ExpertSimulationResult, _ steps: Double
+    ) -> ExpertSimulationResult.Budget {
+        let all = Double(result.tokens) * Double(shape.layers)
+        let placements = Double(max(1, sums.placements))
+        let moves = Double(fetched.reduce(0) { $0 + $1.reduce(0, +) })
+        return ExpertSimulationResult.Budget(
+            share: shape.scenario.budget, evenSeconds: shape.evenSeconds,
+            tokensPerStep: CrossingBudget(shape).tokens.map { $0.map { $0.isFinite ? $0 : nil } },
+            usedShare: usedShare.map { $0 / steps }, crossedShare: crossed / all,
+            stayedShare: stayed / all, changedChoices: changed,
+            changedShare: Double(changed)
+                / (Double(result.routedTokens) * Double(shape.experts.topK)),
+            ownedExperts: Double(coldSteps) / (steps * Double(shape.layers)),
+            fetchedExperts: moves / (placements * Double(shape.layers)),
+            fetchedBytes: moves / placements * expertBytes)
+    }
+
     /// Bytes between regions, and the time split of the slowest region and the fullest link.
     private func addTraffic(
         _ result: inout ExpertSimulationResult, _ tokens: Double, _ steps: Double
     ) {
-        let regions = shape.devices.count
-        let model = shape.configuration.model
-        let activation = ExpertTraffic.activationBytes * Double(model.width)
+        let activation = shape.activationBytes
         let all = across.reduce(0) { $0 + $1.reduce(0, +) }
         result.activationBytesPerToken = all * ExpertTraffic.crossings * activation / tokens
-        // An expert of one region only is averaged with nobody.
-        let own = Double(model.layers * shape.experts.count) * Double(model.expertElements)
-        let averaged =
-            Double(model.parameterCount) - (shape.scenario.across == .never ? 0 : own)
-        let perDirection =
-            2 * averaged / Double(regions)
-            * shape.configuration.wire.betweenRegions.storedBytesPerValue
+        let owned = Double(coldSteps) / (steps * Double(shape.layers))
         let every = Double(shape.configuration.schedule.syncEvery)
-        let directions = Double(regions * (regions - 1))
-        result.parameterBytesPerToken = perDirection * directions / every / (tokens / steps)
-        var (tokenSeconds, roundSeconds) = (0.0, 0.0)
-        for from in 0..<regions {
-            for to in 0..<regions where to != from {
+        result.time = slowest(steps)
+        var parameters = 0.0
+        for from in shape.devices.indices {
+            for to in shape.devices.indices where to != from {
+                parameters += shape.roundBytes(from, to, owned: owned)
                 guard let link = shape.topology.link(between: RegionID(from), and: RegionID(to))
                 else { continue }
-                let parameters = link.parameters(from: RegionID(from))
-                let rate =
-                    parameters.bitsPerSecond > 0 ? Double(parameters.bitsPerSecond) : 1e12
-                let delay = 2 * link.oneWayDelay.seconds
+                let rate = Double(link.parameters(from: RegionID(from)).bitsPerSecond)
                 // Dispatch and the gradient of what came back one way, combination and the other the other.
                 let crossing =
                     ExpertTraffic.crossings / 2 * activation * (across[from][to] + across[to][from])
                 // Out and back for each layer, forwards and backwards.
-                let waits = crossing > 0 ? 2 * Double(shape.layers) * delay : 0
-                tokenSeconds = max(tokenSeconds, crossing / steps * 8 / rate + waits)
-                roundSeconds = max(roundSeconds, (perDirection * 8 / rate + delay) / every)
+                let waits =
+                    crossing > 0 ? 2 * Double(shape.layers) * 2 * link.oneWayDelay.seconds : 0
+                let seconds = (rate > 0 ? crossing / steps * 8 / rate : 0) + waits
+                if seconds > result.time.acrossSeconds {
+                    result.time.acrossSeconds = seconds
+                    result.acrossWaitSeconds = waits
+                }
+                if rate > 0 {
+                    let fetching = Double(fetched[from][to]) * expertBytes * 8 / rate / steps
+                    result.time.fetchSeconds = max(result.time.fetchSeconds, fetching)
+                }
+                result.time.roundSeconds = max(
+                    result.time.roundSeconds, shape.roundSeconds(from, to, owned: owned))
             }
         }
-        result.time = slowest(steps)
-        result.time.acrossSeconds = tokenSeconds
-        result.time.roundSeconds = roundSeconds
+        result.parameterBytesPerToken = parameters / every / (tokens / steps)
     }
 
     private func slowest(_ steps: Double) -> ExpertSimulationResult.TimeSplit {
-        let model = shape.configuration.model
-        let width = Double(model.width)
-        let weights =
-            4 * width * width + 2 * Double(shape.experts.shared * shape.experts.width) * width
-            + Double(shape.experts.count) * width
         let times = shape.devices.indices.map { region in
             ExpertSimulationResult.TimeSplit(
-                denseSeconds: shape.tokens[region] / Double(shape.devices[region])
-                    * Double(shape.layers) * 6 * weights / (shape.scenario.teraflops * 1e12),
+                denseSeconds: shape.denseSeconds(region),
                 expertSeconds: expertSeconds[region] / steps,
                 imbalanceSeconds: imbalanceSeconds[region] / steps,
                 insideSeconds: insideSeconds[region] / steps)
