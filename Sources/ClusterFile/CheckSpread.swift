@@ -28,7 +28,7 @@ extension CheckReport {
 /// The formulas of docs/algorithms.md, "Tokens to experts and back".
 enum SpreadCost {
     /// Other workers that a token goes to, if all experts are used alike: worker i holds those from
-    /// floor(i E / W) to floor((i + 1) E / W). Mean over where the token is.
+    /// ceil(i E / W) to ceil((i + 1) E / W). Mean over where the token is.
     static func rowsPerToken(experts: Int, topK: Int, members: Int) -> Double {
         let held = (0..<members).map { member in
             (0..<experts).count { $0 * members / experts == member }

@@ -47,6 +47,29 @@ struct ShippedFileTests {
         #expect(mixture.balance == .bias && mixture.gate == .softmax && mixture.capacity == 0)
     }
 
+    @Test func spreadExpertsAreThoseOfTheOtherFile() throws {
+        let (whole, spread) = (try load("moe"), try load("moe-spread"))
+        var experts = try #require(spread.configuration.model.experts)
+        #expect(experts.spread == .region && experts.tokenWire == .bf16)
+        #expect(experts.placeEvery > 0 && spread.configuration.schedule.inner == .everyStep)
+        #expect(spread.topology.regions.allSatisfy { $0.workers.count > 1 })
+        let notes = CheckReport(spread, path: "t").notes
+        for region in spread.topology.regions {
+            let workers = "spread over the \(region.workers.count) workers of \(region.name)"
+            #expect(notes.contains { $0.contains(workers) })
+        }
+        (experts.spread, experts.tokenWire, experts.placeEvery) = (.none, .fp32, 0)
+        experts.balance = .bias
+        #expect(experts == whole.configuration.model.experts)
+    }
+
+    @Test func everyFileIsRead() throws {
+        let names = try FileManager.default.contentsOfDirectory(atPath: Self.folder.path)
+            .filter { $0.hasSuffix(".yaml") }
+        #expect(names.count >= 11)
+        for name in names { _ = try load(String(name.dropLast(5))) }
+    }
+
     @Test func theReferenceHasTheWholeBatchOfThePools() throws {
         let files = try ["one-worker", "every-step", "shanghai-jinan"].map(load)
         let batches = files.map { $0.topology.seats.reduce(0) { $0 + $1.worker.microBatch } }

@@ -38,6 +38,19 @@ struct ProgressTests {
         #expect(output.lines.last?.contains("run ended, code 0") == true)
     }
 
+    /// Four fragments leave twice, and all but one once more after the last step.
+    @Test func fragmentsAreCountedInTurns() {
+        let events = SyntheticRun().events.map { stamped -> StampedEvent in
+            guard case .runStarted(var started) = stamped.event else { return stamped }
+            started.configuration.schedule.fragments = 4
+            return StampedEvent(
+                time: stamped.time, source: stamped.source, event: .runStarted(started))
+        }
+        let output = print(events, style: Self.pipe)
+        let last = output.lines.last { $0.contains("step ") && $0.contains("/60") } ?? ""
+        #expect(last.contains("turn 2/11") && !last.contains("round"), "\(last)")
+    }
+
     @Test func onATerminalOneLineIsRedrawnAndFits() {
         let style = OutputStyle(isTerminal: true, environment: [:], width: 60)
         let output = print(SyntheticRun().events, style: style)

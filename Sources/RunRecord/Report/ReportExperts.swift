@@ -10,7 +10,7 @@ enum ReportExperts {
             \(HeatMap(experts: experts).markup)
             <div class="pair">\(balance(experts))\(overlap(experts))</div>
             \(facts(experts))
-            \(traffic(experts))
+            \(traffic(experts, everyStep: summary.setup.outerSchedule == "every-step"))
             """)
     }
 
@@ -75,7 +75,7 @@ enum ReportExperts {
             """
     }
 
-    private static func traffic(_ experts: RunSummary.Experts) -> Markup {
+    private static func traffic(_ experts: RunSummary.Experts, everyStep: Bool) -> Markup {
         guard let traffic = experts.traffic, traffic.measured > 0 else { return .nothing }
         func row(_ way: String, _ bytes: Double, _ kind: String) -> [String] {
             [
@@ -83,17 +83,21 @@ enum ReportExperts {
                 kind,
             ]
         }
+        var rows = [
+            row(
+                everyStep
+                    ? "this run: gradients of all experts after each step"
+                    : "this run: weights of all experts once a round", traffic.measured, "measured")
+        ]
+        if !everyStep {
+            rows.append(
+                row("the same encoding after each step", traffic.computed.everyStep, "computed"))
+        }
+        rows.append(
+            row("tokens cross to their experts, bf16", traffic.computed.tokensCross, "computed"))
         return """
             <h3>Bytes between regions per token</h3>
-            \(HTMLReport.table(
-                ["way", "bytes", "of this run", ""],
-                [
-                    row("this run: weights of all experts once a round", traffic.measured, "measured"),
-                    row("the same encoding after each step", traffic.computed.everyStep, "computed"),
-                    row(
-                        "tokens cross to their experts, bf16", traffic.computed.tokensCross,
-                        "computed"),
-                ]))
+            \(HTMLReport.table(["way", "bytes", "of this run", ""], rows))
             <p class="note">Plain averaging of all experts would send what this run sent. Where tokens \
             cross, experts are spread over the regions and equally likely: a token goes to \
             \(Figures.significant(traffic.computed.foreignRegions)) other regions per layer, out and \
@@ -119,11 +123,15 @@ struct HeatMap {
     /// More blocks than this are not shown; all are in run.json.
     private static let blockLimit = 6
 
-    private var regions: [String] { experts.heat.first?.regions.map(\.region) ?? [] }
+    /// Of the first step that all have reported: a region that came later is not left out.
+    private var regions: [String] {
+        let most = experts.heat.map(\.regions.count).max()
+        return experts.heat.first { $0.regions.count == most }?.regions.map(\.region) ?? []
+    }
 
     var markup: Markup {
         let steps = experts.heat.filter { $0.regions.map(\.region) == regions }
-        guard let count = experts.heat.first?.regions.first?.blocks.first?.count, !steps.isEmpty
+        guard let count = steps.first?.regions.first?.blocks.first?.count
         else { return .nothing }
         let blocks = min(Self.blockLimit, steps[0].regions[0].blocks.count)
         let perRow = (count + Self.rowLimit - 1) / Self.rowLimit

@@ -54,7 +54,12 @@ package enum SummaryText {
         if let closing = summary.rounds.closing {
             rows.append(("closed", "\(closing.closed)", closing.text))
         }
-        if let experts = summary.experts { rows += expertRows(experts) }
+        for (index, line) in (summary.setup.overlaps ?? []).prefix(8).enumerated() {
+            rows.append((index == 0 ? "overlap" : "", "auto", line))
+        }
+        if let experts = summary.experts {
+            rows += expertRows(experts, everyStep: summary.setup.outerSchedule == "every-step")
+        }
         if let metering = summary.metering {
             rows.append(
                 ("energy, cost", metering.text(metering.total), "from the profile, not measured"))
@@ -75,7 +80,7 @@ package enum SummaryText {
     }
 
     private static func expertRows(
-        _ experts: RunSummary.Experts
+        _ experts: RunSummary.Experts, everyStep: Bool
     ) -> [(String, String, String)] {
         var rows = [expertRow(experts)]
         if let overlap = experts.overlap.last {
@@ -96,11 +101,14 @@ package enum SummaryText {
         }
         if let traffic = experts.traffic, traffic.measured > 0 {
             let factor = { (bytes: Double) in Figures.significant(bytes / traffic.measured) + " x" }
+            let gradients =
+                everyStep
+                ? "" : "\(factor(traffic.computed.everyStep)) with gradients after each step, "
             rows.append(
                 (
                     "bytes/token between", Figures.significant(traffic.measured),
-                    "measured; computed: \(factor(traffic.computed.everyStep)) with gradients after "
-                        + "each step, \(factor(traffic.computed.tokensCross)) if tokens crossed in bf16"
+                    "measured; computed: \(gradients)\(factor(traffic.computed.tokensCross)) if "
+                        + "tokens crossed in bf16"
                 ))
         }
         return rows

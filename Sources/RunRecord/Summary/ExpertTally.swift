@@ -22,32 +22,55 @@ struct ExpertTally {
     ///
     /// - Parameters:
     ///   - topK: experts a token uses.
+    ///   - areOneReplica: the workers of a region step together.
     ///   - regionName: of every region that reported.
-    func figures(topK: Int, regionName: (RegionID) -> String) -> RunSummary.Experts? {
+    func figures(
+        topK: Int, areOneReplica: Bool, regionName: (RegionID) -> String
+    ) -> RunSummary.Experts? {
         let ordered = steps.sorted { $0.key < $1.key }
         guard let blocks = ordered.last?.value.values.map(\.use.count).min() else { return nil }
         let late = ordered.suffix((ordered.count + 1) / 2).flatMap {
-            $0.value.sorted { $0.key < $1.key }
+            Self.weighted($0.value, areOneReplica).filter { $0.use.count >= blocks }
         }
-        .map(\.value.use).filter { $0.count >= blocks }
         guard !late.isEmpty else { return nil }
         let points = ordered.map { step, reports in
-            let all = reports.sorted { $0.key < $1.key }.flatMap(\.value.use)
+            let all = Self.weighted(reports, areOneReplica).flatMap { report in
+                report.use.map { (use: $0, weight: report.weight) }
+            }
             return RunSummary.Experts.Point(
-                step: step,
-                maxViolation: all.reduce(0) { $0 + Self.violation($1.shares) } / Double(all.count),
-                useEntropy: all.reduce(0) { $0 + Self.entropy($1.shares) } / Double(all.count))
+                step: step, maxViolation: Self.mean(all) { Self.violation($0.shares) },
+                useEntropy: Self.mean(all) { Self.entropy($0.shares) })
         }
         let columns = ordered.map { step, reports in
             heat(step, reports, blocks: blocks, regionName: regionName)
         }.filter { !$0.regions.isEmpty }
         return RunSummary.Experts(
             steps: (ordered.count + 1) / 2,
-            blocks: (0..<blocks).map { index in block(late.map { $0[index] }) },
+            blocks: (0..<blocks).map { index in
+                block(late.map { (use: $0.use[index], weight: $0.weight) })
+            },
             series: Self.thinned(points, to: RunSummary.pointLimit),
             heat: Self.thinned(columns, to: RunSummary.Experts.heatLimit),
             overlap: Self.thinned(columns, to: RunSummary.pointLimit)
                 .compactMap { Self.overlap($0, topK: topK) })
+    }
+
+    /// By worker; what the members of a replica say counts once, however many they are.
+    private static func weighted(
+        _ reports: [WorkerID: Report], _ areOneReplica: Bool
+    ) -> [(use: [RunEvent.ExpertUse], weight: Double)] {
+        reports.sorted { $0.key < $1.key }.map(\.value).map { report in
+            let members =
+                areOneReplica ? reports.values.count { $0.region == report.region } : 1
+            return (report.use, 1 / Double(members))
+        }
+    }
+
+    private static func mean(
+        _ uses: [(use: RunEvent.ExpertUse, weight: Double)],
+        of value: (RunEvent.ExpertUse) -> Double
+    ) -> Double {
+        uses.reduce(0) { $0 + $1.weight * value($1.use) } / uses.reduce(0) { $0 + $1.weight }
     }
 
     private static func thinned<T>(_ values: [T], to limit: Int) -> [T] {
@@ -80,13 +103,15 @@ struct ExpertTally {
         }
     }
 
-    private func block(_ uses: [RunEvent.ExpertUse]) -> RunSummary.Experts.Block {
-        let count = Double(uses.count)
+    private func block(
+        _ uses: [(use: RunEvent.ExpertUse, weight: Double)]
+    ) -> RunSummary.Experts.Block {
+        let experts = uses.map(\.use.shares.count).min() ?? 0
         return RunSummary.Experts.Block(
-            maxViolation: uses.reduce(0) { $0 + Self.violation($1.shares) } / count,
-            useEntropy: uses.reduce(0) { $0 + Self.entropy($1.shares) } / count,
-            dropped: uses.reduce(0) { $0 + $1.dropped } / count,
-            shares: Self.mean(uses.map(\.shares)))
+            maxViolation: Self.mean(uses) { Self.violation($0.shares) },
+            useEntropy: Self.mean(uses) { Self.entropy($0.shares) },
+            dropped: Self.mean(uses, of: \.dropped),
+            shares: (0..<experts).map { expert in Self.mean(uses) { $0.shares[expert] } })
     }
 
     private static func violation(_ shares: [Double]) -> Double {

@@ -87,12 +87,14 @@ extension SummaryBuilder {
         _ start: RunEvent.RunStarted, _ curves: CurveBuilder, tokens: UInt64, laneBytes: UInt64
     ) -> RunSummary.Experts? {
         let configured = start.configuration.model.experts
+        let schedule = start.configuration.schedule
         guard
             var figures = experts.figures(
-                topK: configured?.topK ?? 1, regionName: { regionName($0) })
+                topK: configured?.topK ?? 1, areOneReplica: schedule.inner == .everyStep,
+                regionName: { regionName($0) })
         else { return nil }
-        let schedule = start.configuration.schedule
-        if schedule.outer == .diloco || schedule.outer == .localSGD {
+        // Only where the rounds of all come after the same steps.
+        if schedule.outer == .diloco || schedule.outer == .localSGD, schedule.localSteps == .equal {
             figures.afterSync = curves.afterSync(every: schedule.syncEvery)
         }
         let regions = start.topology.regions

@@ -55,7 +55,7 @@ package final class SpreadState {
             repeating: Array(repeating: 0, count: experts.count), count: layers)
     }
 
-    /// Member i holds the experts from floor(i E / W) to floor((i + 1) E / W).
+    /// Member i holds the experts from ceil(i E / W) to ceil((i + 1) E / W).
     package static func holders(experts: Int, members: Int) -> [Int] {
         (0..<experts).map { $0 * members / experts }
     }
