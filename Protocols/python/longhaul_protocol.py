@@ -37,6 +37,7 @@ IN_FLIGHT = 1024
 LINKS = 64
 DETOURS = 1024
 EXPERT_BLOCKS = 1024
+PERIODIC_EXPERTS = 8_192
 CODECS = 4096
 
 NAME_CHARACTERS = frozenset(
@@ -343,8 +344,33 @@ MEMBER = Record(rank=RANK, workerID=U32, region=U16, name=Name(), endpoint=ENDPO
 DETOUR = Record(a=RANK, b=RANK, relay=RANK)
 EXPERT_BLOCK = Record(start=POSITION, each=Integer("Q", (1, 1 << 40)),
                       count=Integer("I", (1, 1024)))
+EXPERT_PERIOD = Record(exponent=Integer("B", (0, 4)))
 CODEC = Record(**{"from": U16, "to": U16, "transform": TRANSFORM})
 FRAGMENT = Record(id=U16, round=U32, ranges=List(Record(start=POSITION, count=POSITION), RANGES))
+
+
+class PlanRecord(Record):
+    """Section 5.4: no periods, or one for each expert of the blocks."""
+
+    def read(self, reader, name):
+        fields = {}
+        for key, kind in self.kinds.items():
+            at = reader.position
+            fields[key] = kind.read(reader, f"{name}.{key}")
+        self.check(fields, name, at)
+        return fields
+
+    def write(self, value, out, name):
+        super().write(value, out, name)
+        self.check(value, name, len(out) - 2 - len(value["expertPeriods"]))
+
+    @staticmethod
+    def check(fields, name, offset):
+        periods, experts = (len(fields["expertPeriods"]),
+                            sum(block["count"] for block in fields["experts"]))
+        if periods not in (0, experts):
+            raise FrameError("outOfRange", offset,
+                             f"{name}.expertPeriods has {periods} entries for {experts} experts")
 
 
 class Inner:
@@ -375,7 +401,7 @@ class Shape:
 
 
 def _shape(number, maximum=None, payload=(0, 0), header_flags=0, **kinds):
-    record = Record(**kinds)
+    record = (PlanRecord if "expertPeriods" in kinds else Record)(**kinds)
     return Shape(number, record, (record.minimum, maximum or record.minimum), payload, header_flags)
 
 
@@ -394,8 +420,8 @@ MESSAGES = {
         4, CONTROL_FRAME_BYTES - HEADER_BYTES, planVersion=U32, activateAtRound=U32,
         members=List(MEMBER, MEMBERS), fragments=List(FRAGMENT, FRAGMENTS),
         regionTransform=TRANSFORM, poolTransform=TRANSFORM, samplesPerStep=U32,
-        detours=List(DETOUR, DETOURS), experts=ExpertBlocks(EXPERT_BLOCK, EXPERT_BLOCKS),
-        codecs=List(CODEC, CODECS)),
+        detours=List(DETOUR, DETOURS), experts=List(EXPERT_BLOCK, EXPERT_BLOCKS),
+        codecs=List(CODEC, CODECS), expertPeriods=List(EXPERT_PERIOD, PERIODIC_EXPERTS)),
     "READY": _shape(
         5, 14 + 13 * IN_FLIGHT, planVersion=U32, step=U64,
         holdings=List(Record(key=KEY, state=Enum("B", range(3))), IN_FLIGHT)),
@@ -407,10 +433,11 @@ MESSAGES = {
         waitingForRanks=List(RANK, MEMBERS), samples=U64),
     "HEARTBEAT-ACK": _shape(8, echoSentAt=I64, coordinatorTime=I64),
     "REPORT": _shape(
-        9, 54 + 18 * LINKS, key=KEY, digest=U64, step=U64, tokens=U64, samples=U64,
+        9, 56 + 18 * LINKS + 4 * PERIODIC_EXPERTS, key=KEY, digest=U64, step=U64, tokens=U64, samples=U64,
         computeTime=I64,
-        links=List(Record(region=U16, acknowledgedBytes=U64, busyTime=I64), LINKS)),
-    "COMMIT": _shape(10, key=KEY, digest=U64, members=U16),
+        links=List(Record(region=U16, acknowledgedBytes=U64, busyTime=I64), LINKS),
+        experts=List(Record(tokens=U32), PERIODIC_EXPERTS)),
+    "COMMIT": _shape(10, key=KEY, digest=U64, members=U16, allExperts=Bool()),
     "CLOSE": _shape(
         11, 14 + 10 * MEMBERS, key=KEY,
         contributions=List(Record(rank=RANK, weight=U64), MEMBERS)),

@@ -85,21 +85,23 @@ CONTROL = [
           fragments=[dict(id=0, round=8, ranges=[dict(start=0, count=1000),
                                                  dict(start=5000, count=7)]),
                      dict(id=1, round=9, ranges=[dict(start=1000, count=4000)])],
-          regionTransform=0, poolTransform=3, samplesPerStep=12, detours=[], experts=[], codecs=[]),
+          regionTransform=0, poolTransform=3, samplesPerStep=12, detours=[], experts=[], codecs=[],
+          expertPeriods=[]),
      b"", dict(rank=0xFFFF)),
     ("two members that only dial, and two detours", "PLAN",
      dict(planVersion=4, activateAtRound=0,
           members=[dict(member, endpoint="", state=0, stateSource=lh.NO_RANK)
                    for member in MEMBERS],
           fragments=[], regionTransform=0, poolTransform=0, samplesPerStep=0,
-          detours=[dict(a=0, b=1, relay=2), dict(a=0, b=3, relay=0xFFFE)], experts=[], codecs=[]), b"",
+          detours=[dict(a=0, b=1, relay=2), dict(a=0, b=3, relay=0xFFFE)], experts=[], codecs=[],
+          expertPeriods=[]), b"",
      dict(rank=0xFFFF)),
     ("two blocks of experts that count by their own tokens", "PLAN",
      dict(planVersion=5, activateAtRound=0, members=MEMBERS[:1],
           fragments=[dict(id=0, round=1, ranges=[dict(start=0, count=2_000)])],
           regionTransform=0, poolTransform=3, samplesPerStep=4, detours=[],
           experts=[dict(start=100, each=64, count=8), dict(start=1_000, each=1, count=1_024)],
-          codecs=[]), b"",
+          codecs=[], expertPeriods=[]), b"",
      dict(rank=0xFFFF)),
     ("blocks of experts that touch", "PLAN",
      dict(planVersion=6, activateAtRound=0, members=[], fragments=[], regionTransform=0,
@@ -109,16 +111,24 @@ CONTROL = [
     ("the largest block of experts", "PLAN",
      dict(planVersion=6, activateAtRound=0, members=[], fragments=[], regionTransform=0,
           poolTransform=0, samplesPerStep=0, detours=[],
-          experts=[dict(start=2**62 - 1, each=2**40, count=1_024)], codecs=[]), b"", dict(rank=0xFFFF)),
+          experts=[dict(start=2**62 - 1, each=2**40, count=1_024)], codecs=[],
+          expertPeriods=[]), b"", dict(rank=0xFFFF)),
+    ("experts that are due in every round, every second, every sixteenth", "PLAN",
+     dict(planVersion=7, activateAtRound=6, members=[], fragments=[], regionTransform=0,
+          poolTransform=3, samplesPerStep=4, detours=[],
+          experts=[dict(start=10, each=5, count=2), dict(start=40, each=5, count=2)], codecs=[],
+          expertPeriods=[dict(exponent=k) for k in (0, 1, 4, 0)]), b"", dict(rank=0xFFFF)),
     ("nobody and nothing", "PLAN",
      dict(planVersion=0, activateAtRound=0, members=[], fragments=[], regionTransform=6,
-          poolTransform=0, samplesPerStep=2**32 - 1, detours=[], experts=[], codecs=[]), b"",
+          poolTransform=0, samplesPerStep=2**32 - 1, detours=[], experts=[], codecs=[],
+          expertPeriods=[]), b"",
      dict(rank=0xFFFF)),
     ("two links with transforms of their own, and the means of one region", "PLAN",
      dict(planVersion=6, activateAtRound=4, members=[], fragments=[], regionTransform=0,
           poolTransform=3, samplesPerStep=8, detours=[], experts=[],
           codecs=[{"from": 0, "to": 1, "transform": 4}, {"from": 1, "to": 0, "transform": 1},
-                  {"from": 0, "to": 0, "transform": 4}]), b"", dict(rank=0xFFFF)),
+                  {"from": 0, "to": 0, "transform": 4}],
+          expertPeriods=[]), b"", dict(rank=0xFFFF)),
     ("what is held of three collectives", "READY",
      dict(planVersion=3, step=210, holdings=[
          dict(key=inner(1, 210), state=2), dict(key=outer(0, 7), state=1),
@@ -137,12 +147,18 @@ CONTROL = [
     ("an outer round applied", "REPORT",
      dict(key=outer(1, 7), digest=0xA5A5A5A5A5A5A5A5, step=210, tokens=215_040, samples=240,
           computeTime=6_000_000_000, links=[
-              dict(region=1, acknowledgedBytes=427_008, busyTime=171_000_000)]), b"", {}),
+              dict(region=1, acknowledgedBytes=427_008, busyTime=171_000_000)], experts=[]), b"", {}),
+    ("how many tokens used each of three experts", "REPORT",
+     dict(key=outer(0, 7), digest=1, step=210, tokens=215_040, samples=240, computeTime=6, links=[],
+          experts=[dict(tokens=107_520), dict(tokens=0), dict(tokens=2**32 - 1)]), b"", {}),
     ("nothing crossed a link", "REPORT",
      dict(key=outer(0, 1), digest=0, step=2**64 - 1, tokens=0, samples=2**64 - 1,
-          computeTime=-1, links=[]), b"", {}),
-    ("the round stands", "COMMIT", dict(key=outer(1, 7), digest=0xA5A5A5A5A5A5A5A5, members=2),
+          computeTime=-1, links=[], experts=[]), b"", {}),
+    ("the round stands", "COMMIT",
+     dict(key=outer(1, 7), digest=0xA5A5A5A5A5A5A5A5, members=2, allExperts=False),
      b"", dict(rank=0xFFFF)),
+    ("all experts are due in the next round", "COMMIT",
+     dict(key=outer(0, 7), digest=1, members=3, allExperts=True), b"", dict(rank=0xFFFF)),
     ("exactly these contributions", "CLOSE",
      dict(key=outer(1, 7), contributions=[dict(rank=0, weight=215_040),
                                           dict(rank=2, weight=2**64 - 1)]), b"",
@@ -316,8 +332,8 @@ def rejected():
     add("reservedNotZero", "reserved header bytes", "control", patched(hello, 48, "Q", 1))
     add("reservedNotZero", "reserved header bytes, the highest bit", "data",
         patched(chunk, 48, "Q", 1 << 63))
-    add("metaLength", "fields too short for the type", "control", patched(report, 40, "I", 53))
-    add("metaLength", "fields too long for the type", "control", patched(report, 40, "I", 1_207))
+    add("metaLength", "fields too short for the type", "control", patched(report, 40, "I", 55))
+    add("metaLength", "fields too long for the type", "control", patched(report, 40, "I", 33_977))
     add("metaLength", "fields said to take 4 GiB", "control", patched(hello, 40, "I", 0xFFFFFFFF))
     add("payloadLength", "a payload where none is allowed", "control", patched(hello, 44, "I", 1))
     add("payloadLength", "a chunk without payload", "data", resized(chunk, chunk[64:104]))
@@ -349,46 +365,41 @@ def rejected():
     add("invalidEnum", "verdict 2", "control", patched(control["GO"], 64 + 6 + 12, "B", 2))
     add("invalidEnum", "suspect reason 0", "control", patched(control["SUSPECT"], 74, "H", 0))
     add("invalidEnum", "suspect reason 5", "control", patched(control["SUSPECT"], 74, "H", 5))
-    add("invalidEnum", "region transform 7", "control", patched(plan, len(plan) - 12, "B", 7))
-    add("invalidEnum", "pool transform 7", "control", patched(plan, len(plan) - 11, "B", 7))
+    add("invalidEnum", "region transform 7", "control", patched(plan, len(plan) - 14, "B", 7))
+    add("invalidEnum", "pool transform 7", "control", patched(plan, len(plan) - 13, "B", 7))
     add("listTooLong", "a list of detours over its limit", "control",
-        patched(plan, len(plan) - 6, "H", 1025))
+        patched(plan, len(plan) - 8, "H", 1025))
     add("metaTruncated", "a detour that is not there", "control",
-        patched(plan, len(plan) - 6, "H", 1))
+        patched(plan, len(plan) - 8, "H", 1))
     add("listTooLong", "a list of expert blocks over its limit", "control",
-        patched(plan, len(plan) - 4, "H", 1025))
+        patched(plan, len(plan) - 6, "H", 1025))
     add("metaTruncated", "a block of experts that is not there", "control",
-        patched(plan, len(plan) - 4, "H", 1))
+        patched(plan, len(plan) - 6, "H", 1))
     add("listTooLong", "a list of codecs over its limit", "control",
-        patched(plan, len(plan) - 2, "H", 4097))
+        patched(plan, len(plan) - 4, "H", 4097))
     add("metaTruncated", "a codec that is not there", "control",
+        patched(plan, len(plan) - 4, "H", 1))
+    add("listTooLong", "a list of periods over its limit", "control",
+        patched(plan, len(plan) - 2, "H", 8_193))
+    add("metaTruncated", "a period that is not there", "control",
         patched(plan, len(plan) - 2, "H", 1))
-    block = resized(plan, plan[64:-4] + struct.pack("<HQQIH", 1, 0, 1, 1, 0))
+    add("outOfRange", "a period of no expert", "control", resized(plan, plan[64:-2] + b"\1\0\0"))
+    periods = lh.encode(frame_of("control", *next(
+        row for row in CONTROL if row[0].startswith("experts that are due"))[1:]))
+    add("outOfRange", "every 32nd round", "control", patched(periods, len(periods) - 1, "B", 5))
+    add("outOfRange", "a period too few", "control",
+        resized(periods, periods[64:-6] + b"\3\0\0\1\4"))
+    block = resized(plan, plan[64:-6] + struct.pack("<HQQIHH", 1, 0, 1, 1, 0, 0))
     add("outOfRange", "experts that start at 2^62", "control",
-        patched(block, len(block) - 22, "Q", 1 << 62))
+        patched(block, len(block) - 24, "Q", 1 << 62))
     add("outOfRange", "experts of no elements", "control",
-        patched(block, len(block) - 14, "Q", 0))
+        patched(block, len(block) - 16, "Q", 0))
     add("outOfRange", "experts of more than 2^40 elements", "control",
-        patched(block, len(block) - 14, "Q", (1 << 40) + 1))
+        patched(block, len(block) - 16, "Q", (1 << 40) + 1))
     add("outOfRange", "a block of no experts", "control",
-        patched(block, len(block) - 6, "I", 0))
+        patched(block, len(block) - 8, "I", 0))
     add("outOfRange", "a block of 1,025 experts", "control",
-        patched(block, len(block) - 6, "I", 1_025))
-    first = struct.pack("<QQI", 100, 64, 8)
-
-    def blocks(*others):
-        listed = b"".join(struct.pack("<QQI", *other) for other in others)
-        return resized(plan, plan[64:-4] + struct.pack("<H", 1 + len(others)) + first + listed
-                       + struct.pack("<H", 0))
-
-    add("outOfRange", "experts that begin before the end of the block before", "control",
-        blocks((611, 1, 1)))
-    add("outOfRange", "the same block of experts twice", "control", blocks((100, 64, 8)))
-    add("outOfRange", "blocks of experts in descending order", "control", blocks((0, 1, 1)))
-    add("outOfRange", "a third block of experts within the second", "control",
-        blocks((612, 10, 10), (700, 1, 1)))
-    add("outOfRange", "experts after a block that reaches past 2^62", "control",
-        blocks(((1 << 62) - 1, 1, 1), ((1 << 62) - 1, 1, 1)))
+        patched(block, len(block) - 8, "I", 1_025))
     add("invalidEnum", "member state 2", "control", patched(plan, fragments - 7, "B", 2))
     add("invalidEnum", "scope 2", "control", patched(report, 64, "B", 2))
     add("invalidEnum", "scope 2 in a chunk", "data", patched(chunk, 64, "B", 2))

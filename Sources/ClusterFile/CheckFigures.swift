@@ -220,6 +220,7 @@ extension CheckReport {
                         + "figures are those of their own parameters.")
             }
         }
+        if let note = expertRoundsNote(file.configuration) { notes.append(note) }
         let paced = seats.filter { $0.worker.nominalStep > .zero }.map(\.worker)
         if !paced.isEmpty {
             notes.append(

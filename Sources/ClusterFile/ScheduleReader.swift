@@ -5,7 +5,7 @@ internal import ClusterModel
 extension FileReader {
     static let scheduleKeys =
         ["inner", "outer", "sync_every", "adapt"] + optimiserKeys + streamingKeys + closingKeys
-        + ["local_steps", "expert_weights"]
+        + ["local_steps", "expert_weights", "expert_rounds"]
     private static let optimiserKeys = [
         "outer_lr", "outer_momentum", "outer_optimiser", "momentum_every",
     ]
@@ -32,6 +32,9 @@ extension FileReader {
         if let section, let model, section.line(of: "expert_weights") != nil {
             let weights = readExpertWeights(section, model, schedule?.outer)
             if let weights { schedule?.expertWeights = weights }
+        }
+        if let section, let model, let known = schedule {
+            schedule?.expertRounds = readExpertRounds(section, model, known)
         }
         return schedule
     }

@@ -14,6 +14,17 @@ package struct ExpertBlock: Hashable, Codable, Sendable {
     package var end: UInt64 { start + each * UInt64(count) }
 }
 
+/// Of how many outer rounds an expert takes part in one: a power of two.
+package struct ExpertPeriod: Hashable, Codable, Sendable {
+    package static let everyRound = ExpertPeriod(exponent: 0)
+    /// Of 2.
+    package var exponent: UInt8
+
+    package init(exponent: UInt8) { self.exponent = exponent }
+
+    package var rounds: UInt32 { 1 << UInt32(exponent) }
+}
+
 extension FragmentLayout {
     /// The experts of every layer, in the order of the flat vector; empty for a dense model.
     ///
@@ -52,4 +63,7 @@ extension RunConfiguration {
         guard schedule.expertWeights == .tokens, schedule.outer != .everyStep else { return [] }
         return FragmentLayout.experts(of: model, elements: elements)
     }
+
+    /// The greatest period of a rarely used expert; 1: all are exchanged in every round.
+    package var greatestExpertPeriod: UInt32 { max(1, schedule.expertRounds ?? 1) }
 }

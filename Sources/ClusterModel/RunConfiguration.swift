@@ -145,6 +145,9 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
         package var localSteps: LocalSteps
         /// Of no effect on a model without experts, and under `every-step`.
         package var expertWeights: ExpertWeights
+        /// Rarely used experts are exchanged in every 2nd, 4th ... round, at least in every one of so many;
+        /// nil: all in every round.
+        package var expertRounds: UInt32?
         /// Of `decoupled`; nil under all others.
         package var closing: ClosingRules?
         package init(
@@ -152,7 +155,8 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
             outerMomentum: Double, fragments: Int = 1, overlap: UInt32 = 0, blend: Double = 0,
             optimiser: Optimiser = .nesterov, momentumEvery: UInt32 = 1,
             localSteps: LocalSteps = .equal, adapts: Bool = false,
-            expertWeights: ExpertWeights = .tokens, closing: ClosingRules? = nil
+            expertWeights: ExpertWeights = .tokens, expertRounds: UInt32? = nil,
+            closing: ClosingRules? = nil
         ) {
             self.inner = inner
             self.outer = outer
@@ -167,6 +171,7 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
             self.momentumEvery = momentumEvery
             self.localSteps = localSteps
             self.expertWeights = expertWeights
+            self.expertRounds = expertRounds
             self.closing = closing
         }
     }

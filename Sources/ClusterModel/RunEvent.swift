@@ -38,6 +38,8 @@ package enum RunEvent: Codable, Equatable, Sendable {
     case lanesDecided(LaneCount)
     /// How a worker's replica used its experts in one step, block by block.
     case expertUse(worker: WorkerID, step: UInt32, [ExpertUse])
+    /// What a round has exchanged of the model's values, under a plan that leaves experts out of rounds.
+    case expertsExchanged(round: UInt32, elements: UInt64, of: UInt64)
     /// A worker has taken over the state of its peers.
     case stateTaken(StateTaken)
     /// What a member has passed on between two others that have no lane to each other. Cumulative.

@@ -33,6 +33,8 @@ package struct CollectiveGeometry: Equatable, Sendable {
     private let weightsBefore: [UInt64]
     /// By slice, where experts cut it: its chunks. Empty: chunks of `chunkElements`.
     private var cuts: [[ExpertCut]] = []
+    /// By expert, those that this round leaves out; empty: none. Positions are counted alike in all rounds.
+    private var absent: [Bool] = []
 
     /// - Parameters:
     ///   - weights: of the slices, by participant; empty or all 0: equal.
@@ -101,6 +103,36 @@ package struct CollectiveGeometry: Equatable, Sendable {
         cuts.isEmpty ? nil : cuts[slice][position].expert
     }
 
+    /// The same in a round without these experts.
+    package func leavingOut(_ absent: [Bool]) -> Self {
+        var geometry = self
+        geometry.absent = absent
+        return geometry
+    }
+
+    /// Whether a chunk is exchanged.
+    package func isDue(slice: Int, position: Int) -> Bool {
+        guard !absent.isEmpty, let expert = expert(ofSlice: slice, position: position) else {
+            return true
+        }
+        return !absent[expert]
+    }
+
+    /// No chunk is passed over.
+    var isWhole: Bool { absent.isEmpty }
+
+    /// Chunks that are exchanged.
+    var duePositions: Int {
+        guard !absent.isEmpty else { return totalPositions }
+        return (0..<sliceCount).reduce(0) { $0 + duePositions(ofSlice: $1) }
+    }
+
+    func duePositions(ofSlice slice: Int) -> Int {
+        let count = positionCount(ofSlice: slice)
+        guard !absent.isEmpty else { return count }
+        return (0..<count).count { isDue(slice: slice, position: $0) }
+    }
+
     package var totalPositions: Int {
         (0..<sliceCount).reduce(0) { $0 + positionCount(ofSlice: $1) }
     }
@@ -156,9 +188,9 @@ package struct ActivePlan: Equatable, Sendable {
     package let rank: Rank
     /// Elements of a slice that travel together.
     package let chunkElements: Int
-    /// Asked for each chunk, and the same as long as the plan holds: of this worker's region, by fragment.
-    private var regionGeometry: CollectiveGeometry?
-    private var poolGeometries: [CollectiveGeometry] = []
+    /// By fragment, where experts cut slices: finding the cuts takes as long as there are experts.
+    private var cutGeometries: [CollectiveGeometry] = []
+    let expertRounds: ExpertRounds
 
     package init?(
         epoch: Epoch, plan: Plan, schedule: RunConfiguration.Schedule, worker: WorkerID,
@@ -170,8 +202,10 @@ package struct ActivePlan: Equatable, Sendable {
         self.plan = plan
         self.schedule = schedule
         rank = member.rank
-        regionGeometry = regionGeometry(me.region)
-        poolGeometries = plan.fragments.map { poolGeometry($0) }
+        expertRounds = ExpertRounds(plan.expertPeriods)
+        if !plan.experts.isEmpty {
+            cutGeometries = plan.fragments.map { poolGeometry($0) }
+        }
     }
 
     package var me: PlanMember { plan.members[rank.index] }
@@ -236,6 +270,7 @@ package struct ActivePlan: Equatable, Sendable {
     /// The first member of each replica speaks for it (evaluation, loss of the replica).
     package var leadsReplica: Bool { replica.first == rank }
 
+    /// With all experts.
     package func geometry(of key: CollectiveKey) -> CollectiveGeometry {
         switch key.scope {
         case .region:
@@ -249,12 +284,10 @@ package struct ActivePlan: Equatable, Sendable {
         }
     }
 
-    private func regionGeometry(_ region: RegionID) -> CollectiveGeometry {
-        let members = plan.members.filter { $0.region == region }.map(\.rank)
-        return CollectiveGeometry(
-            epoch: epoch, participants: members, groups: members.map { [$0] },
-            elements: plan.fragments.reduce(UInt64(0)) { $0 + $1.elements },
-            chunkElements: chunkElements)
+    /// Without those that the plan leaves out of this round.
+    func dueGeometry(of key: CollectiveKey) -> CollectiveGeometry {
+        guard key.scope == .pool, expertRounds.leavesSomeOut else { return geometry(of: key) }
+        return geometry(of: key).leavingOut(expertRounds.absent(round: key.round))
     }
 
     /// Experts that count by themselves.

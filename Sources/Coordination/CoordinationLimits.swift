@@ -85,6 +85,15 @@ package enum CoordinationLimits {
     package static let codecCaution = 0.7
     /// ... at so many commits in a row, of whatever fragments: a link that has come back may go again.
     package static let codecPatience = 3
+    /// An expert's period changes where its load is beyond the bound by this factor.
+    package static let expertMargin = 1.25
+    /// What earlier rounds' loads keep of their weight with each round.
+    package static let expertMemory = 0.75
+    /// Rounds with known loads before experts are left out for the first time, and before a busier one is
+    /// back: fewer say little.
+    package static let expertPatience: UInt32 = 3
+    /// Share of the model's values that longer periods must save: a plan costs a round of all of them.
+    package static let expertGain = 0.05
     /// Heartbeats are small: two a patience would already do, one a second shows progress.
     package static let heartbeatInterval = Interval.seconds(1)
     /// The coordinator's own probe. ROUTER says "unreachable" only when something is sent, so this bounds

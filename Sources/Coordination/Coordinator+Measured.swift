@@ -18,8 +18,9 @@ extension Coordinator {
     /// transfer fit or wastes less time in waiting, and if enough of the run is left for it. One plan for
     /// all, because each costs every member a pause of a round trip or two.
     mutating func considerMeasured(_ now: Instant) {
-        guard configuration.schedule.adapts else { return }
-        let codecs = links.changes(traffic, step: slowestStep)
+        let adapts = configuration.schedule.adapts
+        guard adapts || experts.isChoosing else { return }
+        let codecs = adapts ? links.changes(traffic, step: slowestStep) : nil
         guard case .running = stage, joiners.isEmpty else { return }
         let furthest = members.map(\.lastStep).max() ?? 0
         // A peer says how far it is, and may say anything.
@@ -44,6 +45,8 @@ extension Coordinator {
             nextPaces = repaced(steps.steps, from: turn)
             reasons.append("local steps: \(steps.reason)")
         }
+        // Loads repeat with the seed, so `adapt: never` has nothing against it.
+        if let reason = experts.change() { reasons.append("experts: \(reason)") }
         guard !reasons.isEmpty else { return }
         replan(reason: reasons.joined(separator: "; "), activateAtRound: turn, now)
     }
@@ -53,6 +56,7 @@ extension Coordinator {
         balance.adopt(plan)
         codecsInForce = plan.codecs
         links.adopt(codecsInForce)
+        experts.adopt(plan)
         // One that holds at once has taken the place of a boundary plan whose boundary never came.
         if plan.activateAtRound > 0 { paces = nextPaces } else { nextPaces = paces }
     }

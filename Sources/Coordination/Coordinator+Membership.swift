@@ -164,6 +164,7 @@ extension Coordinator {
         committed = committed.indices.map { order.rounds(of: FragmentID($0), through: turn) }
         reports = [:]
         closing.closed = nil
+        experts.forget()
         forgetAllOffers()
     }
 
@@ -206,7 +207,8 @@ extension Coordinator {
             poolTransform: configuration.wire.betweenRegions,
             samplesPerStep: balance.samplesPerStep, detours: detours,
             experts: configuration.expertBlocks(elements: parameterCount),
-            codecs: isBoundary ? links.planned : codecsInForce)
+            codecs: isBoundary ? links.planned : codecsInForce,
+            expertPeriods: isBoundary ? experts.planned : experts.inForce)
     }
 
     /// By region: regions behind slow links own less (``OwnerShares``).

@@ -128,6 +128,10 @@ extension Coordinator {
                     effects.append(.send(to: connection, .go(lastGo), epoch: epoch))
                 }
                 effects.append(.send(to: connection, .plan(plan), epoch: epoch))
+                // A joiner never reports the round it came in after, so nothing would repeat its COMMIT.
+                if experts.isChoosing, let lastCommit {
+                    effects.append(.send(to: connection, .commit(lastCommit), epoch: epoch))
+                }
             }
             return true
         }
@@ -283,7 +287,10 @@ extension Coordinator {
                 .send(
                     to: connection,
                     .commit(
-                        Commit(key: report.key, digest: report.digest, members: 0)), epoch: epoch))
+                        Commit(
+                            key: report.key, digest: report.digest, members: 0,
+                            allExperts: lastCommit?.key == report.key
+                                && lastCommit?.allExperts == true)), epoch: epoch))
             return
         }
         guard report.key.round == last + 1 else {
@@ -298,6 +305,7 @@ extension Coordinator {
         if reports[report.key]?[member.seat] == nil {
             balance.note(member.seat, samples: report.samples, time: report.computeTime)
             links.note(member.region, report.links)
+            experts.note(report.experts)
         }
         reports[report.key, default: [:]][member.seat] = report
         commitIfComplete(report.key, now)
@@ -317,24 +325,24 @@ extension Coordinator {
         let tokens = closedTokens(key) ?? first.tokens
         noteMerged(key)
         lastCommitAt = now
-        broadcast(
-            .commit(
-                Commit(
-                    key: key, digest: first.digest,
-                    members: UInt16(clamping: collected.count))))
+        let steps = zip(voters, collected).map { ($0, $1.step) }
+        let wasWhole = noteExperts(key)
+        let commit = Commit(
+            key: key, digest: first.digest, members: UInt16(clamping: collected.count),
+            allExperts: needsAllExperts(after: key, steps))
+        lastCommit = commit
+        broadcast(.commit(commit))
         effects.append(
             .event(
                 .roundCommitted(
                     key: key, digest: first.digest, members: collected.count,
                     tokens: tokens)))
-        let allStepped = zip(voters, collected).allSatisfy {
-            $1.step >= UInt64(paces[Int($0.rawValue)].lastStep)
-        }
+        let allStepped = steps.allSatisfy { $1 >= UInt64(paces[Int($0.rawValue)].lastStep) }
         let isOver =
             schedule.closesSets
             ? isAllMerged
             : schedule.isOver(
-                turn: committedTurn, fragments: order.count, allStepped: allStepped)
+                turn: committedTurn, fragments: order.count, allStepped: allStepped) && wasWhole
         if isOver {
             stop(.ok, "all \(configuration.steps) steps are trained", now)
         } else {

@@ -110,6 +110,10 @@ package struct Coordinator: Sendable {
     /// What links carry; the plan's are in force until a boundary plan starts.
     var links: LinkCodecs
     var codecsInForce: [PlanCodec]
+    /// Which experts are left out of rounds, and why.
+    var experts: ExpertLoads
+    /// Of the last round: it is said again, and has said whether the next one leaves experts out.
+    var lastCommit: Commit?
     /// Reports of rounds that are not committed, by seat.
     var reports: [CollectiveKey: [WorkerID: Report]] = [:]
     /// Offers and closed rounds, where the schedule has them.
@@ -151,6 +155,7 @@ package struct Coordinator: Sendable {
         nextPaces = paces
         links = LinkCodecs(configuration, topology, values: parameterCount)
         codecsInForce = links.planned
+        experts = ExpertLoads(configuration, elements: parameterCount)
         seatNamed = Dictionary(
             seats.enumerated().map { ($0.element.worker.name, $0.offset) },
             uniquingKeysWith: { first, _ in first })

@@ -13,8 +13,11 @@ struct Exchange: Equatable, Sendable {
     private(set) var means: [EncodedPayload?]
     private var weights: [UInt64]
     private(set) var missing: Int
-    /// Sum of weights the owners have counted, of a chunk that all tokens count for: the largest.
-    private(set) var totalWeight: UInt64 = 0
+    /// Sum of weights the owners have counted, of a chunk that all tokens count for; of experts' chunks,
+    /// which may have waited for several rounds, where there is no other.
+    var totalWeight: UInt64 { plainWeight ?? expertWeight }
+    private var plainWeight: UInt64?
+    private var expertWeight: UInt64 = 0
     /// AND over all means.
     private(set) var allMayLeave = true
     /// When the first byte of anybody else arrived: until then this worker waited for a peer, from
@@ -36,9 +39,9 @@ struct Exchange: Equatable, Sendable {
         self.weight = weight
         self.mayLeave = mayLeave
         self.began = began
-        missing = geometry.totalPositions
-        means = Array(repeating: nil, count: missing)
-        weights = Array(repeating: 0, count: missing)
+        missing = geometry.duePositions
+        means = Array(repeating: nil, count: geometry.totalPositions)
+        weights = Array(repeating: 0, count: means.count)
     }
 
     var isComplete: Bool { missing == 0 }
@@ -52,12 +55,17 @@ struct Exchange: Equatable, Sendable {
         }
         let index = geometry.flatIndex(slice: slice, position: position)
         guard means[index] == nil,
+            geometry.isDue(slice: slice, position: position),
             UInt64(mean.elements) == geometry.range(ofSlice: slice, position: position).count
         else { return false }
         means[index] = mean
         missing -= 1
         weights[index] = weight
-        totalWeight = max(totalWeight, weight)
+        if geometry.expert(ofSlice: slice, position: position) == nil {
+            plainWeight = max(plainWeight ?? 0, weight)
+        } else {
+            expertWeight = max(expertWeight, weight)
+        }
         allMayLeave = allMayLeave && mayLeave
         return true
     }
@@ -80,7 +88,7 @@ struct Exchange: Equatable, Sendable {
     var missingOwners: [Rank] {
         (0..<geometry.sliceCount).filter { slice in
             (0..<geometry.positionCount(ofSlice: slice)).contains {
-                mean(slice: slice, position: $0) == nil
+                isMissing(slice, $0)
             }
         }.map { geometry.owner(ofSlice: $0) }
     }
@@ -90,11 +98,16 @@ struct Exchange: Equatable, Sendable {
         var found: [(slice: Int, position: Int)] = []
         for slice in 0..<geometry.sliceCount {
             for position in 0..<geometry.positionCount(ofSlice: slice)
-            where mean(slice: slice, position: position) == nil {
+            where isMissing(slice, position) {
                 found.append((slice, position))
             }
         }
         return found
+    }
+
+    private func isMissing(_ slice: Int, _ position: Int) -> Bool {
+        geometry.isDue(slice: slice, position: position)
+            && mean(slice: slice, position: position) == nil
     }
 
     /// What the trainer decodes: element ranges of the collective with their bytes, in order.

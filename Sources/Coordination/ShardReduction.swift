@@ -100,6 +100,18 @@ package struct ShardReduction: Sendable {
             positions = Array(repeating: .collecting, count: count)
         }
 
+        private var hasPassedOver = false
+
+        /// Positions that this round leaves out count as done.
+        mutating func passOver(_ geometry: CollectiveGeometry) {
+            guard !geometry.isWhole, !hasPassedOver else { return }
+            hasPassedOver = true
+            for position in positions.indices
+            where !geometry.isDue(slice: slice, position: position) {
+                positions[position] = .done
+            }
+        }
+
         var isDone: Bool { positions.allSatisfy { $0 == .done } }
 
         func weight(_ part: Contribution) -> UInt64 { weights[part.group] ?? part.weight }
@@ -127,24 +139,17 @@ package struct ShardReduction: Sendable {
         }
     }
 
-    /// Whether a group has sent nothing yet of what is collected here, `own` left out; nil: nothing is.
-    package func awaitsFirstPart(_ key: CollectiveKey, apartFrom own: Int?) -> Bool? {
-        guard let shard = shards[key] else { return nil }
-        // A position that is reduced had everybody's part.
-        guard shard.positions.allSatisfy({ $0 == .collecting }) else { return false }
-        return shard.expected.contains { group in
-            group != own && shard.parts.allSatisfy { $0[group] == nil }
-        }
-    }
-
-    /// Expects contributions to the slice that `rank` owns. Opening twice is harmless.
+    /// Expects contributions to the slice that `rank` owns. Opening twice is harmless; who opens it again
+    /// may know what the round passes over.
     package mutating func open(
         _ key: CollectiveKey, geometry: CollectiveGeometry, rank: Rank, awaitsClose: Bool = false
     ) {
-        guard shards[key] == nil, let slice = geometry.slice(ownedBy: rank),
-            geometry.positionCount(ofSlice: slice) > 0
-        else { return }
-        shards[key] = Shard(slice: slice, geometry: geometry, awaitsClose: awaitsClose)
+        guard let slice = geometry.slice(ownedBy: rank) else { return }
+        if shards[key] == nil {
+            guard geometry.duePositions(ofSlice: slice) > 0 else { return }
+            shards[key] = Shard(slice: slice, geometry: geometry, awaitsClose: awaitsClose)
+        }
+        shards[key]?.passOver(geometry)
     }
 
     /// Drops a collective that is over, or was abandoned. A pass under way is ignored when it ends.

@@ -51,11 +51,14 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
         package var keeps: Bool
         package var transform: TransformID
         package var chunks: [Chunk]
+        /// Of the same slices, what this round passes over: withheld values wait there.
+        package var absent: [Chunk]
         /// Ranges of the parameter vector that the collective's elements are laid out from.
         package var fragment: [ElementRange]
         package init(
             key: CollectiveKey, epoch: Epoch, source: Source, keeps: Bool = false,
-            transform: TransformID, chunks: [Chunk], fragment: [ElementRange]
+            transform: TransformID, chunks: [Chunk], absent: [Chunk] = [],
+            fragment: [ElementRange]
         ) {
             self.key = key
             self.epoch = epoch
@@ -63,6 +66,7 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
             self.keeps = keeps
             self.transform = transform
             self.chunks = chunks
+            self.absent = absent
             self.fragment = fragment
         }
     }
@@ -105,7 +109,8 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
         /// What remains instead where replicas do not wait for means.
         package var carried: Carried?
         package var fragment: [ElementRange]
-        /// Empty: the values are in place already (a replica of one).
+        /// Empty: the values are in place already (a replica of one). An outer step is taken on what they
+        /// cover; experts may be left out.
         package var means: [MeanChunk]
     }
 

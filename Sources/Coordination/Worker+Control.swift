@@ -35,7 +35,7 @@ extension Worker {
         case .go(let go): follow(go, now)
         case .commit(let commit):
             pendingReports.removeAll { $0.report.key == commit.key }
-            drive(.committed(key: commit.key), now)
+            drive(.committed(key: commit.key, allExperts: commit.allExperts), now)
         case .close(let close): drive(.closed(close, epoch: epoch), now)
         case .stop(let stop):
             let code = ExitCode(rawValue: Int32(stop.code)) ?? .unavailable

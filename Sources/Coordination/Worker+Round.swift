@@ -48,9 +48,9 @@ extension Worker {
     }
 
     private mutating func openShard(_ key: CollectiveKey) {
-        guard let plan = round.plan else { return }
+        guard let plan = round.plan, let geometry = round.openGeometry(of: key) else { return }
         shards.open(
-            key, geometry: plan.geometry(of: key), rank: plan.rank,
+            key, geometry: geometry, rank: plan.rank,
             awaitsClose: key.scope == .pool && round.schedule.closesSets)
     }
 

@@ -49,7 +49,7 @@ extension WorkerRound {
         }
         // The coordinator closes no round before the one before is committed.
         committed(
-            .outer(fragment: close.key.fragment, round: close.key.round - 1))
+            .outer(fragment: close.key.fragment, round: close.key.round - 1), false)
         closedSet = close
         if !isFrozen { begin(close, plan, now) }
     }

@@ -29,11 +29,16 @@ extension WorkerRound {
         leftAt = step
         mayDepart = false
         var trained = TrainedTokens(all: weight)
+        leftWhole = isWhole(key)
         if !schedule.sharesGradients {
             fragments[key.fragment.index].tokens = 0
             trained.experts = expertTokens
             if !expertTokens.isEmpty {
-                for expert in plan.experts(of: key.fragment) { expertTokens[expert] = 0 }
+                let absent = leftWhole ? [] : plan.expertRounds.absent(round: key.round)
+                for expert in plan.experts(of: key.fragment)
+                where absent.isEmpty || !absent[expert] {
+                    expertTokens[expert] = 0
+                }
             }
         }
         let isFinal = step >= plan.pace.lastStep
@@ -67,7 +72,7 @@ extension WorkerRound {
     }
 
     /// The fragment's previous round is known to be committed.
-    private func knowsCommit(before turn: UInt32) -> Bool {
+    func knowsCommit(before turn: UInt32) -> Bool {
         fragments[order.fragment(of: turn).index].committedRound + 1 >= order.round(of: turn)
     }
 
@@ -90,7 +95,10 @@ extension WorkerRound {
         appliedTurn = order.turn(of: key)
         if schedule.sharesGradients { fragments[0].tokens = 0 }
         effects.append(
-            .report(Report(key: key, digest: digest, step: UInt64(step), tokens: tokens)))
+            .report(
+                Report(
+                    key: key, digest: digest, step: UInt64(step), tokens: tokens,
+                    experts: takeExpertLoads())))
         evaluateIfDue()
         let every = configuration.training.checkpointEvery * order.count
         if every > 0, appliedTurn % every == 0, step < configuration.steps {
@@ -111,8 +119,9 @@ extension WorkerRound {
         effects.append(.train(.evaluate(step: step)))
     }
 
-    mutating func committed(_ key: CollectiveKey) {
+    mutating func committed(_ key: CollectiveKey, _ allExperts: Bool) {
         guard key.scope == .pool, fragments.indices.contains(key.fragment.index) else { return }
+        if allExperts { wholeRound = max(wholeRound, key.round + 1) }
         let index = key.fragment.index
         fragments[index].committedRound = max(fragments[index].committedRound, key.round)
     }

@@ -55,7 +55,9 @@ extension WorkerRound {
         case .trained:
             // Replicas that trained on through an outage, or resumed at unlike steps, need unlike
             // numbers of rounds: who has finished takes part in the others' with no tokens.
-            guard !isFrozen, calledTurn > appliedTurn, flights.isEmpty else { return false }
+            guard !isFrozen, calledTurn > appliedTurn || owesExperts, flights.isEmpty,
+                !plan.expertRounds.leavesSomeOut || knowsCommit(before: departedTurn + 1)
+            else { return false }
             let key = order.key(of: departedTurn + 1)
             stage = .readyToExchange(key, weight: fragments[key.fragment.index].tokens)
             return true
@@ -80,7 +82,7 @@ extension WorkerRound {
         appliesAt: UInt32 = 0, isFirst: Bool = true, _ now: Instant
     ) {
         guard let plan else { return }
-        let geometry = plan.geometry(of: key)
+        let geometry = geometry(of: key, plan)
         var exchange = Exchange(
             key: key, geometry: geometry, weight: weight, mayLeave: mayLeave, began: now)
         exchange.left = left
@@ -94,13 +96,14 @@ extension WorkerRound {
             ? .gradient : overlaps ? .keptOuterGradient : .outerGradient
         // One order for each transform; the first keeps what all encode.
         var keeps = overlaps && isFirst
+        let absent = chunks(geometry, by: plan.rank, due: false)
         for (transform, chunks) in byTransform(chunksToSend(geometry, by: plan.rank), key, plan) {
             effects.append(
                 .train(
                     .encode(
                         TrainerOrder.Encoding(
                             key: key, epoch: plan.epoch, source: source, keeps: keeps,
-                            transform: transform, chunks: chunks,
+                            transform: transform, chunks: chunks, absent: absent,
                             fragment: elementRanges(of: key)))))
             keeps = false
         }
@@ -146,6 +149,14 @@ extension WorkerRound {
     func chunksToSend(
         _ geometry: CollectiveGeometry, by rank: Rank
     ) -> [TrainerOrder.Chunk] {
+        chunks(geometry, by: rank, due: true)
+    }
+
+    /// `due` false: what the round passes over of the same slices.
+    private func chunks(
+        _ geometry: CollectiveGeometry, by rank: Rank, due: Bool
+    ) -> [TrainerOrder.Chunk] {
+        if !due, geometry.isWhole { return [] }
         let slices = geometry.slicesSent(by: rank)
         let first = slices.firstIndex { geometry.owner(ofSlice: $0) > rank } ?? 0
         let rotated = slices[first...] + slices[..<first]
@@ -153,7 +164,8 @@ extension WorkerRound {
         var chunks: [TrainerOrder.Chunk] = []
         chunks.reserveCapacity(counts.reduce(0, +))
         for position in 0..<(counts.max() ?? 0) {
-            for (slice, count) in zip(rotated, counts) where position < count {
+            for (slice, count) in zip(rotated, counts)
+            where position < count && geometry.isDue(slice: slice, position: position) == due {
                 chunks.append(
                     TrainerOrder.Chunk(
                         slice: slice, position: position,
@@ -296,9 +308,9 @@ extension WorkerRound {
             return
         }
         if expertTokens.isEmpty { expertTokens = Array(repeating: 0, count: experts.count) }
-        for (index, count) in TrainedTokens.ofStep(experts, tokens: tokens).enumerated() {
-            expertTokens[index] += count
-        }
+        let counts = TrainedTokens.ofStep(experts, tokens: tokens)
+        for (index, count) in counts.enumerated() { expertTokens[index] += count }
+        noteExpertLoads(counts)
     }
 
     /// Keeps the finished exchange for peers that lack positions; lets go of the one before.

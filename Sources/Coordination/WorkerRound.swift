@@ -40,7 +40,8 @@ package struct WorkerRound: Sendable {
         /// from counts that its members have exchanged; empty where nobody counts.
         case absorbed(
             key: CollectiveKey, target: TrainerOrder.Target, digest: UInt64, experts: [Float] = [])
-        case committed(key: CollectiveKey)
+        /// `allExperts`: the next round leaves none out, whatever the plan says.
+        case committed(key: CollectiveKey, allExperts: Bool = false)
         /// The coordinator has closed a set of contributions. Ignored if it is known or over.
         case closed(Close, epoch: Epoch)
         /// Something of somebody else's contribution to `key` arrived at this worker's shard.
@@ -144,6 +145,11 @@ package struct WorkerRound: Sendable {
     var fragments: [FragmentState]
     /// Tokens that used each expert since its fragment left last, by the plan's numbers; empty: none yet.
     var expertTokens: [UInt64] = []
+    /// The same since the last report, where the coordinator asks.
+    var expertLoads: [UInt64] = []
+    /// The newest round that COMMIT has said has all experts, and whether the one that left last had.
+    var wholeRound: UInt32 = 0
+    var leftWhole = true
     /// Tokens of the step under way, of a replica of one.
     var plainTokens: UInt64 = 0
     /// What is kept for a round that is not closed yet, or closed and not applied.
@@ -219,7 +225,7 @@ package struct WorkerRound: Sendable {
         case .mean(let mean): hold(mean, now)
         case .absorbed(let key, let target, let digest, let experts):
             absorbed(key, target, digest, experts)
-        case .committed(let key): committed(key)
+        case .committed(let key, let allExperts): committed(key, allExperts)
         case .closed(let close, let epoch): closed(close, epoch, now)
         case .arrival(let key):
             change(key) { $0.firstArrival = $0.firstArrival ?? now }

@@ -45,6 +45,8 @@ package enum ProtocolLimits {
     package static let expertBlocks = 1024
     /// Four times what the largest published models have in a layer.
     package static let expertsPerBlock = 1024
+    /// Experts with periods of their own: their tokens fill half a control frame.
+    package static let periodicExperts = 8_192
     /// At 0.01 % loss one connection carries some 50 Mbit/s over 30 ms; more connections than this
     /// between two workers only compete.
     package static let lanes: UInt16 = 16
@@ -99,13 +101,14 @@ extension MessageType {
         case .hello: FrameShape(meta: 92...475)
         case .welcome: FrameShape(meta: 33...33 + Limits.configurationBytes)
         case .refuse: FrameShape(meta: 8...8 + 2 * text)
-        case .plan: FrameShape(meta: 24...Limits.controlFrameBytes - Limits.headerBytes)
+        case .plan: FrameShape(meta: 26...Limits.controlFrameBytes - Limits.headerBytes)
         case .ready: FrameShape(meta: 14...14 + 13 * list)
         case .go: FrameShape(meta: 6...6 + 15 * list)
         case .heartbeat: FrameShape(meta: 27...27 + 2 * Limits.ranks)
         case .heartbeatAck: FrameShape(meta: 16)
-        case .report: FrameShape(meta: 54...54 + 18 * Limits.links)
-        case .commit: FrameShape(meta: 22)
+        case .report:
+            FrameShape(meta: 56...56 + 18 * Limits.links + 4 * Limits.periodicExperts)
+        case .commit: FrameShape(meta: 23)
         case .close: FrameShape(meta: 14...14 + 10 * Limits.ranks)
         case .event: FrameShape(meta: 0, payload: 1...Limits.eventBytes)
         case .suspect: FrameShape(meta: 12)

@@ -21,6 +21,39 @@ struct ExpertReadingTests {
         #expect(mean.configuration.expertBlocks(elements: count).isEmpty)
     }
 
+    @Test func rarelyUsedExpertsCrossInFewerRounds() throws {
+        let model = "\nmodel: {experts: 4, width: 32, heads: 4}"
+        let file = try read("sync_every: 30}", "sync_every: 30, expert_rounds: 8}" + model)
+        #expect(file.configuration.greatestExpertPeriod == 8)
+        let note = CheckReport(file, path: "t").notes.first { $0.contains("at least in 1 of 8") }
+        #expect(note?.contains("% to 100 % of the bytes above") == true)
+        let every = try read("sync_every: 30}", "sync_every: 30, expert_rounds: 1}" + model)
+        #expect(every.configuration.schedule.expertRounds == nil)
+        #expect(
+            every.configuration
+                == (try read("sync_every: 30}", "sync_every: 30}" + model)).configuration)
+    }
+
+    @Test(arguments: [
+        ("outer: every-step, expert_rounds: 4", "averaged after each step"),
+        (
+            "outer: diloco, sync_every: 30, expert_weights: mean, expert_rounds: 4",
+            "needs the tokens of each expert"
+        ),
+        (
+            "outer: diloco, sync_every: 30, outer_optimiser: delayed-nesterov, momentum_every: 2, "
+                + "expert_rounds: 4", "does not go with"
+        ),
+    ])
+    func whereRoundsCannotLeaveExpertsOutItIsSaid(schedule: String, says: String) throws {
+        let issues = Sample.issues(
+            try Sample.twoRegions(
+                replacing: "schedule: {inner: every-step, outer: diloco, sync_every: 30}",
+                with: "schedule: {\(schedule)}\nmodel: {experts: 4}"))
+        #expect(issues.map(\.keyPath) == ["schedule.expert_rounds"], "\(issues)")
+        #expect(issues.first?.problem.contains(says) == true, "\(issues)")
+    }
+
     @Test func aRegionDrawsFromItsPart() throws {
         let file = try read("  west:\n", "  west:\n    text: {from: 0.25, to: 0.5}\n")
         #expect(file.topology.regions.map(\.text) == [nil, .init(from: 0.25, to: 0.5)])

@@ -58,6 +58,12 @@ struct RefusalTests {
             old: "sync_every: 30", new: "sync_every: 30, expert_weights: tokens", line: 16,
             keyPath: "schedule.expert_weights", says: "has no experts"),
         Case(
+            old: "sync_every: 30", new: "sync_every: 30, expert_rounds: 8", line: 16,
+            keyPath: "schedule.expert_rounds", says: "has no experts"),
+        Case(
+            old: "sync_every: 30", new: "sync_every: 30, expert_rounds: 6", line: 16,
+            keyPath: "schedule.expert_rounds", says: "found `6`"),
+        Case(
             old: "seed: 7", new: "model: {experts: 1}", line: 3, keyPath: "model.experts",
             says: "found `1`"),
         Case(

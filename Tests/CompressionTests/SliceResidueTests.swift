@@ -18,7 +18,8 @@ import Testing
     /// What the receiver gets of `round`.
     private func send(
         _ residues: inout SliceResidues, round: UInt32, epoch: UInt32 = 1,
-        _ transform: TransformID, chunks: [Range<UInt64>] = [0..<UInt64(count)]
+        _ transform: TransformID, chunks: [Range<UInt64>] = [0..<UInt64(count)],
+        position: Int = 0
     ) throws -> [Float] {
         let contribution = values(Int(round))
         var bytes = [UInt8](
@@ -27,7 +28,7 @@ import Testing
         let departure = SliceResidues.Departure(
             fragment: FragmentID(0), slice: 1, round: round, epoch: Epoch(rawValue: epoch))
         let withheld = try residues.encode(
-            contribution.span, chunk: 0, of: departure, transform: transform, with: encoder,
+            contribution.span, chunk: position, of: departure, transform: transform, with: encoder,
             into: &output, chunks: { chunks })
         let extent =
             try withheld
@@ -72,6 +73,26 @@ import Testing
         let lost = residues.takeLost()
         #expect(lost == nil)
         #expect(debt([1, 4], received) < 1e-5)
+    }
+
+    /// A chunk of an expert that rounds leave out owes what it owed when it leaves again.
+    @Test func aChunkThatWaitsKeepsWhatWasWithheld() throws {
+        var residues = SliceResidues()
+        let count = UInt64(Self.count)
+        let chunks = [0..<count, count..<2 * count]
+        var received: [[Float]] = []
+        for (round, position, transform) in [
+            (UInt32(1), 0, TransformID.int4), (1, 1, .int4), (2, 0, .int8), (3, 0, .int8),
+            (4, 1, .fp32),
+        ] {
+            let sent = try send(
+                &residues, round: round, epoch: round, transform, chunks: chunks, position: position
+            )
+            if position == 1 { received.append(sent) }
+        }
+        #expect(debt([1, 4], received) < 1e-5)
+        let lost = residues.takeLost()
+        #expect(lost == nil)
     }
 
     @Test func whatMeetsOtherValuesIsDroppedAndSaid() throws {

@@ -49,6 +49,34 @@ import WireProtocol
             shards.handle(part(1, group: 0, weight: 10)) == [reduce([1, 2], weights: [10, 20])])
     }
 
+    /// A contribution may come before its owner knows what the round passes over.
+    @Test func anExpertThatIsNotDueIsNotWaitedFor() {
+        // A slice of 10 elements: one of nobody, 4 of expert 0, 5 of expert 1.
+        let whole = CollectiveGeometry(
+            epoch: Epoch(rawValue: 1), participants: [Rank(0), Rank(1)],
+            groups: [[Rank(0)], [Rank(1)]], elements: 20,
+            experts: [ExpertPart(range: 1..<5, expert: 0), ExpertPart(range: 5..<20, expert: 1)])
+        var shards = ShardReduction()
+        shards.open(key, geometry: whole, rank: Rank(0))
+        _ = shards.handle(part(1, group: 1))
+        shards.open(key, geometry: whole.leavingOut([true, false]), rank: Rank(0))
+        #expect(shards.handle(part(2, group: 0)) == [reduce([2, 1], weights: [10, 10])])
+        _ = shards.handle(reduced(3))
+        #expect(shards.missingGroups(key) == [0, 1])
+        for (handle, group) in [(UInt64(4), 0), (5, 1)] {
+            _ = shards.handle(part(handle, group: group, position: 2))
+        }
+        #expect(
+            shards.handle(part(6, group: 0, position: 1)).contains {
+                if case .violation = $0 { true } else { false }
+            })
+        _ = shards.handle(reduced(7, position: 2))
+        #expect(shards.openCount == 0)
+        // Nothing of a slice is due: nothing is expected.
+        shards.open(key, geometry: whole.leavingOut([true, true]), rank: Rank(1))
+        #expect(shards.openCount == 0)
+    }
+
     @Test func meanCarriesTheSumOfWeightsAndTheAndOfFlags() {
         var shards = opened()
         _ = shards.handle(part(1, group: 0, weight: 10, mayLeave: true))

@@ -58,6 +58,7 @@ private enum Examples {
                     because: "10 ms")),
             .expertUse(
                 worker: WorkerID(0), step: 9, [.init(shares: [0.25, 0.75], dropped: 0.125)]),
+            .expertsExchanged(round: 7, elements: 1, of: .max),
             .note(source: "n-1", text: "ü"), .runEnded(code: -1, reason: ""),
         ]
     }
@@ -113,7 +114,8 @@ private enum Examples {
         case .expertUse: 23
         case .stateTaken: 24
         case .relayed: 25
-        case .roundClosed: 26
+        case .expertsExchanged: 26
+        case .roundClosed: 27
         }
     }
 }
@@ -122,7 +124,7 @@ private enum Examples {
     @Test("every kind of event survives, bit for bit")
     func roundTrip() throws {
         let events = Examples.events
-        #expect(Set(events.map(Examples.number)) == Set(0...25))
+        #expect(Set(events.map(Examples.number)) == Set(0...26))
         for event in events {
             #expect(EventCoding.decode(EventCoding.encode(event)) == event)
         }

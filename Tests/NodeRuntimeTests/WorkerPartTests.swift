@@ -23,6 +23,14 @@ import ZeroMQ
         #expect(map.all == [100..<110, 0..<5, 50..<51])
     }
 
+    @Test("what pieces cover is as long as can be, and without pieces the whole")
+    func parts() {
+        #expect(
+            map.parts([0..<3, 3..<8, 9..<12, 12..<16]) == [100..<108, 109..<110, 0..<5, 50..<51])
+        #expect(map.parts([0..<10, 10..<16]) == map.all)
+        #expect(map.parts([]) == map.all)
+    }
+
     @Test("any cut of the collective covers every parameter once", arguments: 1...16)
     func covers(_ size: UInt64) {
         var covered: [Int] = []

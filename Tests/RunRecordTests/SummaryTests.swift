@@ -300,33 +300,31 @@ struct SummaryTests {
         #expect(try RunJSON.decode(RunJSON.encode(summary)) == summary)
     }
 
-    @Test func aReplicaCountsOnceAndARegionThatComesLateIsDrawn() throws {
-        let use = { (worker: Int, step: UInt32, shares: [Double]) in
-            StampedEvent(
-                time: Instant(nanoseconds: Int64(step)), source: "w",
-                event: .expertUse(
-                    worker: WorkerID(worker), step: step, [.init(shares: shares, dropped: 0)]))
-        }
+    @Test func roundsThatLeaveExpertsOutAreSetAgainstPlainAveraging() throws {
         var run = SyntheticRun()
         run.model.experts = .init(count: 4, topK: 2, width: 8)
-        // Two members of one region say MaxVio 1, the one of the other 3; before that it was not there.
-        let said = [
-            use(0, 10, [0.5, 0.5, 0, 0]), use(0, 20, [0.5, 0.5, 0, 0]),
-            use(1, 20, [0.5, 0.5, 0, 0]), use(2, 20, [1, 0, 0, 0]),
-        ]
-        let summary = try RunSummary(events: run.events + said)
-        let experts = try #require(summary.experts)
-        #expect(experts.series.map(\.maxViolation) == [1, 2])
-        #expect(experts.blocks[0].maxViolation == 2)
-        #expect(experts.blocks[0].shares == [0.75, 0.25, 0, 0])
-        let page = HTMLReport.render(summary)
-        for region in summary.regions {
-            #expect(
-                page.contains("<text class=\"label\" x=\"")
-                    && page.contains(">\(region.name)</text>"))
+        let use = StampedEvent(
+            time: .zero, source: "w",
+            event: .expertUse(
+                worker: WorkerID(0), step: 10, [.init(shares: [1, 0, 0, 0], dropped: 0)]))
+        let exchanged = { (round: UInt32, elements: UInt64) in
+            StampedEvent(
+                time: .zero, source: "coordinator",
+                event: .expertsExchanged(round: round, elements: elements, of: 100))
         }
-        #expect(page.contains("<title>step 20, expert 0"))
-        #expect(!page.contains("<title>step 10, expert 0"))
+        let plain = try #require(try RunSummary(events: run.events + [use]).experts?.traffic)
+        #expect(plain.exchanged == nil && plain.plain == plain.measured)
+        let events = run.events + [use, exchanged(1, 50), exchanged(2, 100)]
+        let summary = try RunSummary(events: events)
+        let rounds = Double(summary.rounds.committed)
+        let traffic = try #require(summary.experts?.traffic)
+        // One round of all of them had half.
+        #expect(rounds >= 2)
+        #expect(abs((traffic.exchanged ?? 0) - (rounds - 0.5) / rounds) < 1e-12)
+        #expect(abs(traffic.plain * (rounds - 0.5) / rounds / traffic.measured - 1) < 1e-12)
+        #expect(abs(traffic.computed.configured / traffic.plain - 1) < 1e-3)
+        #expect(SummaryText.render(summary).contains("with all experts in every round"))
+        #expect(HTMLReport.render(summary).contains("all experts in every round"))
     }
 
     @Test func whatWasPassedOnAddsUpOverTheLivesOfTheRelay() throws {

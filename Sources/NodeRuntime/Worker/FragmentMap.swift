@@ -24,6 +24,20 @@ package struct FragmentMap {
         return parts
     }
 
+    /// Parts that ascending pieces of the collective cover, as long as they can be; the whole where there
+    /// is no piece.
+    package func parts(_ pieces: [Range<UInt64>]) -> [Range<Int>] {
+        var joined: [Range<UInt64>] = []
+        for piece in pieces {
+            if let last = joined.last, last.upperBound == piece.lowerBound {
+                joined[joined.count - 1] = last.lowerBound..<piece.upperBound
+            } else {
+                joined.append(piece)
+            }
+        }
+        return joined.isEmpty ? all : joined.flatMap { parameters($0) }
+    }
+
     /// The whole collective.
     package var all: [Range<Int>] {
         ranges.map { Int($0.start)..<Int($0.start + $0.count) }

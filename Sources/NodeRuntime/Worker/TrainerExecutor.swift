@@ -220,7 +220,7 @@ final class TrainerExecutor {
                         round: encoding.key.round, epoch: encoding.epoch),
                     transform: encoding.transform, with: encoder, into: &output,
                     chunks: {
-                        encoding.chunks.filter { $0.slice == chunk.slice }
+                        (encoding.chunks + encoding.absent).filter { $0.slice == chunk.slice }
                             .sorted { $0.position < $1.position }.map(\.range)
                     })
             {
@@ -274,7 +274,8 @@ final class TrainerExecutor {
             reportExpertUse()
         case .outerStep:
             trainer.outerStep(
-                ranges: map.all, optimiser: setup.outerOptimiser, round: absorption.key.round,
+                ranges: map.parts(absorption.means.map(\.range)),
+                optimiser: setup.outerOptimiser, round: absorption.key.round,
                 live: LiveUpdate(absorption))
         }
         if absorption.target.endsRound { round = absorption.turn }

@@ -59,7 +59,7 @@ struct WorkerFigures {
         case .runStarted, .workerJoined, .epochStarted, .stepped, .evaluated, .roundCommitted,
             .roundClosed,
             .workerEvicted, .workerLeft, .checkpointWritten, .budget, .traffic, .linkUse,
-            .peakMemory, .modelWritten, .codecUse, .expertUse, .lanesDecided,
+            .peakMemory, .modelWritten, .codecUse, .expertUse, .expertsExchanged, .lanesDecided,
             .stateTaken, .relayed, .note,
             .runEnded:
             return nil

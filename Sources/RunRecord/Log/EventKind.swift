@@ -27,6 +27,7 @@ extension RunEvent {
         case .codecUse: "codecUse"
         case .lanesDecided: "lanesDecided"
         case .expertUse: "expertUse"
+        case .expertsExchanged: "expertsExchanged"
         case .stateTaken: "stateTaken"
         case .relayed: "relayed"
         case .note: "note"
@@ -44,7 +45,7 @@ extension RunEvent {
             true
         case .stepped, .evaluated, .roundCommitted, .roundClosed, .waiting, .budget, .traffic,
             .linkUse,
-            .peakMemory, .codecUse, .expertUse, .lanesDecided, .relayed, .note:
+            .peakMemory, .codecUse, .expertUse, .expertsExchanged, .lanesDecided, .relayed, .note:
             false
         }
     }

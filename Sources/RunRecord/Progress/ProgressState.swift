@@ -56,8 +56,8 @@ struct ProgressState {
             evaluate(step: step, loss: loss, samples: samples)
         case .epochStarted, .roundClosed, .waiting, .violation, .coordinatorLost,
             .coordinatorReturned, .checkpointWritten, .checkpointFailed, .peakMemory,
-            .modelWritten, .codecUse, .expertUse, .lanesDecided, .stateTaken, .relayed, .note,
-            .runEnded:
+            .modelWritten, .codecUse, .expertUse, .expertsExchanged, .lanesDecided, .stateTaken,
+            .relayed, .note, .runEnded:
             break
         }
     }

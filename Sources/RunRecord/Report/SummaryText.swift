@@ -107,8 +107,11 @@ package enum SummaryText {
             rows.append(
                 (
                     "bytes/token between", Figures.significant(traffic.measured),
-                    "measured; computed: \(gradients)\(factor(traffic.computed.tokensCross)) if "
-                        + "tokens crossed in bf16"
+                    "measured; computed: "
+                        + (traffic.exchanged == nil
+                            ? "" : "\(factor(traffic.plain)) with all experts in every round, ")
+                        + "\(factor(traffic.computed.everyStep)) with gradients after "
+                        + "each step, \(factor(traffic.computed.tokensCross)) if tokens crossed in bf16"
                 ))
         }
         return rows

@@ -10,12 +10,28 @@ struct ExpertTally {
     }
 
     private var steps: [UInt32: [WorkerID: Report]] = [:]
+    /// Rounds under plans that leave experts out: how many, and the shares of the model's values they
+    /// exchanged.
+    private var exchanged: (rounds: Int, shares: Double) = (0, 0)
 
     mutating func add(
         _ use: [RunEvent.ExpertUse], by worker: WorkerID, in region: RegionID, step: UInt32
     ) {
         guard !use.isEmpty, use.allSatisfy({ !$0.shares.isEmpty }) else { return }
         steps[step, default: [:]][worker] = Report(region: region, use: use)
+    }
+
+    mutating func add(exchanged elements: UInt64, of all: UInt64) {
+        guard all > 0 else { return }
+        exchanged.rounds += 1
+        exchanged.shares += Double(elements) / Double(all)
+    }
+
+    /// Of the model's values, what a round has exchanged in the mean; nil where no plan leaves experts out.
+    func exchangedShare(rounds: Int) -> Double? {
+        guard exchanged.rounds > 0 else { return nil }
+        let whole = max(0, rounds - exchanged.rounds)
+        return (exchanged.shares + Double(whole)) / Double(whole + exchanged.rounds)
     }
 
     /// Nil without experts.

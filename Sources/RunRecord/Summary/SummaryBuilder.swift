@@ -105,6 +105,8 @@ package struct SummaryBuilder {
             if let region = workers[id]?.region {
                 experts.add(use, by: id, in: region, step: step)
             }
+        case .expertsExchanged(_, let elements, let all):
+            experts.add(exchanged: elements, of: all)
         case .relayed(let id, let uses): relayed.add(uses, by: id)
         case .checkpointWritten, .checkpointFailed, .peakMemory, .modelWritten, .stateTaken, .note,
             .runEnded:
@@ -144,8 +146,8 @@ package struct SummaryBuilder {
             log.add(.ended, at: now, "run ended, code \(code): \(reason)")
         case .runStarted, .workerJoined, .epochStarted, .stepped, .evaluated, .roundCommitted,
             .roundClosed, .waiting, .workerEvicted, .workerLeft, .violation, .coordinatorLost,
-            .coordinatorReturned, .budget, .traffic, .linkUse, .codecUse, .expertUse, .lanesDecided,
-            .relayed:
+            .coordinatorReturned, .budget, .traffic, .linkUse, .codecUse, .expertUse,
+            .expertsExchanged, .lanesDecided, .relayed:
             break
         }
     }

@@ -69,6 +69,10 @@ extension RunSummary {
         package struct Traffic: Codable, Equatable, Sendable {
             /// Lane bytes of all directions, contributions and means with their frames, per token.
             package var measured: Double
+            /// Of the model's values, what a round has exchanged in the mean; nil: all, always.
+            package var exchanged: Double?
+            /// What averaging all experts in every round would have sent.
+            package var plain: Double { measured / (exchanged ?? 1) }
             package var computed: ExpertTraffic
         }
 
@@ -104,9 +108,11 @@ extension SummaryBuilder {
                 * UInt64(start.configuration.model.context)
         }
         let measured = Double(laneBytes) / Double(tokens)
-        let inOneRound = measured * Double(schedule.syncEvery) * Double(perStep.reduce(0, +))
+        let share = experts.exchangedShare(rounds: rounds.outerCount)
+        let inOneRound =
+            measured / (share ?? 1) * Double(schedule.syncEvery) * Double(perStep.reduce(0, +))
         figures.traffic = RunSummary.Experts.Traffic(
-            measured: measured,
+            measured: measured, exchanged: share,
             computed: ExpertTraffic(
                 model: start.configuration.model, experts: model, syncEvery: schedule.syncEvery,
                 bytesPerRound: UInt64(max(0, inOneRound).rounded()), tokensPerStep: perStep,

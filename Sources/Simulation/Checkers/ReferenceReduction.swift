@@ -62,9 +62,8 @@ struct ReferenceReduction {
     private var departures: [[CollectiveKey: Tokens]]
     /// By seat: tokens that used each expert since its fragment left last.
     private var expertTokens: [[UInt64]]
-    /// By element of the parameter vector: the expert it belongs to, if experts count.
-    private let expertOf: [Int?]
-    private let expertCount: Int
+    /// Which elements are an expert's, and which of them a round exchanges.
+    private var experts: ReferenceExperts
     /// Tokens of the mean a seat is taking.
     private var takenTokens: [UInt64]
     /// Digests a seat may have after the step; nil: not known here.
@@ -95,18 +94,9 @@ struct ReferenceReduction {
         layout = FragmentLayout.ranges(
             of: configuration.model, elements: UInt64(elements), fragments: fragments
         ).map { $0.map { Int($0.lowerBound)..<Int($0.upperBound) } }
-        let blocks = configuration.expertBlocks(elements: UInt64(elements))
-        var owners = [Int?](repeating: nil, count: elements)
-        var next = 0
-        for block in blocks {
-            for element in 0..<block.each * UInt64(block.count) {
-                owners[Int(block.start + element)] = next + Int(element / block.each)
-            }
-            next += Int(block.count)
-        }
-        expertOf = owners
-        expertCount = next
-        expertTokens = Array(repeating: Array(repeating: 0, count: next), count: seats)
+        experts = ReferenceExperts(configuration, elements: elements)
+        expertTokens = Array(
+            repeating: Array(repeating: 0, count: experts.count), count: seats)
         if elements > 0 { committed = beginning }
     }
 
@@ -143,7 +133,7 @@ struct ReferenceReduction {
 
     private mutating func forgetTokens(_ seat: Int) {
         for fragment in layout.indices { roundTokens[seat][fragment] = 0 }
-        for expert in 0..<expertCount { expertTokens[seat][expert] = 0 }
+        for expert in 0..<experts.count { expertTokens[seat][expert] = 0 }
         roundSteps[seat] = 0
         missed[seat] = 0
     }
@@ -166,13 +156,18 @@ struct ReferenceReduction {
         guard elements > 0 else { return }
         committed = beginning
         outcomes = [:]
+        experts.beginsAgain()
         for state in states { resumes(from: state) }
     }
 
-    mutating func planned(_ plan: Plan, _ epoch: Epoch) {
+    /// nil, or what is wrong with where it starts.
+    mutating func planned(_ plan: Plan, _ epoch: Epoch) -> String? {
         plans[epoch] = plan
         latest = max(latest, epoch)
+        return experts.objection(to: plan)
     }
+
+    mutating func said(_ commit: Commit) { experts.said(commit) }
 
     /// In the newest plan anybody follows.
     private func isMember(_ seat: Int) -> Bool {
@@ -211,8 +206,10 @@ struct ReferenceReduction {
         departures[seat][encoding.key] = Tokens(
             all: isStreaming ? max(1, tokens) : tokens, experts: expertTokens[seat])
         roundTokens[seat][fragment] = 0
-        for range in layout[fragment] {
-            for element in range { expertOf[element].map { expertTokens[seat][$0] = 0 } }
+        for expert in Set(layout[fragment].flatMap { $0 }.compactMap { experts.expertOf[$0] }) {
+            let isDue =
+                plans[encoding.epoch].map { experts.isDue(expert, encoding.key, $0) } ?? true
+            if isDue { expertTokens[seat][expert] = 0 }
         }
     }
 
@@ -252,15 +249,15 @@ struct ReferenceReduction {
         takenTokens[seat] = stepTokens[seat]
         guard !absorption.means.isEmpty else { return nil }
         let key = absorption.key
-        let taken = assemble(means)
-        guard taken.count == elements(of: key) else { return "a mean of \(key) has gaps" }
         for epoch in (candidates[key] ?? [:]).keys.sorted().reversed() {
-            guard let plan = plans[epoch], let candidate = candidates[key]?[epoch],
-                let expected = mean(candidate, groups(plan, key), key),
-                expected.values == taken
+            guard let plan = plans[epoch], let candidate = candidates[key]?[epoch] else { continue }
+            let due = experts.due(key, plan, elements: place(key))
+            guard let expected = mean(candidate, groups(plan, key), key, due),
+                expected.values == assemble(means, due)
             else { continue }
             takenTokens[seat] = expected.tokens
-            return apply(seat, absorption, expected)
+            experts.took(key, due)
+            return apply(seat, absorption, expected, due)
         }
         guard isMember(seat) else {
             // Put out long ago without knowing: what it finishes now is forgotten here.
@@ -270,10 +267,21 @@ struct ReferenceReduction {
         return "worker \(seat) takes a mean of \(key) that no set of contributions gives"
     }
 
-    private func assemble(_ parts: [(Range<UInt64>, [Float])]) -> [Float] {
+    /// Of the elements that are due, one after another; fewer if there is a gap.
+    private func assemble(_ parts: [(Range<UInt64>, [Float])], _ due: [Int]?) -> [Float] {
         parts.sorted { $0.0.lowerBound < $1.0.lowerBound }.reduce(into: []) { whole, part in
-            if UInt64(whole.count) == part.0.lowerBound { whole += part.1 }
+            guard let due else {
+                if UInt64(whole.count) == part.0.lowerBound { whole += part.1 }
+                return
+            }
+            let next = due[min(whole.count, due.count)...].prefix(part.1.count)
+            if next.elementsEqual(part.0.map { Int($0) }) { whole += part.1 }
         }
+    }
+
+    /// Elements of the parameter vector that a collective lays end to end.
+    private func place(_ key: CollectiveKey) -> [Int] {
+        key.scope == .pool ? layout[key.fragment.index].flatMap { Array($0) } : []
     }
 
     /// Seats by contributing replica, in the order of accumulation: regions in order, ranks inside.
@@ -293,16 +301,16 @@ struct ReferenceReduction {
     }
 
     private func mean(
-        _ candidate: Candidate, _ groups: [[Int]], _ key: CollectiveKey
+        _ candidate: Candidate, _ groups: [[Int]], _ key: CollectiveKey, _ due: [Int]?
     ) -> (values: [Float], tokens: UInt64)? {
-        let elements = elements(of: key)
+        let elements = due?.count ?? elements(of: key)
         var vectors: [[Float]] = []
         var weights: [Tokens] = []
         for group in groups {
             let parts = group.flatMap { candidate.parts[$0] ?? [] }
             // Who is not in a closed set puts nothing in.
             if closesSets, parts.isEmpty { continue }
-            let vector = assemble(parts.map { ($0.range, $0.values) })
+            let vector = assemble(parts.map { ($0.range, $0.values) }, due)
             let weight = Set(group.compactMap { candidate.weights[$0] })
             guard vector.count == elements, weight.count == 1, let tokens = weight.first else {
                 return nil
@@ -312,11 +320,11 @@ struct ReferenceReduction {
         }
         let total = weights.reduce(UInt64(0)) { $0 + $1.all }
         guard !vectors.isEmpty, total > 0 else { return nil }
-        let place = key.scope == .pool ? layout[key.fragment.index].flatMap { Array($0) } : []
+        let place = place(key)
         let plain = shares(weights, of: nil)
-        let own = (0..<expertCount).map { shares(weights, of: $0) }
+        let own = (0..<experts.count).map { shares(weights, of: $0) }
         let values = (0..<elements).map { index -> Float in
-            let expert = key.scope == .pool ? expertOf[place[index]] : nil
+            let expert = key.scope == .pool ? experts.expertOf[place[due?[index] ?? index]] : nil
             let shares = expert.map { own[$0] } ?? plain
             var sum = shares[0] * vectors[0][index]
             for group in vectors.indices.dropFirst() {
@@ -337,7 +345,7 @@ struct ReferenceReduction {
     /// The state every member must have after the step that ends a round.
     private mutating func apply(
         _ seat: Int, _ absorption: TrainerOrder.Absorption,
-        _ mean: (values: [Float], tokens: UInt64)
+        _ mean: (values: [Float], tokens: UInt64), _ due: [Int]?
     ) -> String? {
         guard absorption.target.endsRound else { return nil }
         let round = absorption.key.round
@@ -354,8 +362,14 @@ struct ReferenceReduction {
             if sharesGradients {
                 ReferenceOptimiser.inner(&state.tensors, mean.values, configuration)
             } else {
-                ReferenceOptimiser.outer(
-                    &state.tensors, mean.values, round: round, configuration)
+                let places = due ?? Array(mean.values.indices)
+                var part = state.tensors.map { tensor in places.map { tensor[$0] } }
+                ReferenceOptimiser.outer(&part, mean.values, round: round, configuration)
+                for (index, tensor) in part.enumerated() {
+                    for (place, value) in zip(places, tensor) {
+                        state.tensors[index][place] = value
+                    }
+                }
             }
             let outcome = Outcome(digest: state.digest, tokens: mean.tokens, state: state)
             digests.append(outcome.digest)
@@ -376,7 +390,7 @@ struct ReferenceReduction {
         case .gradient: gradientTokens[seat] = takenTokens[seat]
         case .optimiserStep:
             for fragment in layout.indices { roundTokens[seat][fragment] += takenTokens[seat] }
-            for expert in 0..<expertCount {
+            for expert in 0..<self.experts.count {
                 let tokens = Double(experts[expert]) * Double(takenTokens[seat])
                 expertTokens[seat][expert] += UInt64(tokens.rounded())
             }

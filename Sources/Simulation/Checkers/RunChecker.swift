@@ -113,6 +113,12 @@ struct RunChecker {
                 "commits", now,
                 "worker \(seat) ended well at round \(state.round), committed \(committedRounds)")
         }
+        if code == .ok, hasCommitted, last != nil, let state,
+            configuration.greatestExpertPeriod > 1,
+            state.parameters != state.outerCopy
+        {
+            find("experts", now, "worker \(seat) ended with values that no round has taken in")
+        }
         if code == .evicted, !expectsEvictions {
             find("evictions", now, "worker \(seat) was evicted although nothing happened to it")
         }
@@ -139,7 +145,9 @@ struct RunChecker {
             }
         } else {
             plans[active.epoch] = active.plan
-            reference.planned(active.plan, active.epoch)
+            if let objection = reference.planned(active.plan, active.epoch) {
+                find("experts", now, objection)
+            }
         }
     }
 
@@ -204,6 +212,8 @@ struct RunChecker {
     }
 
     // MARK: Events
+
+    mutating func said(_ commit: Commit) { reference.said(commit) }
 
     mutating func workerSaid(_ seat: Int, _ event: RunEvent, _ now: Int64) {
         switch event {

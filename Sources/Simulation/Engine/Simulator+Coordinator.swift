@@ -28,6 +28,7 @@ extension Simulator {
             for effect in effects {
                 switch effect {
                 case .send(let connection, let message, let epoch):
+                    if case .commit(let commit) = message { checker.said(commit) }
                     if !send(message, epoch, to: connection) {
                         pending.append(.unreachable(connection))
                     }

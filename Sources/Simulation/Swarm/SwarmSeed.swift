@@ -88,6 +88,11 @@ package struct SwarmSeed: Sendable {
         if outer != .everyStep, seed % 4 == 3 {
             // Without the dice: all other seeds stay the runs they were.
             configuration.model.experts = .init(count: 2 + Int(seed / 4 % 3), width: 8)
+            let schedule = configuration.schedule
+            let leavesOut = seed / 16 % 2 == 0 && schedule.optimiser != .delayedNesterov
+            if leavesOut, schedule.outer == .diloco || schedule.outer == .localSGD {
+                configuration.schedule.expertRounds = 2 << UInt32(seed / 32 % 3)
+            }
         }
         configuration.training.checkpointEvery = UInt32(dice.pick([0, 1, 1, 3]))
         configuration.deadlines.gathering = .seconds(Int64(dice.pick([2, 10, 60])))
@@ -211,7 +216,8 @@ package struct SwarmSeed: Sendable {
                 + "P \(schedule.fragments), tau "
                 + (schedule.choosesOverlap == true ? "auto, " : "\(schedule.overlap), ")
                 + "\(schedule.optimiser.rawValue), "
-                + "experts \(configuration.model.experts?.count ?? 0), "
+                + "experts \(configuration.model.experts?.count ?? 0), in at least 1 of "
+                + "\(configuration.greatestExpertPeriod) rounds, "
                 + "steps \(configuration.steps), least \(configuration.deadlines.minimumWorkers)",
             "payloads \(options.payloads), step \(topology.regions[0].workers[0].nominalStep.seconds)"
                 + " s, overhead \(options.cost.overhead.seconds) s, checkpoint every "

@@ -138,10 +138,18 @@ struct ToyTrainer {
         return experts.flatMap { block in
             var generator = SeededGenerator(
                 seed: UInt64(state.parameters[Int(block.start)].bitPattern))
-            let draws = (0..<block.count).map { _ in generator.integer(below: 4) }
+            let draws = (0..<block.count).map { expert in
+                generator.integer(below: 4) * popularity(expert)
+            }
             let sum = max(1, draws.reduce(0, +))
             return draws.map { min(1, Float($0 * topK) / Float(sum)) }
         }
+    }
+
+    /// Where rounds leave experts out, some are used rarely, and others some rounds later.
+    private func popularity(_ expert: UInt32) -> UInt64 {
+        guard configuration.greatestExpertPeriod > 1 else { return 1 }
+        return 1 << (3 * UInt64((expert + state.round / 10) % 3))
     }
 
     private mutating func place(_ means: [(Range<UInt64>, [Float])], _ fragment: [ElementRange]) {

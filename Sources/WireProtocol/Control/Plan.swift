@@ -22,12 +22,15 @@ package struct Plan: Hashable, Codable, Sendable {
     package var experts: [ExpertBlock]
     /// What crosses links that carry another transform.
     package var codecs: [PlanCodec]
+    /// Which experts are left out of rounds, by number; empty: none ever is.
+    package var expertPeriods: [ExpertPeriod]
 
     package init(
         planVersion: UInt32, activateAtRound: UInt32, members: [PlanMember],
         fragments: [PlanFragment], regionTransform: TransformID, poolTransform: TransformID,
         samplesPerStep: UInt32,
-        detours: [Detour] = [], experts: [ExpertBlock] = [], codecs: [PlanCodec] = []
+        detours: [Detour] = [], experts: [ExpertBlock] = [], codecs: [PlanCodec] = [],
+        expertPeriods: [ExpertPeriod] = []
     ) {
         self.planVersion = planVersion
         self.activateAtRound = activateAtRound
@@ -39,6 +42,7 @@ package struct Plan: Hashable, Codable, Sendable {
         self.detours = detours
         self.experts = experts
         self.codecs = codecs
+        self.expertPeriods = expertPeriods
     }
 }
 
@@ -55,6 +59,18 @@ extension Plan: MetaFields {
             detours: try reader.list("PLAN.detours", limit: ProtocolLimits.detours),
             experts: try reader.list("PLAN.experts", limit: ProtocolLimits.expertBlocks),
             codecs: try reader.list("PLAN.codecs", limit: ProtocolLimits.codecs))
+        let position = reader.position
+        expertPeriods = try reader.list(
+            "PLAN.expertPeriods", limit: ProtocolLimits.periodicExperts)
+        try checkPeriods(at: position)
+    }
+
+    /// None, or one for each expert.
+    private func checkPeriods(at offset: Int) throws(FrameError) {
+        guard !expertPeriods.isEmpty else { return }
+        let count = UInt64(expertPeriods.count)
+        let known = experts.reduce(UInt64(0)) { $0 + UInt64($1.count) }
+        try FieldRule.check(count, in: known...known, "PLAN.expertPeriods", at: offset)
     }
 
     func write(to writer: inout ByteWriter) throws(FrameError) {
@@ -68,6 +84,10 @@ extension Plan: MetaFields {
         try writer.list(detours, "PLAN.detours", limit: ProtocolLimits.detours)
         try writer.list(experts, "PLAN.experts", limit: ProtocolLimits.expertBlocks)
         try writer.list(codecs, "PLAN.codecs", limit: ProtocolLimits.codecs)
+        let position = writer.position
+        try writer.list(
+            expertPeriods, "PLAN.expertPeriods", limit: ProtocolLimits.periodicExperts)
+        try checkPeriods(at: position)
     }
 }
 
@@ -250,6 +270,20 @@ extension ExpertBlock: ListItem {
         try writer.integer(start, "PLAN.experts.start", in: Self.starts)
         try writer.integer(each, "PLAN.experts.each", in: Self.sizes)
         try writer.integer(count, "PLAN.experts.count", in: Self.counts)
+    }
+}
+
+extension ExpertPeriod: ListItem {
+    static let minimumBytes = 1
+    private static let exponents: ClosedRange<UInt8> = 0...4
+
+    init(reading reader: inout ByteReader) throws(FrameError) {
+        self.init(
+            exponent: try reader.integer("PLAN.expertPeriods.exponent", in: Self.exponents))
+    }
+
+    func write(to writer: inout ByteWriter) throws(FrameError) {
+        try writer.integer(exponent, "PLAN.expertPeriods.exponent", in: Self.exponents)
     }
 }
 

@@ -15,10 +15,12 @@ package struct Report: Hashable, Codable, Sendable {
     package var computeTime: Interval
     /// What was acknowledged since its previous report, by the receivers' region.
     package var links: [LinkMeter]
+    /// Tokens of its replica that used each expert since its previous report; empty where nobody asks.
+    package var experts: [ExpertLoad]
 
     package init(
         key: CollectiveKey, digest: UInt64, step: UInt64, tokens: UInt64, samples: UInt64 = 0,
-        computeTime: Interval = .zero, links: [LinkMeter] = []
+        computeTime: Interval = .zero, links: [LinkMeter] = [], experts: [ExpertLoad] = []
     ) {
         self.key = key
         self.digest = digest
@@ -27,6 +29,14 @@ package struct Report: Hashable, Codable, Sendable {
         self.samples = samples
         self.computeTime = computeTime
         self.links = links
+        self.experts = experts
+    }
+
+    package struct ExpertLoad: Hashable, Codable, Sendable {
+        /// The highest stands for more.
+        package var tokens: UInt32
+
+        package init(tokens: UInt64) { self.tokens = UInt32(clamping: tokens) }
     }
 
     package struct LinkMeter: Hashable, Codable, Sendable {
@@ -62,6 +72,16 @@ extension Report.LinkMeter: ListItem {
     }
 }
 
+extension Report.ExpertLoad: ListItem {
+    static let minimumBytes = 4
+
+    init(reading reader: inout ByteReader) throws(FrameError) {
+        tokens = try reader.integer("REPORT.experts.tokens")
+    }
+
+    func write(to writer: inout ByteWriter) throws(FrameError) { writer.integer(tokens) }
+}
+
 extension Report: MetaFields {
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
@@ -71,7 +91,8 @@ extension Report: MetaFields {
             tokens: try reader.integer("REPORT.tokens"),
             samples: try reader.integer("REPORT.samples"),
             computeTime: (try reader.instant("REPORT.computeTime")) - .zero,
-            links: try reader.list("REPORT.links", limit: ProtocolLimits.links))
+            links: try reader.list("REPORT.links", limit: ProtocolLimits.links),
+            experts: try reader.list("REPORT.experts", limit: ProtocolLimits.periodicExperts))
     }
 
     func write(to writer: inout ByteWriter) throws(FrameError) {
@@ -82,6 +103,7 @@ extension Report: MetaFields {
         writer.integer(samples)
         writer.instant(.zero + computeTime)
         try writer.list(links, "REPORT.links", limit: ProtocolLimits.links)
+        try writer.list(experts, "REPORT.experts", limit: ProtocolLimits.periodicExperts)
     }
 }
 
@@ -91,11 +113,16 @@ package struct Commit: Hashable, Codable, Sendable {
     package var digest: UInt64
     /// How many reported.
     package var members: UInt16
+    /// No expert is left out of the next round, whatever its period.
+    package var allExperts: Bool
 
-    package init(key: CollectiveKey, digest: UInt64, members: UInt16) {
+    package init(
+        key: CollectiveKey, digest: UInt64, members: UInt16, allExperts: Bool = false
+    ) {
         self.key = key
         self.digest = digest
         self.members = members
+        self.allExperts = allExperts
     }
 }
 
@@ -104,13 +131,15 @@ extension Commit: MetaFields {
         self.init(
             key: try CollectiveKey(reading: &reader),
             digest: try reader.integer("COMMIT.digest"),
-            members: try reader.integer("COMMIT.members"))
+            members: try reader.integer("COMMIT.members"),
+            allExperts: try reader.bool("COMMIT.allExperts"))
     }
 
     func write(to writer: inout ByteWriter) throws(FrameError) {
         try key.write(to: &writer)
         writer.integer(digest)
         writer.integer(members)
+        writer.bool(allExperts)
     }
 }
 

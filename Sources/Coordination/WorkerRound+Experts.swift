@@ -1,0 +1,42 @@
+import ClusterModel
+import WireProtocol
+
+// MARK: - Rounds without rarely used experts
+
+extension WorkerRound {
+    /// Whether a round exchanges all experts: the plan leaves none out, or COMMIT has said so.
+    func isWhole(_ key: CollectiveKey) -> Bool {
+        guard let plan, key.scope == .pool else { return true }
+        return !plan.expertRounds.leavesSomeOut || key.round == wholeRound
+    }
+
+    func geometry(of key: CollectiveKey, _ plan: ActivePlan) -> CollectiveGeometry {
+        isWhole(key) ? plan.geometry(of: key) : plan.dueGeometry(of: key)
+    }
+
+    /// The geometry of a collective whose part of this worker is under way.
+    func openGeometry(of key: CollectiveKey) -> CollectiveGeometry? {
+        exchange(key)?.geometry ?? plan?.geometry(of: key)
+    }
+
+    /// The last step is taken, and no round has taken in yet what some experts have learnt since; the next
+    /// one does.
+    var owesExperts: Bool { !leftWhole && wholeRound == appliedTurn + 1 }
+
+    // MARK: What the coordinator decides by
+
+    private var reportsExperts: Bool { configuration.greatestExpertPeriod > 1 }
+
+    mutating func noteExpertLoads(_ counts: [UInt64]) {
+        guard reportsExperts else { return }
+        if expertLoads.isEmpty { expertLoads = Array(repeating: 0, count: counts.count) }
+        for index in counts.indices { expertLoads[index] += counts[index] }
+    }
+
+    /// One member of each replica reports them; all count anew.
+    mutating func takeExpertLoads() -> [Report.ExpertLoad] {
+        defer { expertLoads = [] }
+        guard plan?.leadsReplica == true else { return [] }
+        return expertLoads.map { Report.ExpertLoad(tokens: $0) }
+    }
+}
