@@ -48,9 +48,9 @@ extension Worker {
     }
 
     private mutating func openShard(_ key: CollectiveKey) {
-        guard let plan = round.plan, let geometry = round.openGeometry(of: key) else { return }
+        guard let plan = round.plan else { return }
         shards.open(
-            key, geometry: geometry, rank: plan.rank,
+            key, geometry: round.openGeometry(of: key, plan), rank: plan.rank,
             awaitsClose: key.scope == .pool && round.schedule.closesSets)
     }
 

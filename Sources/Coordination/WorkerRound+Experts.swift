@@ -14,9 +14,13 @@ extension WorkerRound {
         isWhole(key) ? plan.geometry(of: key) : plan.dueGeometry(of: key)
     }
 
-    /// The geometry of a collective whose part of this worker is under way.
-    func openGeometry(of key: CollectiveKey) -> CollectiveGeometry? {
-        exchange(key)?.geometry ?? plan?.geometry(of: key)
+    /// What contributions to `key` lie in under the plan in force: without what is passed over once this
+    /// worker's own part is under way. Before GO an exchange is still that of the plan before.
+    func openGeometry(of key: CollectiveKey, _ plan: ActivePlan) -> CollectiveGeometry {
+        guard let own = exchange(key)?.geometry, own.epoch == plan.epoch else {
+            return plan.geometry(of: key)
+        }
+        return own
     }
 
     /// The last step is taken, and no round has taken in yet what some experts have learnt since; the next
