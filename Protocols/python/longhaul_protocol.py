@@ -420,7 +420,7 @@ MESSAGES = {
         4, CONTROL_FRAME_BYTES - HEADER_BYTES, planVersion=U32, activateAtRound=U32,
         members=List(MEMBER, MEMBERS), fragments=List(FRAGMENT, FRAGMENTS),
         regionTransform=TRANSFORM, poolTransform=TRANSFORM, samplesPerStep=U32,
-        detours=List(DETOUR, DETOURS), experts=List(EXPERT_BLOCK, EXPERT_BLOCKS),
+        detours=List(DETOUR, DETOURS), experts=ExpertBlocks(EXPERT_BLOCK, EXPERT_BLOCKS),
         codecs=List(CODEC, CODECS), expertPeriods=List(EXPERT_PERIOD, PERIODIC_EXPERTS)),
     "READY": _shape(
         5, 14 + 13 * IN_FLIGHT, planVersion=U32, step=U64,

@@ -107,7 +107,8 @@ CONTROL = [
      dict(planVersion=6, activateAtRound=0, members=[], fragments=[], regionTransform=0,
           poolTransform=0, samplesPerStep=0, detours=[],
           experts=[dict(start=0, each=64, count=8), dict(start=512, each=1, count=1),
-                   dict(start=513, each=2**40, count=1_024)], codecs=[]), b"", dict(rank=0xFFFF)),
+                   dict(start=513, each=2**40, count=1_024)], codecs=[], expertPeriods=[]),
+     b"", dict(rank=0xFFFF)),
     ("the largest block of experts", "PLAN",
      dict(planVersion=6, activateAtRound=0, members=[], fragments=[], regionTransform=0,
           poolTransform=0, samplesPerStep=0, detours=[],
@@ -400,6 +401,21 @@ def rejected():
         patched(block, len(block) - 8, "I", 0))
     add("outOfRange", "a block of 1,025 experts", "control",
         patched(block, len(block) - 8, "I", 1_025))
+    first = struct.pack("<QQI", 100, 64, 8)
+
+    def blocks(*others):
+        listed = b"".join(struct.pack("<QQI", *other) for other in others)
+        return resized(plan, plan[64:-6] + struct.pack("<H", 1 + len(others)) + first + listed
+                       + struct.pack("<HH", 0, 0))
+
+    add("outOfRange", "experts that begin before the end of the block before", "control",
+        blocks((611, 1, 1)))
+    add("outOfRange", "the same block of experts twice", "control", blocks((100, 64, 8)))
+    add("outOfRange", "blocks of experts in descending order", "control", blocks((0, 1, 1)))
+    add("outOfRange", "a third block of experts within the second", "control",
+        blocks((612, 10, 10), (700, 1, 1)))
+    add("outOfRange", "experts after a block that reaches past 2^62", "control",
+        blocks(((1 << 62) - 1, 1, 1), ((1 << 62) - 1, 1, 1)))
     add("invalidEnum", "member state 2", "control", patched(plan, fragments - 7, "B", 2))
     add("invalidEnum", "scope 2", "control", patched(report, 64, "B", 2))
     add("invalidEnum", "scope 2 in a chunk", "data", patched(chunk, 64, "B", 2))

@@ -179,22 +179,24 @@ extension FileReader {
             example: "devices: {a: {speed: 0.6}}")
     }
 
-    /// Parameters, gradient and two moments, and under all schedules but `every-step` outer copy and
-    /// outer momentum: fp32 each. Activations and buffers come on top and are not counted.
+    /// Parameters, gradient and two moments; under all schedules but `every-step` outer copy, momentum and
+    /// mean, and what leaves, all at once or a fragment; under `decoupled` what a region offers while it
+    /// trains on: fp32 each. Activations and buffers come on top and are not counted.
     func checkMemory(
         _ top: Section, topology: Topology?, model: RunConfiguration.Model?,
         schedule: RunConfiguration.Schedule?
     ) {
         guard let topology, let model, let schedule else { return }
-        // Parameters, gradient and two moments; outer copy, momentum and mean; what leaves, all at once
-        // or a fragment; and what a region offers while it trains on.
         let vectors: UInt64 =
             switch schedule.outer {
             case .everyStep: 4
-            case .localSGD, .diloco, .streaming: 8
-            case .decoupled: 9
+            case .localSGD, .diloco, .streaming: 7
+            case .decoupled: 8
             }
-        let needed = model.parameterCount * 4 * vectors
+        let leaving: UInt64 =
+            schedule.outer == .everyStep
+            ? 0 : model.parameterCount / UInt64(max(1, schedule.fragments))
+        let needed = 4 * (model.parameterCount * vectors + leaving)
         var told: [String] = []
         for worker in topology.seats.map(\.worker) {
             guard let device = worker.device, let memory = device.memoryBytes, memory < needed,
@@ -205,7 +207,8 @@ extension FileReader {
                 line: top.line(of: "devices"), path: "devices.\(device.name).memory",
                 problem:
                     "\(worker.name) cannot hold the run: \(Figures.bytes(Double(memory))), and "
-                    + "\(vectors) vectors of \(Figures.grouped(model.parameterCount)) values take "
+                    + "\(vectors) vectors of \(Figures.grouped(model.parameterCount)) values"
+                    + (leaving > 0 ? " and what leaves at once" : "") + " take "
                     + Figures.bytes(Double(needed)),
                 expected: "more memory, or a smaller `model`", example: "memory: 80 GB")
         }

@@ -34,8 +34,8 @@ package struct ChromeTrace: Sendable {
     package var json: String { "[\n" + lines.joined(separator: ",\n") + "\n]\n" }
 
     private mutating func add(_ name: String, _ phase: String, _ row: Int, _ rest: String) {
-        lines.append(
-            "{\"name\":\"\(Self.escaped(name))\",\"ph\":\"\(phase)\",\"pid\":1,\"tid\":\(row),\(rest)}")
+        let event = "\"name\":\"\(Self.escaped(name))\",\"ph\":\"\(phase)\",\"pid\":1"
+        lines.append("{\(event),\"tid\":\(row),\(rest)}")
     }
 
     /// The format counts microseconds; three decimals keep the nanoseconds.

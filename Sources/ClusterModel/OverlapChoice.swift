@@ -122,7 +122,7 @@ package struct OverlapChoice: Equatable, Sendable {
         let needed = mean.seconds.map { whole($0, step) }
         // Of a direction that is full a longer overlap hides nothing: enough that it never idles.
         let wanted = needed ?? (Double(every) / Double(fragments)).rounded(.up)
-        let overlap = UInt32(min(max(1, wanted), Double(most)))
+        let overlap = min(UInt32(min(max(1, wanted), Double(most))), every - 1)
         let fits = needed.map { $0 <= Double(overlap) } ?? false
         var reason: String
         if let seconds = mean.seconds {
@@ -144,7 +144,7 @@ package struct OverlapChoice: Equatable, Sendable {
                 + "busy"
         }
         return Replica(
-            name: name, overlap: min(overlap, every - 1), syncEvery: every, stepSeconds: step,
+            name: name, overlap: overlap, syncEvery: every, stepSeconds: step,
             meanSeconds: mean.seconds, fits: fits, reason: reason)
     }
 

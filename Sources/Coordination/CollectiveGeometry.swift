@@ -188,8 +188,9 @@ package struct ActivePlan: Equatable, Sendable {
     package let rank: Rank
     /// Elements of a slice that travel together.
     package let chunkElements: Int
-    /// By fragment, where experts cut slices: finding the cuts takes as long as there are experts.
-    private var cutGeometries: [CollectiveGeometry] = []
+    /// Asked for each chunk, and the same as long as the plan holds: of this worker's region, by fragment.
+    private var regionGeometry: CollectiveGeometry?
+    private var poolGeometries: [CollectiveGeometry] = []
     let expertRounds: ExpertRounds
 
     package init?(
@@ -203,9 +204,8 @@ package struct ActivePlan: Equatable, Sendable {
         self.schedule = schedule
         rank = member.rank
         expertRounds = ExpertRounds(plan.expertPeriods)
-        if !plan.experts.isEmpty {
-            cutGeometries = plan.fragments.map { poolGeometry($0) }
-        }
+        regionGeometry = regionGeometry(me.region)
+        poolGeometries = plan.fragments.map { poolGeometry($0) }
     }
 
     package var me: PlanMember { plan.members[rank.index] }
@@ -282,6 +282,14 @@ package struct ActivePlan: Equatable, Sendable {
             }
             return poolGeometry(plan.fragments.first { $0.id == key.fragment })
         }
+    }
+
+    private func regionGeometry(_ region: RegionID) -> CollectiveGeometry {
+        let members = plan.members.filter { $0.region == region }.map(\.rank)
+        return CollectiveGeometry(
+            epoch: epoch, participants: members, groups: members.map { [$0] },
+            elements: plan.fragments.reduce(UInt64(0)) { $0 + $1.elements },
+            chunkElements: chunkElements)
     }
 
     /// Without those that the plan leaves out of this round.

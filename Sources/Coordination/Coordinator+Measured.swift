@@ -17,22 +17,19 @@ extension Coordinator {
     /// After a commit: a new plan from the next boundary on, if it makes steps shorter by enough, lets a
     /// transfer fit or wastes less time in waiting, and if enough of the run is left for it. One plan for
     /// all, because each costs every member a pause of a round trip or two.
-    mutating func considerMeasured(_ now: Instant) {
-        let adapts = configuration.schedule.adapts
+    ///
+    /// - Parameter step: the furthest that the round's reports say. What members say later depends on time,
+    ///   and periods of experts repeat with the seed.
+    mutating func considerMeasured(_ now: Instant, reported step: UInt64) {
+        guard isEarly(step) else { return }
+        let adapts = configuration.schedule.adapts && isEarly(members.map(\.lastStep).max() ?? 0)
         guard adapts || experts.isChoosing else { return }
         let codecs = adapts ? links.changes(traffic, step: slowestStep) : nil
         guard case .running = stage, joiners.isEmpty else { return }
-        let furthest = members.map(\.lastStep).max() ?? 0
-        // A peer says how far it is, and may say anything.
-        let boundary = furthest.addingReportingOverflow(
-            2 * UInt64(configuration.schedule.syncEvery))
-        guard !boundary.overflow, boundary.partialValue < UInt64(configuration.steps) else {
-            return
-        }
         let turn = nextBoundary
         var reasons: [String] = []
         let present = members.seats { _ in true }
-        if adaptsInside,
+        if adapts, adaptsInside,
             let reason = balance.improvement(of: present, topology: topology)
         {
             reasons.append("balance: \(reason)")
@@ -41,7 +38,7 @@ extension Coordinator {
             links.adopt(codecs.changes)
             reasons.append("codec: \(codecs.reason)")
         }
-        if adaptsSteps, let steps = betterSteps() {
+        if adapts, adaptsSteps, let steps = betterSteps() {
             nextPaces = repaced(steps.steps, from: turn)
             reasons.append("local steps: \(steps.reason)")
         }
@@ -49,6 +46,13 @@ extension Coordinator {
         if let reason = experts.change() { reasons.append("experts: \(reason)") }
         guard !reasons.isEmpty else { return }
         replan(reason: reasons.joined(separator: "; "), activateAtRound: turn, now)
+    }
+
+    /// Whether enough of the run is left, from `step` on, for a plan that comes into force two rounds later.
+    private func isEarly(_ step: UInt64) -> Bool {
+        // A peer says how far it is, and may say anything.
+        let boundary = step.addingReportingOverflow(2 * UInt64(configuration.schedule.syncEvery))
+        return !boundary.overflow && boundary.partialValue < UInt64(configuration.steps)
     }
 
     /// A plan has started.

@@ -122,12 +122,14 @@ extension Coordinator {
                 effects.append(.send(to: connection, .stop(lastStop), epoch: epoch))
             } else if let plan {
                 // In this order: with its GO a member has counted from a boundary on, as the others have.
-                if let lastGo, lastGo.planVersion < plan.planVersion,
-                    members[seat]?.isEstablished == true
-                {
-                    effects.append(.send(to: connection, .go(lastGo), epoch: epoch))
+                let last = members[seat]?.isEstablished == true ? lastGo : nil
+                if let last, last.planVersion < plan.planVersion {
+                    effects.append(.send(to: connection, .go(last), epoch: epoch))
                 }
                 effects.append(.send(to: connection, .plan(plan), epoch: epoch))
+                if let last, last.planVersion == plan.planVersion {
+                    effects.append(.send(to: connection, .go(last), epoch: epoch))
+                }
                 // A joiner never reports the round it came in after, so nothing would repeat its COMMIT.
                 if experts.isChoosing, let lastCommit {
                     effects.append(.send(to: connection, .commit(lastCommit), epoch: epoch))
@@ -347,7 +349,7 @@ extension Coordinator {
             stop(.ok, "all \(configuration.steps) steps are trained", now)
         } else {
             considerJoiners(now)
-            considerMeasured(now)
+            considerMeasured(now, reported: steps.map(\.1).max() ?? 0)
             goIfReady(now)
             considerClosing(now)
         }

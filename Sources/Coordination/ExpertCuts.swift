@@ -76,10 +76,11 @@ struct TrainedTokens: Equatable, Sendable {
     var experts: [UInt64] = []
 
     /// What a chunk counts for. An expert's counts for its own tokens, but for one at least: one that no
-    /// replica used takes the plain mean. Who has trained on nothing counts for nothing.
+    /// replica used takes the plain mean. Who has trained on nothing counts for nothing, but for the tokens
+    /// of experts that earlier rounds have left out.
     func weight(of expert: Int?) -> UInt64 {
-        guard let expert, experts.indices.contains(expert), all > 0 else { return all }
-        return max(1, experts[expert])
+        guard let expert, experts.indices.contains(expert) else { return all }
+        return max(experts[expert], min(1, all))
     }
 }
 
@@ -91,7 +92,8 @@ extension TrainedTokens {
     static func ofStep(_ shares: [Float], tokens: UInt64) -> [UInt64] {
         shares.map { share in
             let count = (Double(share) * Double(tokens)).rounded()
-            return count.isFinite && count > 0 ? UInt64(min(count, Double(tokens))) : 0
+            guard count.isFinite, count > 0 else { return 0 }
+            return count < Double(tokens) ? UInt64(count) : tokens
         }
     }
 }

@@ -88,6 +88,8 @@ package struct ShardReduction: Sendable {
         /// `[position][group]`.
         var parts: [[Contribution?]]
         var positions: [Position]
+        /// Some position has had everybody's part.
+        var hasReduced = false
 
         init(slice: Int, geometry: CollectiveGeometry, awaitsClose: Bool) {
             self.slice = slice
@@ -115,6 +117,12 @@ package struct ShardReduction: Sendable {
         var isDone: Bool { positions.allSatisfy { $0 == .done } }
 
         func weight(_ part: Contribution) -> UInt64 { weights[part.group] ?? part.weight }
+
+        /// Where nobody has trained on anything (a round after the last step), all count alike.
+        func sources(_ parts: [Contribution]) -> [Source] {
+            let isWeighted = parts.contains { weight($0) > 0 }
+            return parts.map { Source(handle: $0.handle, weight: isWeighted ? weight($0) : 1) }
+        }
     }
 
     /// One that is done stays until its collective is over (``abandon(_:)``): a contribution that comes
@@ -136,6 +144,15 @@ package struct ShardReduction: Sendable {
             shard.parts.indices.contains {
                 shard.positions[$0] == .collecting && shard.parts[$0][group] == nil
             }
+        }
+    }
+
+    /// Whether a group has sent nothing yet of what is collected here, `own` left out; nil: nothing is.
+    package func awaitsFirstPart(_ key: CollectiveKey, apartFrom own: Int?) -> Bool? {
+        guard let shard = shards[key] else { return nil }
+        guard !shard.hasReduced, !shard.isDone else { return false }
+        return shard.expected.contains { group in
+            group != own && shard.parts.allSatisfy { $0[group] == nil }
         }
     }
 
@@ -208,10 +225,11 @@ package struct ShardReduction: Sendable {
         let parts = shard.expected.compactMap { shard.parts[position][$0] }
         guard parts.count == shard.expected.count else { return [] }
         shards[key]?.positions[position] = .reducing
+        shards[key]?.hasReduced = true
         return [
             .reduce(
                 key: key, epoch: shard.geometry.epoch, slice: shard.slice, position: position,
-                sources: parts.map { Source(handle: $0.handle, weight: shard.weight($0)) })
+                sources: shard.sources(parts))
         ]
     }
 

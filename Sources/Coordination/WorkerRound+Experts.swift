@@ -33,8 +33,12 @@ extension WorkerRound {
 
     mutating func noteExpertLoads(_ counts: [UInt64]) {
         guard reportsExperts else { return }
-        if expertLoads.isEmpty { expertLoads = Array(repeating: 0, count: counts.count) }
-        for index in counts.indices { expertLoads[index] += counts[index] }
+        if expertLoads.count != counts.count {
+            expertLoads = Array(repeating: 0, count: counts.count)
+        }
+        for index in counts.indices {
+            expertLoads[index] = saturatingSum(expertLoads[index], counts[index])
+        }
     }
 
     /// One member of each replica reports them; all count anew.

@@ -19,12 +19,23 @@ extension WorkerRound {
         self.plan = active
         isFrozen = true
         boundary = nil
+        if plan.activateAtRound == 0 { forgetCommits(beyond: plan) }
         closedSet = nil
         completed = nil
         if schedule.closesSets, isFirst { dropOffer() }
         effects.append(.abandonShards)
         effects += earlyMeans.map { .release($0.payload.handle) }
         earlyMeans = []
+    }
+
+    /// A run may begin again from an earlier round: what the attempt before committed beyond it is not.
+    private mutating func forgetCommits(beyond plan: Plan) {
+        for fragment in plan.fragments where fragments.indices.contains(fragment.id.index) {
+            let index = fragment.id.index
+            let known = max(1, fragment.round, fragments[index].appliedRound) - 1
+            fragments[index].committedRound = min(fragments[index].committedRound, known)
+        }
+        if let first = plan.fragments.first { wholeRound = min(wholeRound, first.round) }
     }
 
     /// A joiner cannot know what its replica has trained on since each fragment left, nor what it has

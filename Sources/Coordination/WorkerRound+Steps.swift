@@ -300,7 +300,10 @@ extension WorkerRound {
 
     /// Since each fragment left last.
     private mutating func countTokens(_ tokens: UInt64, _ experts: [Float]) {
-        for index in fragments.indices { fragments[index].tokens += tokens }
+        // Sums of weights that peers have said.
+        for index in fragments.indices {
+            fragments[index].tokens = saturatingSum(fragments[index].tokens, tokens)
+        }
         guard let plan, !plan.plan.experts.isEmpty, !experts.isEmpty else { return }
         guard experts.count == plan.expertCount else {
             effects.append(
@@ -309,7 +312,9 @@ extension WorkerRound {
         }
         if expertTokens.isEmpty { expertTokens = Array(repeating: 0, count: experts.count) }
         let counts = TrainedTokens.ofStep(experts, tokens: tokens)
-        for (index, count) in counts.enumerated() { expertTokens[index] += count }
+        for (index, count) in counts.enumerated() {
+            expertTokens[index] = saturatingSum(expertTokens[index], count)
+        }
         noteExpertLoads(counts)
     }
 

@@ -26,7 +26,7 @@ extension WorkerRound {
                 return awaits ? .wait : .transfer
             }
             // All that this worker owns is reduced. One that owns nothing goes by anything that has come.
-            let owns = geometry.slice(ownedBy: rank).map { geometry.positionCount(ofSlice: $0) > 0 }
+            let owns = geometry.slice(ownedBy: rank).map { geometry.duePositions(ofSlice: $0) > 0 }
             return owns == true || exchange.firstArrival != nil ? .transfer : .wait
         case .idle, .computing, .readyToShare, .readyToExchange, .awaitingCommit, .absorbing,
             .trained:

@@ -103,7 +103,7 @@ struct Measurement {
         return [
             .init("CU", report.computeUtilisation, .share, "time computing / wall time"),
             .init("E1", report.e1, .share, "tokens/s of the pool / sum of the regions alone"),
-            .init("E1 steady", report.e1Steady, .share, "E1 over the whole rounds after the first step"),
+            .init("E1 steady", report.e1Steady, .share, "E1 from the first step to the last"),
             .init("CU steady", report.steadyComputeUtilisation, .share, "CU likewise, of the pool"),
             .init("E2", report.e2, .share, "tokens/s of the pool / one site of equal compute"),
             .init("E3", report.e3, .share, "time to the same loss: one site / pool"),

@@ -143,6 +143,25 @@ import WireProtocol
         #expect(self.commits(again).map(\.key.round) == [8])
     }
 
+    /// A joiner has still to take its state where the others stand; a death takes in another one there.
+    @Test func whoComesInAtABoundaryThatIsPassedHearsOfTheRoundAfter() throws {
+        var coordinator = withPeriods()
+        _ = commit(&coordinator, 6)
+        for seat in UInt64(2)...3 {
+            _ = coordinator.handle(.unreachable(ConnectionID(rawValue: seat)), at: .at(7))
+        }
+        ready(&coordinator, 4, seats: 0..<2)
+        let joining = coordinator.handle(
+            message(.hello(Fixtures.hello(seats[3])), from: 3, incarnation: 2), at: .at(7))
+        let boundary = try #require(plan(joining)?.activateAtRound)
+        for round in 7...boundary { _ = commit(&coordinator, round, seats: 0..<2) }
+        _ = coordinator.handle(
+            message(.hello(Fixtures.hello(seats[2])), from: 2, incarnation: 2), at: .at(7))
+        let effects = coordinator.handle(.unreachable(ConnectionID(rawValue: 1)), at: .at(7))
+        #expect(plan(effects)?.members.map(\.workerID.rawValue) == [0, 2, 3])
+        #expect(commits(effects).map(\.key.round) == [boundary, boundary, boundary])
+    }
+
     @Test func aRepeatedReportHearsTheSame() {
         var coordinator = running()
         for round in UInt32(1)...4 { _ = commit(&coordinator, round) }

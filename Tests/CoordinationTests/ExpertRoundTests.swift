@@ -280,6 +280,8 @@ import WireProtocol
         #expect(encodings(round.handle(.called(key: key(2)), at: .zero)).isEmpty)
         var told = round
         #expect(encodings(told.handle(.committed(key: key(1)), at: .zero)).count == 1)
+        // No tokens since round 1, but those of expert 1, which was left out of it.
+        #expect([0, 1, 2].map { weight(&told, 2, slice: $0) } == [0, 0, 20])
         let whole = encodings(round.handle(.committed(key: key(1), allExperts: true), at: .zero))
         #expect(whole.map { $0.chunks.map(\.slice) } == [[2, 0]])
 
@@ -292,6 +294,56 @@ import WireProtocol
         for slice in 0..<4 { _ = mean(&owing, 2, slice: slice) }
         _ = finish(&owing, 2)
         #expect(encodings(owing.handle(.committed(key: key(2)), at: .zero)).isEmpty)
+    }
+
+    /// All who held round 1 are gone: it is begun again, and what was said of it is void.
+    @Test func aRunThatBeginsAgainForgetsCommits() throws {
+        var round = afterFirstRound()
+        _ = round.handle(.committed(key: key(1), allExperts: true), at: .zero)
+        var plan = try #require(round.plan).plan
+        plan.planVersion = 2
+        plan.fragments[0].round = 1
+        _ = round.handle(.plan(plan, epoch: Epoch(rawValue: 2)), at: .zero)
+        _ = round.handle(.go(planVersion: 2, verdicts: []), at: .zero)
+        _ = step(&round, 3)
+        var waiting = round
+        _ = waiting.handle(.computed(step: 4, loss: 1, tokens: 60), at: .zero)
+        #expect(waiting.stage == .readyToShare(step: 4, tokens: 60), "round 1 is not committed")
+        _ = round.handle(.committed(key: key(1)), at: .zero)
+        let order = try #require(encodings(step(&round, 4)).first)
+        #expect(order.chunks.map(\.slice) == [2, 0])
+        // Expert 2 is due in odd rounds.
+        #expect(mean(&round, 2, slice: 3).first == .release(PayloadHandle(rawValue: 20_003)))
+    }
+
+    @Test func aWeightThatNobodyCanHaveIsNoTrap() {
+        var round = started()
+        for number in UInt32(1)...2 {
+            _ = round.handle(.computed(step: number, loss: 1, tokens: 60), at: .zero)
+            for slice in 0..<2 {
+                _ = round.handle(
+                    .mean(
+                        WorkerRound.Mean(
+                            key: .inner(region: RegionID(0), step: number), slice: slice,
+                            position: 0,
+                            payload: Fixtures.payload(
+                                UInt64(number) * 100 + UInt64(slice), elements: 8),
+                            weight: .max, mayLeave: true)), at: .zero)
+            }
+            _ = round.handle(
+                .absorbed(
+                    key: .inner(region: RegionID(0), step: number), target: .optimiserStep,
+                    digest: 0, experts: [1, 1, 1]), at: .zero)
+        }
+        #expect(weight(&round, 1, slice: 0) == .max)
+    }
+
+    /// There are no new tokens, and what has waited still counts by its own.
+    @Test func afterTheLastStepWhatHasWaitedCountsByItsTokens() {
+        var round = afterFirstRound(steps: 2)
+        _ = round.handle(.committed(key: key(1), allExperts: true), at: .zero)
+        // Two steps of 100 tokens, a tenth of them each; round 1 took in what expert 0 had learnt.
+        #expect((0..<3).map { weight(&round, 2, slice: $0) } == [0, 0, 20])
     }
 
     @Test func theFirstOfAReplicaReportsTheLoads() throws {

@@ -71,10 +71,10 @@ import WireProtocol
                 if case .violation = $0 { true } else { false }
             })
         _ = shards.handle(reduced(7, position: 2))
-        #expect(shards.openCount == 0)
+        #expect(!shards.isOpen(key))
         // Nothing of a slice is due: nothing is expected.
         shards.open(key, geometry: whole.leavingOut([true, true]), rank: Rank(1))
-        #expect(shards.openCount == 0)
+        #expect(!shards.isOpen(key))
     }
 
     @Test func meanCarriesTheSumOfWeightsAndTheAndOfFlags() {
@@ -89,6 +89,27 @@ import WireProtocol
                     mayLeave: false),
             ])
         #expect(shards.isOpen(key))
+    }
+
+    /// A round after the last step: there are values, and no tokens behind them.
+    @Test func whereNobodyHasTrainedAllCountAlike() {
+        var shards = opened()
+        _ = shards.handle(part(1, group: 0, weight: 0))
+        #expect(shards.handle(part(2, group: 1, weight: 0)) == [reduce([1, 2], weights: [1, 1])])
+        #expect(
+            shards.handle(reduced(9)).last
+                == .mean(
+                    key: key, slice: 0, position: 0, handle: PayloadHandle(rawValue: 9), weight: 0,
+                    mayLeave: true))
+        _ = shards.handle(part(3, group: 0, position: 1, weight: 0))
+        #expect(
+            shards.handle(part(4, group: 1, position: 1, weight: 5)).first
+                == .reduce(
+                    key: key, epoch: Epoch(rawValue: 1), slice: 0, position: 1,
+                    sources: [
+                        .init(handle: PayloadHandle(rawValue: 3), weight: 0),
+                        .init(handle: PayloadHandle(rawValue: 4), weight: 5),
+                    ]))
     }
 
     @Test func shardClosesWhenEveryPositionIsDone() {

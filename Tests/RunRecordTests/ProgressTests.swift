@@ -38,8 +38,8 @@ struct ProgressTests {
         #expect(output.lines.last?.contains("run ended, code 0") == true)
     }
 
-    /// Four fragments leave twice, and all but one once more after the last step.
-    @Test func fragmentsAreCountedInTurns() {
+    /// Two of four fragments are committed: the first round goes on.
+    @Test func aRoundIsDoneWhenAllItsFragmentsAre() {
         let events = SyntheticRun().events.map { stamped -> StampedEvent in
             guard case .runStarted(var started) = stamped.event else { return stamped }
             started.configuration.schedule.fragments = 4
@@ -48,7 +48,7 @@ struct ProgressTests {
         }
         let output = print(events, style: Self.pipe)
         let last = output.lines.last { $0.contains("step ") && $0.contains("/60") } ?? ""
-        #expect(last.contains("turn 2/11") && !last.contains("round"), "\(last)")
+        #expect(last.contains("round 1/2"), "\(last)")
     }
 
     @Test func onATerminalOneLineIsRedrawnAndFits() {

@@ -35,7 +35,7 @@ struct RunTraceTests {
     @Test func everyStepIsASpanAndRoundsAreInstants() throws {
         let entries = try entries(SyntheticRun().events)
         let rows = entries.filter { $0.ph == "M" }.compactMap { $0.args?["name"] }
-        #expect(rows.count == 5)
+        #expect(rows.count == 4)
         for worker in 0..<4 {
             let steps = entries.filter { $0.ph == "X" && $0.tid == worker }
             #expect(steps.map(\.name) == (1...60).map { "step \($0)" })
@@ -67,6 +67,57 @@ struct RunTraceTests {
             let compute = index == 5 || index == 11 ? 1 / 1.225 : 1
             #expect(abs((entry.args?["compute"]?.number ?? 0) - compute) < 1e-9)
         }
+    }
+
+    @Test func aWaitIsOneSpanHoweverOftenItIsTold() throws {
+        let run = SyntheticRun()
+        let told = { (at: Int64, observer: String, activity: String, since: Int64) in
+            run.at(
+                at,
+                .waiting(
+                    observer: observer, activity: activity, names: ["jinan-1"],
+                    since: Instant(nanoseconds: since), until: nil, then: "go on"))
+        }
+        let second: Int64 = 1_000_000_000
+        let waits = [
+            told(4 * second, "shanghai-1", "means", 2 * second),
+            told(6 * second, "shanghai-1", "means", 2 * second),
+            // Besides, since before the other ended; and one of a clock that cannot be.
+            told(7 * second, "shanghai-1", "a commit", 5 * second),
+            told(7 * second, "coordinator", "a report", .max),
+        ]
+        let entries = try entries(run.events + waits)
+        let rows = entries.filter { $0.ph == "M" && $0.tid >= 4 }.map(\.tid)
+        #expect(rows == [4, 5])
+        let spans = entries.filter { $0.ph == "X" && $0.tid >= 4 }
+        #expect(spans.map(\.name) == ["means (jinan-1)", "a commit (jinan-1)"])
+        #expect(spans.map(\.ts) == [2_000_000, 6_000_000])
+        #expect(spans.map(\.dur) == [4_000_000, 1_000_000])
+    }
+
+    @Test func withoutARelayTheLanesOfARegionAddUp() throws {
+        let run = SyntheticRun()
+        let events = run.events.filter { if case .linkUse = $0.event { false } else { true } }
+        let rates = try entries(events).filter { $0.name == "shanghai -> jinan, Mbit/s" }
+            .compactMap { $0.args?["handed to the lanes"]?.number }
+        // Two workers with half of a round's bytes each.
+        let expected = Double(SyntheticRun.bytesPerRound) * 8e-6
+        #expect(rates.count >= 10 && abs(rates.reduce(0, +) * 1.225 - 2 * expected) < expected)
+        #expect(rates.filter { $0 > 0 }.count >= 2)
+    }
+
+    @Test func aRestartedCoordinatorsClockGoesOn() throws {
+        let run = SyntheticRun()
+        var events = run.events
+        let opening = try #require(events.first)
+        let end = try #require(events.last).time.nanoseconds
+        events.append(run.at(0, opening.event))
+        events.append(
+            run.at(
+                5_000_000, .workerEvicted(worker: WorkerID(0), name: "shanghai-1", reason: "silent")
+            ))
+        let evictions = try entries(events).filter { $0.name == "shanghai-1 evicted" }
+        #expect(evictions.map(\.ts) == [Double(end + 5_000_000) / 1_000])
     }
 
     @Test func aRecordWithoutItsStartHasNoTrace() {

@@ -300,6 +300,35 @@ struct SummaryTests {
         #expect(try RunJSON.decode(RunJSON.encode(summary)) == summary)
     }
 
+    @Test func aReplicaCountsOnceAndARegionThatComesLateIsDrawn() throws {
+        let use = { (worker: Int, step: UInt32, shares: [Double]) in
+            StampedEvent(
+                time: Instant(nanoseconds: Int64(step)), source: "w",
+                event: .expertUse(
+                    worker: WorkerID(worker), step: step, [.init(shares: shares, dropped: 0)]))
+        }
+        var run = SyntheticRun()
+        run.model.experts = .init(count: 4, topK: 2, width: 8)
+        // Two members of one region say MaxVio 1, the one of the other 3; before that it was not there.
+        let said = [
+            use(0, 10, [0.5, 0.5, 0, 0]), use(0, 20, [0.5, 0.5, 0, 0]),
+            use(1, 20, [0.5, 0.5, 0, 0]), use(2, 20, [1, 0, 0, 0]),
+        ]
+        let summary = try RunSummary(events: run.events + said)
+        let experts = try #require(summary.experts)
+        #expect(experts.series.map(\.maxViolation) == [1, 2])
+        #expect(experts.blocks[0].maxViolation == 2)
+        #expect(experts.blocks[0].shares == [0.75, 0.25, 0, 0])
+        let page = HTMLReport.render(summary)
+        for region in summary.regions {
+            #expect(
+                page.contains("<text class=\"label\" x=\"")
+                    && page.contains(">\(region.name)</text>"))
+        }
+        #expect(page.contains("<title>step 20, expert 0"))
+        #expect(!page.contains("<title>step 10, expert 0"))
+    }
+
     @Test func roundsThatLeaveExpertsOutAreSetAgainstPlainAveraging() throws {
         var run = SyntheticRun()
         run.model.experts = .init(count: 4, topK: 2, width: 8)

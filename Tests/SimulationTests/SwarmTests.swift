@@ -26,8 +26,9 @@ import Testing
 
     /// 3337: a frame on a connection that its receiver had not introduced. 4266: an offer of a boundary that
     /// was taken back. 770, 2120: a run resumed when all its rounds were committed and not all steps taken.
-    /// 3087: a run that begins again, and the only one left draws all samples of its region.
-    @Test(arguments: [770, 2120, 3087, 3337, 4266] as [UInt64])
+    /// 3087: a run that begins again, and the only one left draws all samples of its region. 1319: a round
+    /// after the last step, for experts that the one before left out: nobody has new tokens.
+    @Test(arguments: [770, 1319, 2120, 3087, 3337, 4266] as [UInt64])
     func `seeds that found something find it no more`(seed: UInt64) {
         #expect(Swarm.run(seed).findings == [])
     }

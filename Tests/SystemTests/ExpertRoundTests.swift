@@ -48,7 +48,7 @@ extension SystemTests {
                 }
                 #expect(sent[1] < sent[0] * 9 / 10, "\(sent)")
                 var longer = Self.cluster(rounds: 4)
-                longer.steps = 160
+                longer.steps = 320
                 longer.checkpointEvery = 2
                 let run = try Run(
                     scratch, try longer.write(to: scratch, name: "death"), directory: "death")
@@ -64,7 +64,8 @@ extension SystemTests {
                 try await #expect(run.program.ending() == .code(0), "\(run.program.errors)")
                 let summary = try run.summary()
                 #expect(summary.counts.violations == 0 && summary.rounds.conflicts.isEmpty)
-                #expect(summary.rounds.committed == 32)
+                #expect(try run.events().evicted == ["south-2"])
+                #expect(summary.rounds.committed == 64)
             }
         }
     }

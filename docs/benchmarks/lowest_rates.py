@@ -6,8 +6,8 @@ Needs: the release build of longhaul. Usage: lowest_rates.py [--dir runs/lowest-
 [--real streaming/int8,diloco/bf16,decoupled/int4] [--repetitions 2]
 
 The cluster is that of headline.py: two unlike regions of two, 30 ms round trip, 441,216 parameters in 8 layers, steps of
-1 s, H = 24. The simulator (`longhaul simulate`, sizes only) looks for each pair's lowest rate by halving; E1 is
-E1 steady, the pool's tokens/s between the first step and the last over the regions' own. `decoupled` loses no time at any
+1 s, H = 24. The simulator (`longhaul simulate`, sizes only) looks for each pair's lowest rate by halving, by E1 steady
+for streaming and decoupled, by E1 of the whole run for schedules that block. `decoupled` loses no time at any
 rate: it merges less often. A rate counts for it only if each closed round has H steps of both regions. `--real` runs the
 pairs named at both rates over real processes, two points at a time, regions alone interleaved. Everything found is kept.
 
@@ -89,7 +89,7 @@ class Search:
         return self.points[name]
 
     def point(self, schedule, codec, rate):
-        """E1 steady at a rate, and how full the link is."""
+        """E1 at a rate, and how full the link is."""
         found = self.simulate(f"{schedule}/{codec}/{rate}", cluster(schedule, codec, rate))
         between = STEP_SECONDS * (1 if schedule == "every-step" else SYNC_EVERY)
         fill = found["parameters"] * (found["bits"] or 0) / (rate * between)

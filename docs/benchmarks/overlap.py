@@ -9,12 +9,12 @@ Two regions of --workers each, 30 ms round trip. 66,994,560 fp32 parameters (wid
 on 32 bytes a step; a step ends at --step seconds. Streaming sends a layer every step and applies it a step later;
 diloco sends all at once and waits. Prints what the trainers were blocked for beside the time the bytes took on the
 link, peak memory (VmHWM) beside what docs/algorithms.md says a worker holds at most, and writes trace.json of each run, made
-from its record: steps of every worker and the link's rate in each second (open it with Perfetto). `--alone` runs the
+from its record: steps of every worker, its time shares and the link's rate (open it with Perfetto). `--alone` runs the
 regions by themselves too, both at the same time, for E1. Can be continued.
 """
 import argparse
-import json
 import os
+import subprocess
 import sys
 
 import runs
@@ -44,25 +44,10 @@ RATE = 1e9
 BLOCKED = ["encode_seconds", "wait_seconds", "transfer_seconds", "decode_seconds", "apply_seconds"]
 
 
-def trace(directory, run, step):
-    """Chrome trace: what the record says about every step and every second of the link."""
-    names = [worker["name"] for worker in run["workers"]]
-    entries = [{"ph": "M", "pid": 1, "tid": index, "name": "thread_name", "args": {"name": name}}
-               for index, name in enumerate(names)]
-    last = {}
-    for time, event in runs.events(directory, "stepped"):
-        worker = event["worker"]
-        begin = max(last.get(worker, 0), time - step)
-        entries.append({"ph": "X", "pid": 1, "tid": worker, "name": f"step {event['step']}", "ts": begin * 1e6,
-                        "dur": (time - begin) * 1e6})
-        last[worker] = time
-    for link in run["links"]:
-        series = link.get("series", [])
-        for before, after in zip(series, series[1:]):
-            megabits = (after["bytes"] - before["bytes"]) * 8e-6 / (after["seconds"] - before["seconds"])
-            entries.append({"ph": "C", "pid": 1, "name": f"{link['from']} -> {link['to']}, Mbit/s",
-                            "ts": before["seconds"] * 1e6, "args": {"rate": round(megabits, 1)}})
-    runs.write(os.path.join(directory, "trace.json"), json.dumps({"traceEvents": entries}))
+def trace(longhaul, directory):
+    """Steps of every worker, its time shares and the link's rate, from the run's record."""
+    subprocess.run([longhaul, "report", directory, "--trace", os.path.join(directory, "trace.json")],
+                   check=True, stdout=subprocess.DEVNULL)
 
 
 def budget(name, run, between):
@@ -125,7 +110,7 @@ def main():
                 schedule=SCHEDULES[name], between=options.between))
             directory = os.path.join(options.dir, f"{name}-{seed}")
             run = runs.up(options.longhaul, file, directory, "--seed", seed)
-            trace(directory, run, options.step)
+            trace(options.longhaul, directory)
             results[name].append((directory, run))
             print(f"{name}, seed {seed}: done", file=sys.stderr, flush=True)
         if options.alone:

@@ -21,7 +21,7 @@ struct ProgressState {
     /// Of the last evaluated step, over the workers that told theirs so far.
     private var validation: (step: UInt32, weightedLoss: Double, samples: Double)?
     private var syncEvery: UInt32 = 1
-    private var fragments: UInt32 = 1
+    private var fragments = 1
     private var committed: Set<CollectiveKey> = []
     private var firstStep: (time: Double, step: UInt32)?
     /// Tokens per second of time, the newest last; bounds the memory and is the rate's window.
@@ -65,7 +65,7 @@ struct ProgressState {
     private mutating func start(_ started: RunEvent.RunStarted) {
         steps = started.configuration.steps
         syncEvery = max(1, started.configuration.schedule.syncEvery)
-        fragments = UInt32(max(1, started.configuration.schedule.fragments))
+        fragments = max(1, started.configuration.schedule.fragments)
         regionNames = started.topology.regions.map(\.name)
         topology = started.topology
         for seat in started.topology.seats where seats[seat.id] == nil {
@@ -146,12 +146,9 @@ struct ProgressState {
 
     private var round: String? {
         guard syncEvery > 1, steps > 0 else { return nil }
-        // After the last step all fragments but one leave once more.
-        let total = steps / syncEvery * fragments + fragments - 1
-        let done = UInt32(min(committed.count, Int(total)))
-        guard fragments == 1 else {
-            return done < total ? "turn \(done + 1)/\(total)" : "all \(total) turns committed"
-        }
+        let total = steps / syncEvery
+        // A round is done when all its fragments are.
+        let done = UInt32(min(committed.count / fragments, Int(total)))
         return done < total
             ? "round \(done + 1)/\(total) (\(min(step - min(step, done * syncEvery), syncEvery))"
                 + "/\(syncEvery) steps)"

@@ -83,26 +83,30 @@ enum ReportExperts {
                 kind,
             ]
         }
-        let isPlain = traffic.exchanged == nil
         var rows = [
             row(
-                isPlain
-                    ? "this run: weights of all experts once a round"
-                    : "this run: weights of \(Figures.percent(traffic.exchanged ?? 1)) of the model once "
-                        + "a round", traffic.measured, "measured"),
-            row("the same encoding after each step", traffic.computed.everyStep, "computed"),
-            row(
-                "tokens cross to their experts, bf16", traffic.computed.tokensCross, "computed"),
+                everyStep
+                    ? "this run: gradients of all experts after each step"
+                    : traffic.exchanged.map {
+                        "this run: weights of \(Figures.percent($0)) of the model once a round"
+                    } ?? "this run: weights of all experts once a round",
+                traffic.measured, "measured")
         ]
-        if !isPlain {
-            rows.insert(row("all experts in every round", traffic.plain, "computed"), at: 1)
+        if traffic.exchanged != nil {
+            rows.append(row("all experts in every round", traffic.plain, "computed"))
         }
+        if !everyStep {
+            rows.append(
+                row("the same encoding after each step", traffic.computed.everyStep, "computed"))
+        }
+        rows.append(
+            row("tokens cross to their experts, bf16", traffic.computed.tokensCross, "computed"))
         let note: Markup =
-            isPlain ? "Plain averaging of all experts would send what this run sent. " : .nothing
+            traffic.exchanged == nil
+            ? "Plain averaging of all experts would send what this run sent. " : .nothing
         return """
             <h3>Bytes between regions per token</h3>
-            \(HTMLReport.table(
-                ["way", "bytes", "of this run", ""], rows))
+            \(HTMLReport.table(["way", "bytes", "of this run", ""], rows))
             <p class="note">\(note)Where tokens \
             cross, experts are spread over the regions and equally likely: a token goes to \
             \(Figures.significant(traffic.computed.foreignRegions)) other regions per layer, out and \

@@ -3,9 +3,20 @@ package import ClusterModel
 /// A run's record as a Chrome trace: what of the link's use lies beside which steps.
 ///
 /// One row per worker with its steps, each from the end of the one before (waiting included) to its own; one
-/// row with waits; the share of time in each part of the time budget and the rate of each direction between
-/// regions as counters, over the intervals in which they were told; commits and evictions as instants.
+/// row per observer with its waits; the share of time in each part of the time budget and the rate of each
+/// direction between regions as counters, over the intervals in which they were told; commits and evictions
+/// as instants. Times and counts come from workers: what cannot be is left out.
 package struct RunTrace {
+    /// Told again and again while it lasts.
+    private struct Wait {
+        var observer: String
+        var activity: String
+        var since: Instant
+        var names: [String]
+        var start: Int64
+        var end: Int64
+    }
+
     private var trace = ChromeTrace()
     private var names: [WorkerID: String] = [:]
     private var regions: [RegionID] = []
@@ -16,7 +27,8 @@ package struct RunTrace {
     private var links: [Direction: (time: Int64, bytes: UInt64)] = [:]
     private var lanes: [WorkerID: [RegionID: UInt64]] = [:]
     private let relays: Bool
-    private let waitRow: Int
+    private var waits: [Wait] = []
+    private let workers: Int
     /// A restarted coordinator's clock begins at zero again.
     private var offset: Int64 = 0
     private var last: Int64 = 0
@@ -30,19 +42,19 @@ package struct RunTrace {
         let relays = events.contains { if case .linkUse = $0.event { true } else { false } }
         var run = RunTrace(topology, relays: relays)
         for event in events { run.add(event) }
+        run.drawWaits()
         return run.trace.json
     }
 
     private init(_ topology: Topology, relays: Bool) {
         self.relays = relays
         regionNames = topology.regions.map(\.name)
-        waitRow = topology.seats.count
+        workers = topology.seats.count
         for seat in topology.seats {
             names[seat.id] = seat.worker.name
             regions.append(seat.region)
             trace.row(Int(seat.id.rawValue), name: seat.worker.name)
         }
-        trace.row(waitRow, name: "waits")
     }
 
     private mutating func add(_ stamped: StampedEvent) {
@@ -53,7 +65,7 @@ package struct RunTrace {
         let now = stamped.time.nanoseconds + offset
         last = max(last, now)
         switch stamped.event {
-        case .stepped(let id, let step, _, _):
+        case .stepped(let id, let step, _, _) where Int(id.rawValue) < workers:
             let start = stepEnds[id] ?? now
             trace.span("step \(step)", row: Int(id.rawValue), start: start, end: now)
             stepEnds[id] = now
@@ -66,9 +78,46 @@ package struct RunTrace {
         case .workerEvicted(let id, _, _):
             trace.instant("\(names[id] ?? "a worker") evicted", at: now)
         case .waiting(let observer, let activity, let waited, let since, _, _):
-            let text = "\(observer): \(activity) (\(waited.joined(separator: ", ")))"
-            trace.span(text, row: waitRow, start: since.nanoseconds + offset, end: now)
+            addWait(observer, activity, waited, since, now)
         default: break
+        }
+    }
+
+    private mutating func addWait(
+        _ observer: String, _ activity: String, _ waited: [String], _ since: Instant, _ now: Int64
+    ) {
+        if let told = waits.lastIndex(where: {
+            $0.observer == observer && $0.activity == activity && $0.since == since
+        }) {
+            waits[told].end = now
+            waits[told].names = waited
+            return
+        }
+        // By another clock, or before this life of the coordinator.
+        let (start, overflow) = since.nanoseconds.addingReportingOverflow(offset)
+        let isPossible = !overflow && start >= 0 && start <= now
+        waits.append(
+            Wait(
+                observer: observer, activity: activity, since: since, names: waited,
+                start: isPossible ? start : now, end: now))
+    }
+
+    /// Spans of one row must not overlap: what an observer waits for besides begins after the other.
+    private mutating func drawWaits() {
+        var rows: [(observer: String, end: Int64)] = []
+        for wait in waits.sorted(by: { $0.start < $1.start }) {
+            var row = rows.firstIndex { $0.observer == wait.observer } ?? rows.count
+            if row == rows.count {
+                rows.append((wait.observer, 0))
+                trace.row(workers + row, name: "\(wait.observer) waits")
+            }
+            let start = max(wait.start, rows[row].end)
+            rows[row].end = max(rows[row].end, wait.end)
+            guard wait.end > start else { continue }
+            row += workers
+            trace.span(
+                "\(wait.activity) (\(wait.names.joined(separator: ", ")))", row: row,
+                start: start, end: wait.end)
         }
     }
 
@@ -76,13 +125,13 @@ package struct RunTrace {
         defer { budgets[id] = budget }
         // The first of a life: since its first step.
         let before = budgets[id].flatMap { budget.isRestart(after: $0) ? nil : $0 } ?? .zero
-        let wall = (budget.wall - before.wall).nanoseconds
-        guard wall > 0 else { return }
+        let wall = budget.wall.seconds - before.wall.seconds
+        guard wall > 0, wall <= Double(now) / 1e9, let name = names[id] else { return }
         func share(_ part: KeyPath<RunEvent.TimeBudget, Interval>) -> Double {
-            Double((budget[keyPath: part] - before[keyPath: part]).nanoseconds) / Double(wall)
+            (budget[keyPath: part].seconds - before[keyPath: part].seconds) / wall
         }
         trace.counter(
-            "\(names[id] ?? ""): share of time", at: now - wall,
+            "\(name): share of time", at: now - Int64(wall * 1e9),
             [
                 ("compute", share(\.compute)), ("encode", share(\.encode)),
                 ("wait", share(\.wait)), ("transfer", share(\.transfer)),

@@ -110,8 +110,8 @@ package enum SummaryText {
                     "measured; computed: "
                         + (traffic.exchanged == nil
                             ? "" : "\(factor(traffic.plain)) with all experts in every round, ")
-                        + "\(factor(traffic.computed.everyStep)) with gradients after "
-                        + "each step, \(factor(traffic.computed.tokensCross)) if tokens crossed in bf16"
+                        + "\(gradients)\(factor(traffic.computed.tokensCross)) if "
+                        + "tokens crossed in bf16"
                 ))
         }
         return rows

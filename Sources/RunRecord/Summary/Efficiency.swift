@@ -50,8 +50,9 @@ package struct Efficiency: Codable, Equatable, Sendable {
         .init(
             term: "E1 steady, CU steady",
             text:
-                "The same over the whole rounds after the first step: without what the end of a run "
-                + "costs once, such as sending all fragments a last time."),
+                "The same from the end of the first step to the end of the last, where rounds block over "
+                + "whole rounds of it: without what the end of a run costs once, such as sending all "
+                + "fragments a last time."),
         .init(
             term: "E2",
             text:

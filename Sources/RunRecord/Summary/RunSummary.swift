@@ -121,7 +121,7 @@ extension RunSummary {
         package var repeatedTokens: UInt64
         package var tokensPerSecond: Double?
         package var computeUtilisation: Double?
-        /// The same two over the whole rounds after the first step: without what the start and
+        /// The same two from the first step to the last (whole rounds): without what the start and
         /// the end of a run cost once.
         package var steadyTokensPerSecond: Double?
         package var steadyComputeUtilisation: Double?

@@ -108,14 +108,23 @@ extension SummaryBuilder {
         return ratio(budgets.reduce(0) { $0 + $1.compute.seconds }, wall)
     }
 
-    /// Of every worker, its whole rounds after the first step; nil if one has none.
+    /// Of every worker, its steps after the first: where rounds block, whole rounds of them, else all. Nil if
+    /// one has none, or where rounds block and their steps change as the run goes.
     private var steadyStretches: [(tally: WorkerTally, stretch: WorkerTally.Stretch)]? {
         guard let start else { return nil }
+        let blocks =
+            switch start.configuration.schedule.outer {
+            case .localSGD, .diloco: true
+            // Steps are alike. Events can be late behind bulk on a link: the longest stretch is best.
+            case .everyStep, .streaming, .decoupled: false
+            }
+        guard !blocks || start.configuration.schedule.localSteps != .measured else { return nil }
         let paces = LocalSteps.perSeat(start.configuration.schedule, start.topology)
         let all = workers.sorted { $0.key < $1.key }
         let found = all.compactMap { id, tally in
             let seat = Int(id.rawValue)
-            return tally.steadyStretch(every: paces.indices.contains(seat) ? paces[seat] : 1)
+            let every = blocks && paces.indices.contains(seat) ? paces[seat] : 1
+            return tally.steadyStretch(every: every)
                 .map { (tally, $0) }
         }
         return found.count == all.count ? found : nil

@@ -52,21 +52,20 @@ struct WorkerTally {
     }
 
     /// From the end of the first step on, as many whole rounds of `every` steps as there are, so that each
-    /// step's share of a round is in it once; less than one round: to the last step. Nil with one step.
+    /// step's share of a round is in it once; less than one round: to the last step. Nil with one step. Steps
+    /// that a dead worker has missed are not counted, their time is.
     func steadyStretch(every: UInt32) -> Stretch? {
         guard let first = steps.keys.min(), let last = steps.keys.max(), last > first else {
             return nil
         }
         let rounds = (last - first) / max(1, every)
         let end = rounds > 0 ? first + rounds * max(1, every) : last
-        guard let from = steps[first]?.seconds, let to = steps[end]?.seconds, to > from else {
-            return nil
-        }
+        let inside = steps.filter { $0.key > first && $0.key <= end }.values
+        guard let from = steps[first]?.seconds, let to = inside.map(\.seconds).max(), to > from
+        else { return nil }
         return Stretch(
-            seconds: from...to, steps: Int(end - first),
-            tokens: steps.reduce(0) {
-                $1.key > first && $1.key <= end ? saturatingSum($0, $1.value.tokens) : $0
-            })
+            seconds: from...to, steps: inside.count,
+            tokens: inside.reduce(0) { saturatingSum($0, $1.tokens) })
     }
 
     var lastStep: UInt32 { steps.keys.max() ?? 0 }

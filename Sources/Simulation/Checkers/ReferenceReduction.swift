@@ -25,8 +25,8 @@ struct ReferenceReduction {
         var experts: [UInt64] = []
 
         func weight(_ expert: Int?) -> UInt64 {
-            guard let expert, !experts.isEmpty, all > 0 else { return all }
-            return max(experts[expert], 1)
+            guard let expert, !experts.isEmpty else { return all }
+            return max(experts[expert], all > 0 ? 1 : 0)
         }
     }
 
@@ -319,7 +319,7 @@ struct ReferenceReduction {
             weights.append(tokens)
         }
         let total = weights.reduce(UInt64(0)) { $0 + $1.all }
-        guard !vectors.isEmpty, total > 0 else { return nil }
+        guard !vectors.isEmpty else { return nil }
         let place = place(key)
         let plain = shares(weights, of: nil)
         let own = (0..<experts.count).map { shares(weights, of: $0) }
@@ -337,7 +337,8 @@ struct ReferenceReduction {
     }
 
     private func shares(_ weights: [Tokens], of expert: Int?) -> [Float] {
-        let counts = weights.map { $0.weight(expert) }
+        var counts = weights.map { $0.weight(expert) }
+        if counts.allSatisfy({ $0 == 0 }) { counts = counts.map { _ in 1 } }
         let total = Double(counts.reduce(0, +))
         return counts.map { Float(Double($0) / total) }
     }

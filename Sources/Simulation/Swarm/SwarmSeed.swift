@@ -42,6 +42,8 @@ package struct SwarmSeed: Sendable {
         {
             Self.decouple(&configuration, &topology, &dice)
         }
+        var choices = Dice(seed: ~seed)
+        if !isLarge { Self.measure(&configuration, &topology, &options.faults, &choices) }
         if configuration.schedule.outer == .streaming, configuration.schedule.syncEvery > 1,
             seed % 4 == 2
         {
@@ -131,6 +133,46 @@ package struct SwarmSeed: Sendable {
                 let step = topology.regions[region].workers[worker].nominalStep
                 topology.regions[region].workers[worker].nominalStep = step * factor
             }
+        }
+    }
+
+    /// Plans that follow what is measured, with something to measure: encodings of links whose rates change,
+    /// H_r of regions one of which becomes slower, and with either the micro-batches. From dice of its own:
+    /// the others fall as they did before there was this.
+    private static func measure(
+        _ configuration: inout RunConfiguration, _ topology: inout Topology,
+        _ faults: inout [TimedFault], _ dice: inout Dice
+    ) {
+        let schedule = configuration.schedule
+        guard schedule.outer != .everyStep, schedule.outer != .decoupled else { return }
+        let choosesBetween = topology.regions.count > 1 && dice.once(in: 4)
+        let measuresSteps = dice.once(in: 4)
+        guard choosesBetween || measuresSteps else { return }
+        configuration.schedule.adapts = true
+        // Long enough for plans that need a few rounds before they change, and some after.
+        let rounds = max(16, (configuration.steps + schedule.syncEvery - 1) / schedule.syncEvery)
+        configuration.steps = rounds * schedule.syncEvery
+        let step = topology.seats.map(\.worker.nominalStep).max() ?? .zero
+        let half = max(1, Int(step.nanoseconds / 2_000_000) * Int(configuration.steps))
+        if choosesBetween {
+            configuration.wire.betweenRegions = LinkCodec.start
+            configuration.wire.choosesBetween = true
+            // A round trip that is longer than what a transfer may take leaves nothing to choose.
+            let isNear = !dice.once(in: 3)
+            for link in topology.links.indices {
+                if isNear { topology.links[link].oneWayDelay = .zero }
+                var change = LinkChange(at: dice.time(1...half))
+                change.rate = dice.pick([200_000, 1_000_000, 100_000_000])
+                change.duration = dice.once(in: 2) ? dice.time(1...half) : nil
+                topology.links[link].changes = [change]
+            }
+        }
+        if measuresSteps {
+            configuration.schedule.localSteps = .measured
+            let slowing = Fault.slowWorker(
+                worker: dice.below(topology.seats.count), factor: Double(dice.pick([2, 3, 5])),
+                dice.time(1...2 * half))
+            faults.append(TimedFault(at: .zero + dice.time(1...half), fault: slowing))
         }
     }
 
