@@ -19,8 +19,9 @@ package struct ExpertLoads: Equatable, Sendable {
     private var latest: [Double]
     /// Reported since the last commit.
     private var fresh: [Double]
-    /// Rounds committed with tokens, since the run began and since periods changed last.
-    private var rounds: (known: UInt32, unchanged: UInt32) = (0, 0)
+    /// Rounds committed with tokens, since the run began, and since periods changed last.
+    private var knownRounds: UInt32 = 0
+    private var unchangedRounds: UInt32 = 0
     /// Of the next boundary plan, and of the plan in force.
     package private(set) var planned: [ExpertPeriod] = []
     private(set) var inForce: [ExpertPeriod] = []
@@ -36,11 +37,6 @@ package struct ExpertLoads: Equatable, Sendable {
         loads = Array(repeating: 0, count: blocks.reduce(0) { $0 + Int($1.count) })
         latest = loads
         fresh = loads
-    }
-
-    package static func == (a: Self, b: Self) -> Bool {
-        a.loads == b.loads && a.fresh == b.fresh && a.rounds == b.rounds
-            && a.planned == b.planned && a.inForce == b.inForce
     }
 
     var isChoosing: Bool { !blocks.isEmpty }
@@ -63,15 +59,15 @@ package struct ExpertLoads: Equatable, Sendable {
         }
         latest = fresh
         fresh = fresh.map { _ in 0 }
-        rounds.known += 1
-        rounds.unchanged += 1
+        knownRounds += 1
+        unchangedRounds += 1
     }
 
     // MARK: Plans
 
     /// Periods of the next boundary plan and why, where they gain enough; nil: the present ones stay.
     package mutating func change() -> String? {
-        guard isChoosing, rounds.unchanged >= CoordinationLimits.expertPatience else { return nil }
+        guard isChoosing, unchangedRounds >= CoordinationLimits.expertPatience else { return nil }
         let next = wanted()
         let (before, after) = (share(inForce), share(next))
         let isBusier = zip(next, present).contains { $0.exponent < $1.exponent }
@@ -90,7 +86,7 @@ package struct ExpertLoads: Equatable, Sendable {
 
     /// Periods that grow cost a plan and a round of all experts.
     private var mayGrow: Bool {
-        rounds.unchanged == rounds.known || rounds.unchanged >= 2 << UInt32(greatest)
+        unchangedRounds == knownRounds || unchangedRounds >= 2 << UInt32(greatest)
     }
 
     private var present: [ExpertPeriod] {
@@ -158,7 +154,7 @@ package struct ExpertLoads: Equatable, Sendable {
     /// A plan has started.
     package mutating func adopt(_ plan: Plan) {
         guard isChoosing else { return }
-        if plan.expertPeriods != inForce { rounds.unchanged = 0 }
+        if plan.expertPeriods != inForce { unchangedRounds = 0 }
         inForce = plan.expertPeriods
         schedule = ExpertRounds(inForce)
         planned = inForce
@@ -169,7 +165,8 @@ package struct ExpertLoads: Equatable, Sendable {
         loads = loads.map { _ in 0 }
         latest = loads
         fresh = loads
-        rounds = (0, 0)
+        knownRounds = 0
+        unchangedRounds = 0
         planned = []
         inForce = []
         schedule = ExpertRounds([])

@@ -149,18 +149,7 @@ import WireProtocol
     )
         -> [WorkerRound.Effect]
     {
-        let key = CollectiveKey.inner(region: RegionID(0), step: step)
-        _ = round.handle(.computed(step: step, loss: 1, tokens: 60), at: .zero)
-        for slice in 0..<2 {
-            _ = round.handle(
-                .mean(
-                    WorkerRound.Mean(
-                        key: key, slice: slice, position: 0,
-                        payload: Fixtures.payload(UInt64(step) * 100 + UInt64(slice), elements: 8),
-                        weight: 100, mayLeave: true)), at: .zero)
-        }
-        return round.handle(
-            .absorbed(key: key, target: .optimiserStep, digest: 0, experts: experts), at: .zero)
+        round.stepOfTwo(step, experts: experts)
     }
 
     private func key(_ round: UInt32) -> CollectiveKey {
@@ -319,21 +308,7 @@ import WireProtocol
     @Test func aWeightThatNobodyCanHaveIsNoTrap() {
         var round = started()
         for number in UInt32(1)...2 {
-            _ = round.handle(.computed(step: number, loss: 1, tokens: 60), at: .zero)
-            for slice in 0..<2 {
-                _ = round.handle(
-                    .mean(
-                        WorkerRound.Mean(
-                            key: .inner(region: RegionID(0), step: number), slice: slice,
-                            position: 0,
-                            payload: Fixtures.payload(
-                                UInt64(number) * 100 + UInt64(slice), elements: 8),
-                            weight: .max, mayLeave: true)), at: .zero)
-            }
-            _ = round.handle(
-                .absorbed(
-                    key: .inner(region: RegionID(0), step: number), target: .optimiserStep,
-                    digest: 0, experts: [1, 1, 1]), at: .zero)
+            _ = round.stepOfTwo(number, experts: [1, 1, 1], weight: .max)
         }
         #expect(weight(&round, 1, slice: 0) == .max)
     }

@@ -84,23 +84,6 @@ import WireProtocol
         return round
     }
 
-    private func step(_ round: inout WorkerRound, _ step: UInt32, experts: [Float])
-        -> [WorkerRound.Effect]
-    {
-        let key = CollectiveKey.inner(region: RegionID(0), step: step)
-        _ = round.handle(.computed(step: step, loss: 1, tokens: 60), at: .zero)
-        for slice in 0..<2 {
-            _ = round.handle(
-                .mean(
-                    WorkerRound.Mean(
-                        key: key, slice: slice, position: 0,
-                        payload: Fixtures.payload(UInt64(step) * 100 + UInt64(slice), elements: 8),
-                        weight: 100, mayLeave: true)), at: .zero)
-        }
-        return round.handle(
-            .absorbed(key: key, target: .optimiserStep, digest: 0, experts: experts), at: .zero)
-    }
-
     /// What a worker's chunks of slices 0...3 weigh, as it would contribute them.
     private func weights(_ round: inout WorkerRound, _ number: UInt32) -> [UInt64] {
         (0..<4).flatMap { slice in
@@ -118,16 +101,16 @@ import WireProtocol
 
     @Test func chunksWeighWhatTheirExpertSaw() {
         var round = started()
-        _ = step(&round, 1, experts: [0.5, 0, 0.25])
-        _ = step(&round, 2, experts: [0.125, 0, 0.5])
+        _ = round.stepOfTwo(1, experts: [0.5, 0, 0.25])
+        _ = round.stepOfTwo(2, experts: [0.125, 0, 0.5])
         // Two steps of 100 tokens; 50 + 12.5 (rounded 13), none (1), 25 + 50.
         #expect(weights(&round, 1) == [200, 63, 1, 75])
     }
 
     @Test func theNextRoundCountsFromItsOwnStart() {
         var round = started()
-        _ = step(&round, 1, experts: [0.5, 0, 0.25])
-        _ = step(&round, 2, experts: [0.5, 0, 0.5])
+        _ = round.stepOfTwo(1, experts: [0.5, 0, 0.25])
+        _ = round.stepOfTwo(2, experts: [0.5, 0, 0.5])
         let key = CollectiveKey.outer(fragment: FragmentID(0), round: 1)
         for slice in 0..<4 {
             _ = round.handle(
@@ -147,23 +130,23 @@ import WireProtocol
         let pulled = round.heldMean(key: key, slice: 2, position: 0)
         #expect(pulled?.weight == 7)
         _ = round.handle(.committed(key: key), at: .zero)
-        _ = step(&round, 3, experts: [0, 0.75, 0])
-        _ = step(&round, 4, experts: [0, 0.25, 0])
+        _ = round.stepOfTwo(3, experts: [0, 0.75, 0])
+        _ = round.stepOfTwo(4, experts: [0, 0.25, 0])
         #expect(weights(&round, 2) == [200, 1, 100, 1])
     }
 
     @Test func withoutCountsEverythingWeighsAlike() {
         var round = started()
-        _ = step(&round, 1, experts: [])
-        _ = step(&round, 2, experts: [])
+        _ = round.stepOfTwo(1, experts: [])
+        _ = round.stepOfTwo(2, experts: [])
         #expect(weights(&round, 1) == [200, 200, 200, 200])
     }
 
     @Test func sharesOfOtherExpertsAreAViolation() {
         var round = started()
-        let effects = step(&round, 1, experts: [0.5])
+        let effects = round.stepOfTwo(1, experts: [0.5])
         #expect(effects.contains(.violation("shares of 1 experts; the plan has 3")))
-        _ = step(&round, 2, experts: [.nan, 2, 0.5])
+        _ = round.stepOfTwo(2, experts: [.nan, 2, 0.5])
         #expect(weights(&round, 1) == [200, 1, 100, 50])
     }
 }

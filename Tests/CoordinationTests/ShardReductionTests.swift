@@ -112,7 +112,8 @@ import WireProtocol
                     ]))
     }
 
-    @Test func shardClosesWhenEveryPositionIsDone() {
+    /// Both positions have had both groups' parts and their pass.
+    private func allReduced() -> ShardReduction {
         var shards = opened()
         for position in 0..<2 {
             let base = UInt64(position) * 10
@@ -120,17 +121,15 @@ import WireProtocol
             _ = shards.handle(part(base + 2, group: 1, position: position))
             _ = shards.handle(reduced(base + 3, position: position))
         }
-        #expect(!shards.isOpen(key))
+        return shards
+    }
+
+    @Test func shardClosesWhenEveryPositionIsDone() {
+        #expect(!allReduced().isOpen(key))
     }
 
     @Test func aContributionThatComesAgainAfterThePassBeginsNothing() {
-        var shards = opened()
-        for position in 0..<2 {
-            let base = UInt64(position) * 10
-            _ = shards.handle(part(base + 1, group: 0, position: position))
-            _ = shards.handle(part(base + 2, group: 1, position: position))
-            _ = shards.handle(reduced(base + 3, position: position))
-        }
+        var shards = allReduced()
         // As the worker does with every contribution that its round accepts.
         shards.open(key, geometry: geometry, rank: Rank(0))
         #expect(

@@ -241,18 +241,12 @@ struct SummaryTests {
     }
 
     @Test func useOfExpertsIsTheMeanOverReplicasAndTheLaterSteps() throws {
-        let use = { (worker: Int, step: UInt32, shares: [Double]) in
-            StampedEvent(
-                time: Instant(nanoseconds: Int64(step)), source: "w",
-                event: .expertUse(
-                    worker: WorkerID(worker), step: step, [.init(shares: shares, dropped: 0.5)]))
-        }
         let run = SyntheticRun()
         #expect(try RunSummary(events: run.events).experts == nil)
         let said = [
-            use(0, 10, [1, 0, 0, 0]), use(1, 10, [1, 0, 0, 0]),
-            use(0, 20, [0.25, 0.25, 0.25, 0.25]),
-            use(1, 20, [0.5, 0.5, 0, 0]),
+            use(0, 10, [1, 0, 0, 0], dropped: 0.5), use(1, 10, [1, 0, 0, 0], dropped: 0.5),
+            use(0, 20, [0.25, 0.25, 0.25, 0.25], dropped: 0.5),
+            use(1, 20, [0.5, 0.5, 0, 0], dropped: 0.5),
         ]
         let summary = try RunSummary(events: run.events + said)
         let experts = try #require(summary.experts)
@@ -265,13 +259,17 @@ struct SummaryTests {
         #expect(SummaryText.render(summary).contains("experts' MaxVio"))
     }
 
+    /// What a worker says of its one block of experts.
+    private func use(
+        _ worker: Int, _ step: UInt32, _ shares: [Double], dropped: Double = 0
+    ) -> StampedEvent {
+        StampedEvent(
+            time: Instant(nanoseconds: Int64(step)), source: "w",
+            event: .expertUse(
+                worker: WorkerID(worker), step: step, [.init(shares: shares, dropped: dropped)]))
+    }
+
     @Test func regionsStandBesideEachOther() throws {
-        let use = { (worker: Int, step: UInt32, shares: [Double]) in
-            StampedEvent(
-                time: Instant(nanoseconds: Int64(step)), source: "w",
-                event: .expertUse(
-                    worker: WorkerID(worker), step: step, [.init(shares: shares, dropped: 0)]))
-        }
         var run = SyntheticRun()
         run.model.experts = .init(count: 4, topK: 2, width: 8)
         // Seats 0 and 1 are one region, 2 and 3 the other; members of a replica say the same.
@@ -301,12 +299,6 @@ struct SummaryTests {
     }
 
     @Test func aReplicaCountsOnceAndARegionThatComesLateIsDrawn() throws {
-        let use = { (worker: Int, step: UInt32, shares: [Double]) in
-            StampedEvent(
-                time: Instant(nanoseconds: Int64(step)), source: "w",
-                event: .expertUse(
-                    worker: WorkerID(worker), step: step, [.init(shares: shares, dropped: 0)]))
-        }
         var run = SyntheticRun()
         run.model.experts = .init(count: 4, topK: 2, width: 8)
         // Two members of one region say MaxVio 1, the one of the other 3; before that it was not there.
