@@ -49,13 +49,23 @@ package struct LaneConditions: Codable, Equatable, Sendable {
     /// Bytes one connection can have under way at most (the kernel's largest send and receive buffers);
     /// 0: not known.
     package var windowLimit: UInt64
-    package init(windowLimit: UInt64 = 0) { self.windowLimit = windowLimit }
+    /// The kernel's congestion control, as it names it ("cubic", "bbr"); nil: not known.
+    package var congestion: String?
+    package init(windowLimit: UInt64 = 0, congestion: String? = nil) {
+        self.windowLimit = windowLimit
+        self.congestion = congestion
+    }
+
+    /// BBR keeps to the rate it measures: it starts fast, and a loss does not shrink what it has under
+    /// way (Cardwell et al., BBR: Congestion-Based Congestion Control, ACM Queue 2016).
+    var keepsRate: Bool { congestion?.hasPrefix("bbr") ?? false }
 }
 
 extension LaneDecision {
     /// Lanes share what the link holds in one round trip (rate x round trip). One connection holds at
     /// most the kernel's window; with losses at most `lossWindow`. Four at least, because each starts
-    /// slowly by itself; eight at most, sixteen where losses ask for them.
+    /// slowly by itself; eight at most, sixteen where losses ask for them. Under BBR neither is so, and
+    /// fewer connections send in longer bursts, which cost both kernels less: as few as the window allows.
     package static func choose(
         _ route: LaneRoute, roundTrip: Interval, conditions: LaneConditions
     ) -> LaneDecision {
@@ -75,7 +85,7 @@ extension LaneDecision {
             "\(Figures.bitRate(Double(route.rate))) x \(distance) hold "
             + Figures.bytes(held)
         let byLoss = lossWindow(route.lossPerBillion, roundTrip)
-        if let byLoss, held > byLoss {
+        if let byLoss, held > byLoss, !conditions.keepsRate {
             let wanted = (held / byLoss).rounded(.up)
             let lanes = clamp(wanted, to: ProtocolLimits.lanes)
             return LaneDecision(
@@ -87,11 +97,17 @@ extension LaneDecision {
             return LaneDecision(lanes: 1, because: "\(what), less than one chunk")
         }
         let limit = Double(conditions.windowLimit)
-        guard limit > 0, held > limit * Double(CoordinationLimits.defaultLanes) else {
+        if conditions.keepsRate, held <= limit {
+            return LaneDecision(
+                lanes: 1, because: "\(what), which \(conditions.congestion ?? "BBR") fills alone")
+        }
+        let fewest: UInt16 = conditions.keepsRate ? 1 : CoordinationLimits.defaultLanes
+        guard limit > 0, held > limit * Double(fewest) else {
             return LaneDecision(lanes: CoordinationLimits.defaultLanes, because: what)
         }
+        let windows = min((held / limit).rounded(.up), Double(CoordinationLimits.losslessLanes))
         return LaneDecision(
-            lanes: clamp((held / limit).rounded(.up), to: CoordinationLimits.losslessLanes),
+            lanes: UInt16(windows),
             because: "\(what), one connection \(Figures.bytes(limit)) (the kernel's buffers)")
     }
 

@@ -106,13 +106,13 @@ import WireProtocol
 
     private func choose(
         rate: UInt64, milliseconds: Int64, loss: UInt64 = 0, window: UInt64 = 0,
-        fixed: UInt16? = nil
+        fixed: UInt16? = nil, congestion: String? = nil
     ) -> LaneDecision {
         var route = LaneRoute(rate: rate, lossPerBillion: loss)
         route.fixed = fixed.map { LaneDecision(lanes: $0, because: "the cluster file says so") }
         return LaneDecision.choose(
             route, roundTrip: .milliseconds(milliseconds),
-            conditions: LaneConditions(windowLimit: window))
+            conditions: LaneConditions(windowLimit: window, congestion: congestion))
     }
 
     @Test("rate, distance, kernel and losses decide the number, within its bounds")
@@ -132,6 +132,25 @@ import WireProtocol
         #expect(
             choose(rate: 500_000_000, milliseconds: 30, loss: 100_000).because
                 == "500 Mbit/s x 30 ms hold 1.88 MB, one connection 177 kB at 0.0100 % loss")
+    }
+
+    @Test("under BBR a connection fills what its window holds, at any loss")
+    func decisionsUnderBBR() {
+        let bbr = { (rate: UInt64, loss: UInt64, window: UInt64) in
+            choose(
+                rate: rate, milliseconds: 30, loss: loss, window: window, congestion: "bbr")
+        }
+        #expect(bbr(500_000_000, 0, 4 << 20).lanes == 1)
+        #expect(bbr(500_000_000, 100_000, 4 << 20).lanes == 1)
+        #expect(bbr(1_000_000_000, 0, 1 << 20).lanes == 4)
+        #expect(bbr(500_000_000, 0, 1 << 20).lanes == 2)
+        #expect(bbr(10_000_000_000, 0, 1 << 20).lanes == 8)
+        // How large a window is nobody has said.
+        #expect(bbr(500_000_000, 0, 0).lanes == 4)
+        #expect(choose(rate: 500_000_000, milliseconds: 30, congestion: "cubic").lanes == 4)
+        #expect(
+            bbr(500_000_000, 0, 4 << 20).because
+                == "500 Mbit/s x 30 ms hold 1.88 MB, which bbr fills alone")
     }
 
     // MARK: One queue

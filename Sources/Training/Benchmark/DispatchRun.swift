@@ -67,7 +67,7 @@ package final class DispatchRun {
         plan.build(choices, admitted: nil, tokenCount: shape.tokens)
         var found = try dispatch(members)
         found[members.me].rows = plan.sent[members.me].count
-        compute(found)
+        compute(found, me: members.me)
         try combine(members, found)
         end()
     }
@@ -112,20 +112,23 @@ package final class DispatchRun {
         let start = members.me * shape.tokens
         words.replaceSubrange(
             start * batch.words..<start * batch.words + mine.count, with: mine)
-        for (row, token) in plan.sent[members.me].enumerated() {
-            rows.floats.part((start + row) * shape.width, shape.width)
-                .copy(from: own.floats.part(Int(token) * shape.width, shape.width))
-        }
         return try members.receive(batch, capacity: shape.tokens, into: rows, words: &words)
     }
 
-    /// sum over a row's experts here of weight (expert + 1) row, in the order of its choices.
-    private func compute(_ found: [TokenArrivals]) {
+    /// sum over a row's experts here of weight (expert + 1) row, in the order of its choices. This member's
+    /// own rows are read where they are, and their sums are answers already.
+    private func compute(_ found: [TokenArrivals], me: Int) {
         let perRow = SpreadPlan.wordCount(topK: shape.topK)
         for (member, arrivals) in found.enumerated() {
-            for row in member * shape.tokens..<member * shape.tokens + arrivals.rows {
-                let from = rows.floats.part(row * shape.width, shape.width)
-                let to = sums.floats.part(row * shape.width, shape.width)
+            let start = member * shape.tokens
+            let target = member == me ? answers : sums
+            for row in start..<start + arrivals.rows {
+                let from =
+                    member == me
+                    ? own.floats.part(
+                        Int(plan.sent[me][row - start]) * shape.width, shape.width)
+                    : rows.floats.part(row * shape.width, shape.width)
+                let to = target.floats.part(row * shape.width, shape.width)
                 var isFirst = true
                 for choice in 0..<shape.topK {
                     let expert = words[row * perRow + choice]
@@ -155,9 +158,6 @@ package final class DispatchRun {
             }
         }
         var none: [UInt32] = []
-        let mine = members.me * shape.tokens * shape.width
-        let count = found[members.me].rows * shape.width
-        answers.floats.part(mine, count).copy(from: sums.floats.part(mine, count))
         _ = try members.receive(batch, capacity: shape.tokens, into: answers, words: &none)
         result.floats.fill(with: 0)
         ExpertRows.addRows(
