@@ -48,6 +48,19 @@ package struct SliceResidues: Sendable {
         return lost > 0 ? lost.squareRoot() : nil
     }
 
+    /// For the record: that so much was dropped.
+    package static func note(_ norm: Double, source: String) -> RunEvent {
+        .note(
+            source: source,
+            text: "a slice changed hands or left again: a residue of norm \(norm) was dropped")
+    }
+
+    /// Whether what was withheld goes out with this departure, or something may be withheld from it.
+    package func mayChange(_ departure: Departure, transform: TransformID) -> Bool {
+        transform != .fp32
+            || entries[Key(fragment: departure.fragment, slice: departure.slice)] != nil
+    }
+
     /// Encodes a chunk with what was withheld from it last time; nil where nothing ever was.
     ///
     /// - Parameter chunks: elements of all chunks of the slice, in order.

@@ -20,11 +20,12 @@ package struct CollectiveGeometry: Equatable, Sendable {
     package static let wholeSlice = 1 << 31
 
     package let epoch: Epoch
-    /// Owners by slice index: every participant, in rank order.
-    package let participants: [Rank]
+    /// Owners by slice index: every participant, in rank order; of ``parts(ofGroup:)`` who reduces the slice
+    /// there.
+    package private(set) var participants: [Rank]
     /// Replicas that contribute, in the order in which they are accumulated. A member of a group holds
-    /// the same values as the rest of it.
-    package let groups: [[Rank]]
+    /// the same values as the rest of it, or has a part of them (``parts(ofGroup:)``).
+    package private(set) var groups: [[Rank]]
     /// Elements of the collective, all fragment ranges laid end to end.
     package let elements: UInt64
     /// Elements of one slice that travel together here; in a real run the wire's number.
@@ -67,6 +68,11 @@ package struct CollectiveGeometry: Equatable, Sendable {
 
     package func slice(ownedBy rank: Rank) -> Int? { participants.firstIndex(of: rank) }
 
+    /// One, except of ``parts(ofGroup:)``.
+    package func slices(ownedBy rank: Rank) -> [Int] {
+        participants.indices.filter { participants[$0] == rank }
+    }
+
     /// Elements [floor(W_i N / W_n), floor(W_(i+1) N / W_n)) of the collective, W_i being the sum of the
     /// weights before slice i (i where all are equal).
     package func range(ofSlice slice: Int) -> Range<UInt64> {
@@ -96,6 +102,11 @@ package struct CollectiveGeometry: Equatable, Sendable {
         }
         let start = whole.lowerBound + UInt64(position) * UInt64(chunkElements)
         return start..<min(start + UInt64(chunkElements), whole.upperBound)
+    }
+
+    /// Elements of its chunks, in order.
+    func chunks(ofSlice slice: Int) -> [Range<UInt64>] {
+        (0..<positionCount(ofSlice: slice)).map { range(ofSlice: slice, position: $0) }
     }
 
     /// The expert whose values a chunk holds; nil: everybody's.
@@ -160,6 +171,15 @@ package struct CollectiveGeometry: Equatable, Sendable {
         return (0..<sliceCount).filter { sender(group: group, slice: $0) == rank }
     }
 
+    /// The same slices as the members of one group reduce them to what the group contributes: each is a group
+    /// by itself, and who sends the group's part of a slice owns it.
+    package func parts(ofGroup group: Int) -> Self {
+        var parts = self
+        parts.participants = (0..<sliceCount).map { sender(group: group, slice: $0) }
+        parts.groups = groups[group].map { [$0] }
+        return parts
+    }
+
     /// Whom the owner of `slice` sends the mean to: its own group directly, one member of each other.
     package func meanReceivers(slice: Int) -> [Rank] {
         let owner = owner(ofSlice: slice)
@@ -204,8 +224,8 @@ package struct ActivePlan: Equatable, Sendable {
         self.schedule = schedule
         rank = member.rank
         expertRounds = ExpertRounds(plan.expertPeriods)
-        regionGeometry = regionGeometry(me.region)
         poolGeometries = plan.fragments.map { poolGeometry($0) }
+        regionGeometry = regionGeometry(me.region)
     }
 
     package var me: PlanMember { plan.members[rank.index] }
@@ -285,6 +305,12 @@ package struct ActivePlan: Equatable, Sendable {
     }
 
     private func regionGeometry(_ region: RegionID) -> CollectiveGeometry {
+        if schedule.isOneCollective, let pool = poolGeometries.first,
+            let first = plan.members.first(where: { $0.region == region }),
+            let group = pool.group(of: first.rank)
+        {
+            return pool.parts(ofGroup: group)
+        }
         let members = plan.members.filter { $0.region == region }.map(\.rank)
         return CollectiveGeometry(
             epoch: epoch, participants: members, groups: members.map { [$0] },
@@ -335,6 +361,70 @@ package struct ActivePlan: Equatable, Sendable {
     /// What the means of this worker's slices are encoded with: once, for all who receive them.
     package func meanTransform(of key: CollectiveKey) -> TransformID {
         key.scope == .pool ? poolTransform(me.region, me.region) : plan.regionTransform
+    }
+
+    // MARK: Parts
+
+    /// Under one collective of all (section 7.2), what this worker's region reduces its parts of a round by;
+    /// nil where the round is not one, or the worker has nobody to share with.
+    package func partsKey(of round: CollectiveKey) -> CollectiveKey? {
+        guard schedule.isOneCollective, round.scope == .pool, replica.count > 1 else { return nil }
+        return .inner(region: me.region, step: round.round)
+    }
+
+    /// The round that a reduced chunk of `key` is this region's contribution to; nil: it is a mean. With
+    /// one region it is both, and crosses nothing.
+    package func round(ofParts key: CollectiveKey) -> CollectiveKey? {
+        guard schedule.isOneCollective, key.scope == .region, groupCount > 1 else { return nil }
+        return .outer(fragment: FragmentID(0), round: key.round)
+    }
+
+    /// Replicas.
+    var groupCount: Int { poolGeometries.first?.groups.count ?? 0 }
+
+    /// A chunk that this worker reduces its region's parts of.
+    package func contribution(
+        to round: CollectiveKey, slice: Int, position: Int
+    ) -> RegionContribution {
+        let geometry = geometry(of: round)
+        return RegionContribution(
+            round: round, epoch: epoch, slice: slice, position: position,
+            range: geometry.range(ofSlice: slice, position: position),
+            chunks: { geometry.chunks(ofSlice: slice) },
+            fragment: plan.fragments.first { $0.id == round.fragment }?.ranges ?? [],
+            staysHere: geometry.owner(ofSlice: slice) == rank)
+    }
+}
+
+/// One chunk of what a region contributes to a round, reduced from its members' parts: what an encoder
+/// with error feedback, and whoever counts bytes, must know of it.
+package struct RegionContribution: Sendable {
+    package let round: CollectiveKey
+    package let epoch: Epoch
+    package let slice: Int
+    package let position: Int
+    /// Its elements.
+    package let range: Range<UInt64>
+    /// Elements of all chunks of the slice, in order.
+    package let chunks: @Sendable () -> [Range<UInt64>]
+    /// Ranges of the parameter vector that the round's elements are laid out from.
+    package let fragment: [ElementRange]
+    /// This worker owns the slice: nothing of it leaves.
+    package let staysHere: Bool
+
+    package init(
+        round: CollectiveKey, epoch: Epoch, slice: Int, position: Int, range: Range<UInt64>,
+        chunks: @escaping @Sendable () -> [Range<UInt64>], fragment: [ElementRange],
+        staysHere: Bool
+    ) {
+        self.round = round
+        self.epoch = epoch
+        self.slice = slice
+        self.position = position
+        self.range = range
+        self.chunks = chunks
+        self.fragment = fragment
+        self.staysHere = staysHere
     }
 }
 

@@ -3,8 +3,16 @@ import WireProtocol
 
 /// A member's side of one collective: what it sends, and which positions of the mean it holds.
 struct Exchange: Equatable, Sendable {
+    /// What this worker's region reduces on the way.
+    struct Parts: Equatable, Sendable {
+        let key: CollectiveKey
+        let geometry: CollectiveGeometry
+    }
+
     let key: CollectiveKey
     let geometry: CollectiveGeometry
+    /// Where a region's members have parts of what it contributes.
+    let parts: Parts?
     /// Tokens behind this worker's contribution.
     let weight: TrainedTokens
     /// See "may-leave" in Protocols/longhaul-1.md: this worker knows the previous round committed.
@@ -31,11 +39,12 @@ struct Exchange: Equatable, Sendable {
     var merges = false
 
     init(
-        key: CollectiveKey, geometry: CollectiveGeometry, weight: TrainedTokens, mayLeave: Bool,
-        began: Instant
+        key: CollectiveKey, geometry: CollectiveGeometry, parts: Parts? = nil,
+        weight: TrainedTokens, mayLeave: Bool, began: Instant
     ) {
         self.key = key
         self.geometry = geometry
+        self.parts = parts
         self.weight = weight
         self.mayLeave = mayLeave
         self.began = began
@@ -45,6 +54,9 @@ struct Exchange: Equatable, Sendable {
     }
 
     var isComplete: Bool { missing == 0 }
+
+    /// Under which this worker's own chunks leave.
+    var contributes: Parts { parts ?? Parts(key: key, geometry: geometry) }
 
     /// False if the position is already held or does not exist.
     mutating func hold(

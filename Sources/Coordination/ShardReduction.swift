@@ -1,7 +1,8 @@
 package import ClusterModel
 
-/// The owner's side of a collective: holds contributions to one slice until a chunk position is
-/// complete, asks for one fused pass over it, and hands the mean back.
+/// The owner's side of a collective: holds contributions to its slices until a chunk position is
+/// complete, asks for one fused pass over it, and hands the mean back. Of most collectives a worker owns one
+/// slice; of the parts that its region contributes, several.
 ///
 /// Contributions are reduced in group order whatever their order of arrival, so the bytes of the mean
 /// do not depend on it.
@@ -12,7 +13,8 @@ package struct ShardReduction: Sendable {
         /// time for a key whose geometry has been opened; a second one for the same place is refused.
         case contribution(Contribution)
         /// The driver has finished the pass asked for by `.reduce` under the same epoch.
-        case reduced(key: CollectiveKey, epoch: Epoch, position: Int, mean: PayloadHandle)
+        case reduced(
+            key: CollectiveKey, epoch: Epoch, slice: Int, position: Int, mean: PayloadHandle)
         /// The coordinator has closed the set: only these groups count from now on, and for this much.
         case close(key: CollectiveKey, counted: [Counted])
     }
@@ -29,6 +31,7 @@ package struct ShardReduction: Sendable {
     /// One group's part of one chunk.
     package struct Contribution: Codable, Equatable, Sendable {
         package var key: CollectiveKey
+        package var slice: Int
         package var position: Int
         package var group: Int
         package var handle: PayloadHandle
@@ -36,10 +39,11 @@ package struct ShardReduction: Sendable {
         package var weight: UInt64
         package var mayLeave: Bool
         package init(
-            key: CollectiveKey, position: Int, group: Int, handle: PayloadHandle, weight: UInt64,
-            mayLeave: Bool
+            key: CollectiveKey, slice: Int, position: Int, group: Int, handle: PayloadHandle,
+            weight: UInt64, mayLeave: Bool
         ) {
             self.key = key
+            self.slice = slice
             self.position = position
             self.group = group
             self.handle = handle
@@ -116,6 +120,12 @@ package struct ShardReduction: Sendable {
 
         var isDone: Bool { positions.allSatisfy { $0 == .done } }
 
+        var missingGroups: [Int] {
+            expected.filter { group in
+                parts.indices.contains { positions[$0] == .collecting && parts[$0][group] == nil }
+            }
+        }
+
         func weight(_ part: Contribution) -> UInt64 { weights[part.group] ?? part.weight }
 
         /// Where nobody has trained on anything (a round after the last step), all count alike.
@@ -125,9 +135,9 @@ package struct ShardReduction: Sendable {
         }
     }
 
-    /// One that is done stays until its collective is over (``abandon(_:)``): a contribution that comes
-    /// again is refused, and does not begin another shard, which nothing would complete.
-    private(set) var shards: [CollectiveKey: Shard] = [:]
+    /// By slice. One that is done stays until its collective is over (``abandon(_:)``): a contribution that
+    /// comes again is refused, and does not begin another shard, which nothing would complete.
+    private(set) var shards: [CollectiveKey: [Shard]] = [:]
 
     package init() {}
 
@@ -135,44 +145,47 @@ package struct ShardReduction: Sendable {
     package var count: Int { shards.count }
 
     /// Whether contributions to it are still to be reduced.
-    package func isOpen(_ key: CollectiveKey) -> Bool { shards[key]?.isDone == false }
+    package func isOpen(_ key: CollectiveKey) -> Bool {
+        shards[key]?.contains { !$0.isDone } ?? false
+    }
 
     /// Groups whose part of `key` is not complete yet, in group order.
     package func missingGroups(_ key: CollectiveKey) -> [Int] {
-        guard let shard = shards[key], !shard.awaitsClose else { return [] }
-        return shard.expected.filter { group in
-            shard.parts.indices.contains {
-                shard.positions[$0] == .collecting && shard.parts[$0][group] == nil
-            }
-        }
+        let missing = (shards[key] ?? []).flatMap { $0.awaitsClose ? [] : $0.missingGroups }
+        return Set(missing).sorted()
     }
 
     /// Whether a group has sent nothing yet of what is collected here, `own` left out; nil: nothing is.
     package func awaitsFirstPart(_ key: CollectiveKey, apartFrom own: Int?) -> Bool? {
-        guard let shard = shards[key] else { return nil }
-        guard !shard.hasReduced, !shard.isDone else { return false }
-        return shard.expected.contains { group in
-            group != own && shard.parts.allSatisfy { $0[group] == nil }
+        guard let shards = shards[key], let first = shards.first else { return nil }
+        guard !shards.contains(where: \.hasReduced), isOpen(key) else { return false }
+        return first.expected.contains { group in
+            group != own && shards.allSatisfy { $0.parts.allSatisfy { $0[group] == nil } }
         }
     }
 
-    /// Expects contributions to the slice that `rank` owns. Opening twice is harmless; who opens it again
+    /// Expects contributions to the slices that `rank` owns. Opening twice is harmless; who opens it again
     /// may know what the round passes over.
     package mutating func open(
         _ key: CollectiveKey, geometry: CollectiveGeometry, rank: Rank, awaitsClose: Bool = false
     ) {
-        guard let slice = geometry.slice(ownedBy: rank) else { return }
         if shards[key] == nil {
-            guard geometry.duePositions(ofSlice: slice) > 0 else { return }
-            shards[key] = Shard(slice: slice, geometry: geometry, awaitsClose: awaitsClose)
+            let owned = geometry.slices(ownedBy: rank).filter {
+                geometry.duePositions(ofSlice: $0) > 0
+            }
+            guard !owned.isEmpty else { return }
+            shards[key] = owned.map {
+                Shard(slice: $0, geometry: geometry, awaitsClose: awaitsClose)
+            }
         }
-        shards[key]?.passOver(geometry)
+        for place in (shards[key] ?? []).indices { shards[key]?[place].passOver(geometry) }
     }
 
     /// Drops a collective that is over, or was abandoned. A pass under way is ignored when it ends.
     package mutating func abandon(_ key: CollectiveKey) -> [Effect] {
-        guard let shard = shards.removeValue(forKey: key) else { return [] }
-        return shard.parts.flatMap { $0.compactMap { $0.map { .release($0.handle) } } }
+        (shards.removeValue(forKey: key) ?? []).flatMap { shard in
+            shard.parts.flatMap { $0.compactMap { $0.map { .release($0.handle) } } }
+        }
     }
 
     /// Drops all collectives, in key order.
@@ -184,15 +197,19 @@ package struct ShardReduction: Sendable {
         switch event {
         case .contribution(let contribution):
             return contribute(contribution)
-        case .reduced(let key, let epoch, let position, let mean):
-            return finish(key, epoch, position, mean)
+        case .reduced(let key, let epoch, let slice, let position, let mean):
+            return finish(key, epoch, slice, position, mean)
         case .close(let key, let counted):
             return close(key, counted)
         }
     }
 
+    private func place(_ key: CollectiveKey, _ slice: Int) -> Int? {
+        shards[key]?.firstIndex { $0.slice == slice }
+    }
+
     private mutating func contribute(_ part: Contribution) -> [Effect] {
-        guard let shard = shards[part.key] else {
+        guard let place = place(part.key, part.slice), let shard = shards[part.key]?[place] else {
             return [
                 .release(part.handle),
                 .violation(key: part.key, group: part.group, what: "collective is not open here"),
@@ -214,18 +231,20 @@ package struct ShardReduction: Sendable {
                 .violation(key: part.key, group: part.group, what: "contributed twice"),
             ]
         }
-        shards[part.key]?.parts[part.position][part.group] = part
-        return reduceIfComplete(part.key, part.position)
+        shards[part.key]?[place].parts[part.position][part.group] = part
+        return reduceIfComplete(part.key, place, part.position)
     }
 
-    private mutating func reduceIfComplete(_ key: CollectiveKey, _ position: Int) -> [Effect] {
-        guard let shard = shards[key], !shard.awaitsClose,
+    private mutating func reduceIfComplete(
+        _ key: CollectiveKey, _ place: Int, _ position: Int
+    ) -> [Effect] {
+        guard let shard = shards[key]?[place], !shard.awaitsClose,
             shard.positions[position] == .collecting
         else { return [] }
         let parts = shard.expected.compactMap { shard.parts[position][$0] }
         guard parts.count == shard.expected.count else { return [] }
-        shards[key]?.positions[position] = .reducing
-        shards[key]?.hasReduced = true
+        shards[key]?[place].positions[position] = .reducing
+        shards[key]?[place].hasReduced = true
         return [
             .reduce(
                 key: key, epoch: shard.geometry.epoch, slice: shard.slice, position: position,
@@ -234,11 +253,11 @@ package struct ShardReduction: Sendable {
     }
 
     private mutating func finish(
-        _ key: CollectiveKey, _ epoch: Epoch, _ position: Int, _ mean: PayloadHandle
+        _ key: CollectiveKey, _ epoch: Epoch, _ slice: Int, _ position: Int, _ mean: PayloadHandle
     ) -> [Effect] {
         // A pass asked for before a reconfiguration ends here too late: its inputs are gone.
-        guard let shard = shards[key], shard.geometry.epoch == epoch,
-            shard.positions[position] == .reducing
+        guard let place = place(key, slice), let shard = shards[key]?[place],
+            shard.geometry.epoch == epoch, shard.positions[position] == .reducing
         else {
             return [.release(mean)]
         }
@@ -246,21 +265,26 @@ package struct ShardReduction: Sendable {
         var effects: [Effect] = shard.parts[position].compactMap { $0.map { .release($0.handle) } }
         effects.append(
             .mean(
-                key: key, slice: shard.slice, position: position, handle: mean,
+                key: key, slice: slice, position: position, handle: mean,
                 weight: counted.reduce(0) { saturatingSum($0, shard.weight($1)) },
                 mayLeave: counted.allSatisfy(\.mayLeave)))
-        shards[key]?.parts[position] = Array(repeating: nil, count: shard.geometry.groups.count)
-        shards[key]?.positions[position] = .done
+        shards[key]?[place].parts[position] = Array(
+            repeating: nil, count: shard.geometry.groups.count)
+        shards[key]?[place].positions[position] = .done
         return effects
     }
 
     private mutating func close(_ key: CollectiveKey, _ counted: [Counted]) -> [Effect] {
-        guard let shard = shards[key] else { return [] }
-        let kept = counted.filter { shard.geometry.groups.indices.contains($0.group) }
-        guard !kept.isEmpty else { return [] }
-        shards[key]?.awaitsClose = false
-        shards[key]?.expected = kept.map(\.group).sorted()
-        for each in kept { shards[key]?.weights[each.group] = each.weight }
-        return shard.positions.indices.flatMap { reduceIfComplete(key, $0) }
+        guard let owned = shards[key] else { return [] }
+        var effects: [Effect] = []
+        for (place, shard) in owned.enumerated() {
+            let kept = counted.filter { shard.geometry.groups.indices.contains($0.group) }
+            guard !kept.isEmpty else { continue }
+            shards[key]?[place].awaitsClose = false
+            shards[key]?[place].expected = kept.map(\.group).sorted()
+            for each in kept { shards[key]?[place].weights[each.group] = each.weight }
+            effects += shard.positions.indices.flatMap { reduceIfComplete(key, place, $0) }
+        }
+        return effects
     }
 }

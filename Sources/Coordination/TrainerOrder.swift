@@ -44,6 +44,9 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
     /// Chunks of one collective to encode, slice by slice; none where values are only kept.
     package struct Encoding: Codable, Equatable, Sendable {
         package var key: CollectiveKey
+        /// The collective whose mean follows: `key`, unless a region's members have parts of what the region
+        /// contributes.
+        package var round: CollectiveKey
         package var epoch: Epoch
         package var source: Source
         /// Before anything is encoded: keep the outer gradient of the whole fragment as it is now, for
@@ -56,11 +59,12 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
         /// Ranges of the parameter vector that the collective's elements are laid out from.
         package var fragment: [ElementRange]
         package init(
-            key: CollectiveKey, epoch: Epoch, source: Source, keeps: Bool = false,
-            transform: TransformID, chunks: [Chunk], absent: [Chunk] = [],
+            key: CollectiveKey, round: CollectiveKey? = nil, epoch: Epoch, source: Source,
+            keeps: Bool = false, transform: TransformID, chunks: [Chunk], absent: [Chunk] = [],
             fragment: [ElementRange]
         ) {
             self.key = key
+            self.round = round ?? key
             self.epoch = epoch
             self.source = source
             self.keeps = keeps
@@ -124,8 +128,6 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
 
     /// What happens with the decoded mean.
     package enum Target: String, Codable, Sendable {
-        /// Replaces the gradient; an outer exchange of gradients follows.
-        case gradient
         /// Replaces the gradient; the inner optimiser steps on it.
         case optimiserStep
         /// As `optimiserStep`, and the result is a committed state: answer with its digest.
@@ -137,7 +139,7 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
         /// Whether the step ends a round that is reported to the coordinator.
         package var endsRound: Bool {
             switch self {
-            case .gradient, .optimiserStep: false
+            case .optimiserStep: false
             case .pooledOptimiserStep, .outerStep: true
             }
         }

@@ -61,7 +61,7 @@ extension Worker {
         guard let plan = round.plan else { return release(payload.handle) }
         if to == plan.rank {
             let part = ShardReduction.Contribution(
-                key: key, position: position, group: group, handle: payload.handle,
+                key: key, slice: slice, position: position, group: group, handle: payload.handle,
                 weight: weight, mayLeave: mayLeave)
             applyShard(shards.handle(.contribution(part)), now)
         } else if let peer = peer(to) {
@@ -85,7 +85,8 @@ extension Worker {
             return blame(peer, "contributes to \(chunk.key), which is not due here")
         }
         let geometry = plan.geometry(of: chunk.key)
-        guard let slice = geometry.slice(ownedBy: plan.rank), slice == Int(chunk.slice),
+        let slice = Int(chunk.slice)
+        guard slice < geometry.sliceCount, geometry.owner(ofSlice: slice) == plan.rank,
             Int(chunk.position) < geometry.positionCount(ofSlice: slice),
             UInt64(chunk.elements)
                 == geometry.range(ofSlice: slice, position: Int(chunk.position)).count,
@@ -100,7 +101,7 @@ extension Worker {
         }
         openShard(chunk.key)
         let part = ShardReduction.Contribution(
-            key: chunk.key, position: Int(chunk.position), group: Int(chunk.group),
+            key: chunk.key, slice: slice, position: Int(chunk.position), group: Int(chunk.group),
             handle: payload.handle, weight: chunk.weight,
             mayLeave: chunk.flags.contains(.mayLeave))
         applyShard(shards.handle(.contribution(part)), now)
@@ -113,11 +114,18 @@ extension Worker {
             case .reduce(let key, let epoch, let slice, let position, let sources):
                 guard let plan = round.plan else { continue }
                 let range = plan.geometry(of: key).range(ofSlice: slice, position: position)
+                let contributed = plan.round(ofParts: key)
+                let transform =
+                    contributed.map {
+                        plan.contributionTransform(
+                            of: $0, from: plan.rank,
+                            to: plan.geometry(of: $0).owner(ofSlice: slice))
+                    } ?? plan.meanTransform(of: key)
                 effects.append(
                     .reduce(
                         key: key, epoch: epoch, slice: slice, position: position,
-                        sources: sources, transform: plan.meanTransform(of: key),
-                        elements: range.count))
+                        sources: sources, transform: transform, elements: range.count,
+                        contributes: contributed))
             case .mean, .violation: shardAnswered(effect, now)
             case .release(let handle): release(handle)
             }
@@ -128,11 +136,14 @@ extension Worker {
         switch effect {
         case .mean(let key, let slice, let position, let handle, let weight, let mayLeave):
             guard let payload = reducedPayloads.removeValue(forKey: handle) else { return }
-            drive(
-                .mean(
-                    WorkerRound.Mean(
-                        key: key, slice: slice, position: position, payload: payload,
-                        weight: weight, mayLeave: mayLeave)), now)
+            let mean = WorkerRound.Mean(
+                key: key, slice: slice, position: position, payload: payload,
+                weight: weight, mayLeave: mayLeave)
+            if key.scope == .region, round.plan?.schedule.isOneCollective == true {
+                partsReduced(mean, now)
+            } else {
+                drive(.mean(mean), now)
+            }
         case .violation(let key, let group, let what):
             effects.append(
                 .event(
@@ -143,6 +154,22 @@ extension Worker {
         }
     }
 
+    /// What this worker's region contributes to a chunk of the pool's round, or, alone, its mean.
+    private mutating func partsReduced(_ parts: WorkerRound.Mean, _ now: Instant) {
+        guard let plan = round.plan, let exchange = round.roundUnderWay(ofParts: parts.key) else {
+            return release(parts.payload.handle)
+        }
+        guard let key = plan.round(ofParts: parts.key) else {
+            var mean = parts
+            mean.key = exchange.key
+            return drive(.mean(mean), now)
+        }
+        contribute(
+            exchange.geometry.owner(ofSlice: parts.slice), key, parts.slice, parts.position,
+            exchange.geometry.group(of: plan.rank) ?? 0, parts.payload, parts.weight,
+            parts.mayLeave, now)
+    }
+
     mutating func reduced(
         _ key: CollectiveKey, _ epoch: Epoch, _ slice: Int, _ position: Int,
         _ mean: EncodedPayload, _ now: Instant
@@ -150,7 +177,8 @@ extension Worker {
         ledger.adopt(mean.handle)
         reducedPayloads[mean.handle] = mean
         let answers = shards.handle(
-            .reduced(key: key, epoch: epoch, position: position, mean: mean.handle))
+            .reduced(
+                key: key, epoch: epoch, slice: slice, position: position, mean: mean.handle))
         applyShard(answers, now)
         reducedPayloads[mean.handle] = nil
     }

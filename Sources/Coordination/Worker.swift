@@ -106,9 +106,12 @@ package struct Worker: Sendable {
         case transmit(
             LaneID, sequence: UInt64, epoch: Epoch, message: Message, payload: PayloadHandle?)
         case train(TrainerOrder)
+        /// One pass over a chunk. `contributes`: the round to which what comes of it is this region's
+        /// contribution; nil: it is a mean.
         case reduce(
             key: CollectiveKey, epoch: Epoch, slice: Int, position: Int,
-            sources: [ShardReduction.Source], transform: TransformID, elements: Int)
+            sources: [ShardReduction.Source], transform: TransformID, elements: Int,
+            contributes: CollectiveKey?)
         case release(PayloadHandle)
         /// Rows that a peer of this region has sent under the plan in force. Answered by `.consumed`.
         case tokens(from: WorkerID, epoch: Epoch, Tokens, payload: PayloadHandle?)

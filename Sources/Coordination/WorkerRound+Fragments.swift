@@ -136,8 +136,10 @@ extension WorkerRound {
     package func accepts(_ key: CollectiveKey) -> Bool {
         switch key.scope {
         case .region:
-            return key.region == region && key.fragment == FragmentID(0) && key.round > step
-                && key.round <= step + CoordinationLimits.roundsAhead
+            let done =
+                configuration.schedule.isOneCollective ? fragments[0].appliedRound : step
+            return key.region == region && key.fragment == FragmentID(0) && key.round > done
+                && key.round <= done + CoordinationLimits.roundsAhead
         case .pool:
             guard key.region == .none, fragments.indices.contains(key.fragment.index) else {
                 return false

@@ -88,11 +88,9 @@ extension WorkerRound {
             return
         }
         effects += exchange.handles.map(Effect.release)
-        if exchange.key.scope == .region, spreadsExperts {
+        if exchange.key.scope == .region || exchange.parts != nil, spreadsExperts {
             // Parts of it may have been with a member that is gone.
-            inner = nil
-            stage = .idle
-            return
+            return computeAgain(exchange)
         }
         if schedule.closesSets, exchange.key.scope == .pool {
             // What was offered stands; the coordinator has said who takes part in the next attempt.
@@ -101,6 +99,16 @@ extension WorkerRound {
         share(
             exchange.key, exchange.weight, left: exchange.left,
             appliesAt: exchange.appliesAt, isFirst: false, now)
+    }
+
+    private mutating func computeAgain(_ exchange: Exchange) {
+        if exchange.key.scope == .region {
+            inner = nil
+        } else {
+            flights.removeAll { $0.key == exchange.key }
+            departedTurn = appliedTurn
+        }
+        stage = .idle
     }
 }
 

@@ -26,7 +26,7 @@ extension WorkerRound {
             return finish()
         case .readyToShare(let next, let tokens):
             guard !isFrozen, !waitsForCommit(beforeSharing: next) else { return false }
-            if plan.replica.count > 1 {
+            if plan.replica.count > 1, !plan.schedule.isOneCollective {
                 share(.inner(region: region, step: next), TrainedTokens(all: tokens), now)
                 stage = .sharing(.inner(region: region, step: next))
             } else {
@@ -82,13 +82,19 @@ extension WorkerRound {
         appliesAt: UInt32 = 0, isFirst: Bool = true, _ now: Instant
     ) {
         guard let plan else { return }
-        let geometry = geometry(of: key, plan)
+        let parts = plan.partsKey(of: key).map {
+            Exchange.Parts(key: $0, geometry: plan.geometry(of: $0))
+        }
         var exchange = Exchange(
-            key: key, geometry: geometry, weight: weight, mayLeave: mayLeave, began: now)
+            key: key, geometry: geometry(of: key, plan), parts: parts, weight: weight,
+            mayLeave: mayLeave, began: now)
         exchange.left = left
         exchange.appliesAt = appliesAt
         keep(exchange)
-        effects.append(.openShard(key))
+        let sent = exchange.contributes
+        // Alone, a region's parts make the mean.
+        if parts == nil || plan.groupCount > 1 { effects.append(.openShard(key)) }
+        if let parts { effects.append(.openShard(parts.key)) }
         defer { takeEarlyMeans(of: key, now) }
         let overlaps = appliesAt > left
         let source: TrainerOrder.Source =
@@ -96,14 +102,15 @@ extension WorkerRound {
             ? .gradient : overlaps ? .keptOuterGradient : .outerGradient
         // One order for each transform; the first keeps what all encode.
         var keeps = overlaps && isFirst
-        let absent = chunks(geometry, by: plan.rank, due: false)
-        for (transform, chunks) in byTransform(chunksToSend(geometry, by: plan.rank), key, plan) {
+        let absent = chunks(sent.geometry, by: plan.rank, due: false)
+        let chunks = chunksToSend(sent.geometry, by: plan.rank)
+        for (transform, chunks) in byTransform(chunks, sent.key, plan) {
             effects.append(
                 .train(
                     .encode(
                         TrainerOrder.Encoding(
-                            key: key, epoch: plan.epoch, source: source, keeps: keeps,
-                            transform: transform, chunks: chunks, absent: absent,
+                            key: sent.key, round: key, epoch: plan.epoch, source: source,
+                            keeps: keeps, transform: transform, chunks: chunks, absent: absent,
                             fragment: elementRanges(of: key)))))
             keeps = false
         }
@@ -145,7 +152,8 @@ extension WorkerRound {
     }
 
     /// Position by position through all slices, so that every owner has something to reduce from the
-    /// start; beginning with the owner after `rank`, so that not all senders turn to the same one.
+    /// start; beginning with the owner after `rank`, so that not all senders turn to the same one. To each
+    /// owner all send in one order, so that what it holds is soon complete.
     func chunksToSend(
         _ geometry: CollectiveGeometry, by rank: Rank
     ) -> [TrainerOrder.Chunk] {
@@ -157,9 +165,7 @@ extension WorkerRound {
         _ geometry: CollectiveGeometry, by rank: Rank, due: Bool
     ) -> [TrainerOrder.Chunk] {
         if !due, geometry.isWhole { return [] }
-        let slices = geometry.slicesSent(by: rank)
-        let first = slices.firstIndex { geometry.owner(ofSlice: $0) > rank } ?? 0
-        let rotated = slices[first...] + slices[..<first]
+        let rotated = inTurn(geometry, geometry.slicesSent(by: rank), by: rank)
         let counts = rotated.map { geometry.positionCount(ofSlice: $0) }
         var chunks: [TrainerOrder.Chunk] = []
         chunks.reserveCapacity(counts.reduce(0, +))
@@ -175,6 +181,21 @@ extension WorkerRound {
         return chunks
     }
 
+    /// One slice of each owner, then the next of each.
+    private func inTurn(
+        _ geometry: CollectiveGeometry, _ slices: [Int], by rank: Rank
+    ) -> [Int] {
+        var taken: [Rank: Int] = [:]
+        let keyed = slices.map { slice -> (turn: Int, isAfter: Bool, owner: Rank, slice: Int) in
+            let owner = geometry.owner(ofSlice: slice)
+            defer { taken[owner, default: 0] += 1 }
+            return (taken[owner] ?? 0, owner > rank, owner, slice)
+        }
+        return keyed.sorted {
+            ($0.turn, $0.isAfter ? 0 : 1, $0.owner) < ($1.turn, $1.isAfter ? 0 : 1, $1.owner)
+        }.map(\.slice)
+    }
+
     /// Ranges of the parameter vector that `key` covers.
     func elementRanges(of key: CollectiveKey) -> [ElementRange] {
         guard let plan else { return [] }
@@ -184,29 +205,25 @@ extension WorkerRound {
         }
     }
 
-    /// The replica's gradient of `next` is in the trainer: step on it, or average it over the pool.
+    /// What this worker has for `next` is in the trainer: step on it, or average it over the pool.
     private mutating func gradientIsWhole(_ next: UInt32, _ tokens: UInt64) {
         if schedule.sharesGradients {
             fragments[0].tokens = tokens
             stage = .readyToExchange(order.key(of: departedTurn + 1), weight: tokens)
         } else {
             plainTokens = tokens
-            absorb(nil, .inner(region: region, step: next), isPlain: true)
+            // The values are in place already: a replica of one.
+            absorb(nil, .inner(region: region, step: next))
         }
     }
 
-    /// - Parameter isPlain: the values are in place already (a replica of one).
-    private mutating func absorb(
-        _ exchange: Exchange?, _ key: CollectiveKey, isPlain: Bool = false
-    ) {
+    private mutating func absorb(_ exchange: Exchange?, _ key: CollectiveKey) {
         guard let plan else { return }
-        let target: TrainerOrder.Target
-        switch (key.scope, schedule.sharesGradients && !isPlain) {
-        case (.region, true): target = .gradient
-        case (.region, false): target = .optimiserStep
-        case (.pool, true): target = .pooledOptimiserStep
-        case (.pool, false): target = .outerStep
-        }
+        let target: TrainerOrder.Target =
+            switch key.scope {
+            case .region: .optimiserStep
+            case .pool: schedule.sharesGradients ? .pooledOptimiserStep : .outerStep
+            }
         stage = .absorbing(key, target)
         let blend =
             target == .outerStep
@@ -257,16 +274,18 @@ extension WorkerRound {
         _ key: CollectiveKey, _ epoch: Epoch, _ slice: Int, _ position: Int,
         _ payload: EncodedPayload
     ) {
-        guard let plan, let exchange = exchange(key), exchange.geometry.epoch == epoch,
-            plan.epoch == epoch, let group = exchange.geometry.group(of: plan.rank)
+        guard let plan, let exchange = exchange(contributing: key),
+            exchange.geometry.epoch == epoch, plan.epoch == epoch,
+            let group = exchange.contributes.geometry.group(of: plan.rank)
         else {
             effects.append(.release(payload.handle))
             return
         }
-        let expert = exchange.geometry.expert(ofSlice: slice, position: position)
+        let geometry = exchange.contributes.geometry
+        let expert = geometry.expert(ofSlice: slice, position: position)
         effects.append(
             .contribute(
-                to: exchange.geometry.owner(ofSlice: slice), key: key, slice: slice,
+                to: geometry.owner(ofSlice: slice), key: key, slice: slice,
                 position: position, group: group, payload: payload,
                 weight: exchange.weight.weight(of: expert),
                 mayLeave: exchange.mayLeave))
@@ -283,8 +302,6 @@ extension WorkerRound {
         let mayLeave = exchange?.allMayLeave ?? self.mayLeave
         retire(exchange)
         switch target {
-        case .gradient:
-            gradientIsWhole(step + 1, exchange?.totalWeight ?? 0)
         case .optimiserStep:
             countTokens(exchange?.totalWeight ?? plainTokens, experts)
             step += 1
@@ -322,6 +339,7 @@ extension WorkerRound {
     private mutating func retire(_ exchange: Exchange?) {
         guard let exchange else { return }
         effects.append(.abandonShard(exchange.key))
+        if let parts = exchange.parts { effects.append(.abandonShard(parts.key)) }
         switch exchange.key.scope {
         case .region:
             inner = nil

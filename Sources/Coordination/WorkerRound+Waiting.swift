@@ -21,10 +21,13 @@ extension WorkerRound {
         case .sharing(let key):
             guard let exchange = exchange(key), let rank = plan?.rank else { return .wait }
             let geometry = exchange.geometry
-            let own = geometry.group(of: rank)
-            if let awaits = shards.awaitsFirstPart(key, apartFrom: own) {
-                return awaits ? .wait : .transfer
-            }
+            let awaits = [
+                exchange.parts.flatMap {
+                    shards.awaitsFirstPart($0.key, apartFrom: $0.geometry.group(of: rank))
+                },
+                shards.awaitsFirstPart(key, apartFrom: geometry.group(of: rank)),
+            ].compactMap(\.self)
+            if !awaits.isEmpty { return awaits.contains(true) ? .wait : .transfer }
             // All that this worker owns is reduced. One that owns nothing goes by anything that has come.
             let owns = geometry.slice(ownedBy: rank).map { geometry.duePositions(ofSlice: $0) > 0 }
             return owns == true || exchange.firstArrival != nil ? .transfer : .wait
@@ -40,10 +43,15 @@ extension WorkerRound {
         switch stage {
         case .sharing(let key):
             guard let exchange = exchange(key) else { return nil }
-            let contributors = shards.missingGroups(key).map {
+            var contributors = shards.missingGroups(key).map {
                 exchange.geometry.sender(
                     group: $0,
                     slice: plan.flatMap { exchange.geometry.slice(ownedBy: $0.rank) } ?? 0)
+            }
+            if let parts = exchange.parts {
+                // This worker's region is missing as long as one of its members is.
+                let members = shards.missingGroups(parts.key).map { parts.geometry.groups[$0][0] }
+                contributors = (contributors + members).filter { $0 != plan?.rank }
             }
             let ranks = contributors.isEmpty ? exchange.missingOwners : contributors
             return (Self.describe(key), ranks.filter { $0 != plan?.rank })

@@ -11,6 +11,9 @@ package import WireProtocol
 ///   a flight is due: sharing(outer) -> awaitingCommit -> absorbing --+
 /// ```
 ///
+/// Where every step is one all-reduce of all members, nothing is shared in the region before: the gradient
+/// leaves at once, as parts of what the region contributes (``Exchange/Parts``).
+///
 /// A *flight* is an exchange of a fragment between replicas while inner steps go on; under a blocking
 /// schedule it is due at the step it left after. Turns leave and are applied in one order, the same on
 /// every member (``FragmentOrder``).
@@ -228,7 +231,9 @@ package struct WorkerRound: Sendable {
         case .committed(let key, let allExperts): committed(key, allExperts)
         case .closed(let close, let epoch): closed(close, epoch, now)
         case .arrival(let key):
-            change(key) { $0.firstArrival = $0.firstArrival ?? now }
+            change(exchange(contributing: key)?.key ?? key) {
+                $0.firstArrival = $0.firstArrival ?? now
+            }
             call(key)
         case .called(let key): call(key)
         case .coordinatorLost: coordinatorIsLost = true
@@ -244,6 +249,16 @@ package struct WorkerRound: Sendable {
     /// The exchange of `key` under way here.
     func exchange(_ key: CollectiveKey) -> Exchange? {
         inner?.key == key ? inner : flights.first { $0.key == key }
+    }
+
+    /// The exchange under way here to which own chunks leave under `key`.
+    func exchange(contributing key: CollectiveKey) -> Exchange? {
+        inner?.contributes.key == key ? inner : flights.first { $0.contributes.key == key }
+    }
+
+    /// The round that a reduced chunk of `key` belongs to, if this worker takes part in it.
+    func roundUnderWay(ofParts key: CollectiveKey) -> Exchange? {
+        flights.first { $0.parts?.key == key }
     }
 
     /// Changes the exchange of `key` if it is under way.

@@ -25,13 +25,13 @@ final class RealTrainers: TrainerHost {
 
     func mean(
         _ sources: [(bytes: EncodedBytes, weight: UInt64)], elements: Int, transform: TransformID,
-        scope: CollectiveKey.Scope, owner: WorkerID
+        scope: CollectiveKey.Scope, contribution: RegionContribution?, owner: WorkerID
     ) -> Result<EncodedBytes, HostFailure> {
         Result {
             EncodedBytes(
                 try trainers.mean(
                     sources.map { (PayloadBytes($0.bytes), $0.weight) }, elements: elements,
-                    transform: transform, scope: scope, owner: owner))
+                    transform: transform, scope: scope, contribution: contribution, owner: owner))
         }.mapError { HostFailure("\($0)") }
     }
 }

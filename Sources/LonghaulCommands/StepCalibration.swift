@@ -1,5 +1,6 @@
 import ClusterFile
 import ClusterModel
+import Coordination
 import RunRecord
 import Simulation
 
@@ -29,8 +30,9 @@ struct StepCalibration {
     }
 
     /// A worker encodes its gradient in every shared step and its part of the replica's outer gradient in
-    /// every round, and takes in as many means. The leader of a replica evaluates on the side, which is
-    /// booked as applying too: the least of all workers' times counts.
+    /// every round, and takes in as many means; where every step is one collective, one of each. The leader
+    /// of a replica evaluates on the side, which is booked as applying too: the least of all workers' times
+    /// counts.
     private static func rates(
         _ cluster: ClusterFile, _ summary: RunSummary
     ) -> (encode: Double?, absorb: Double?) {
@@ -44,12 +46,13 @@ struct StepCalibration {
             let steps = Double(worker.lastStep)
             let peers = cluster.topology.regions[seat.region.index].workers.count
             let shares = schedule.inner == .everyStep && peers > 1
-            let encoded =
-                (shares ? steps : 0) + steps / every
-                / (schedule.inner == .everyStep ? Double(peers) : 1)
+            let isOne = schedule.isOneCollective
+            let ofReplica = steps / every / (schedule.inner == .everyStep ? Double(peers) : 1)
+            let encoded = (shares ? steps : 0) + (isOne && shares ? 0 : ofReplica)
             if budget.encodeSeconds > 0 { encode.append(bytes * encoded / budget.encodeSeconds) }
             let seconds = budget.decodeSeconds + budget.applySeconds
-            if seconds > 0 { absorb.append(bytes * (steps + steps / every) / seconds) }
+            let absorbed = isOne ? steps : steps + steps / every
+            if seconds > 0 { absorb.append(bytes * absorbed / seconds) }
         }
         let mean = encode.isEmpty ? nil : encode.reduce(0, +) / Double(encode.count)
         return (mean, absorb.max())

@@ -63,7 +63,7 @@ import WireProtocol
                 key: key, epoch: Epoch(rawValue: 1), slice: 0, position: 0,
                 sources: [
                     ShardReduction.Source(handle: PayloadHandle(rawValue: 1), weight: 7)
-                ], transform: .int8, elements: 100),
+                ], transform: .int8, elements: 100, contributes: key),
         ])
     }
 
@@ -89,7 +89,7 @@ import WireProtocol
             ShardReduction.Event.close(
                 key: key, counted: [.init(group: 0, weight: 7), .init(group: 2, weight: .max)]),
             .reduced(
-                key: key, epoch: Epoch(rawValue: 1), position: 1,
+                key: key, epoch: Epoch(rawValue: 1), slice: 0, position: 1,
                 mean: PayloadHandle(rawValue: 3)),
         ])
         try roundTrip([

@@ -21,7 +21,7 @@ import WireProtocol
     ) -> ShardReduction.Event {
         .contribution(
             ShardReduction.Contribution(
-                key: key, position: position, group: group,
+                key: key, slice: 0, position: position, group: group,
                 handle: PayloadHandle(rawValue: handle), weight: weight, mayLeave: mayLeave))
     }
 
@@ -37,7 +37,7 @@ import WireProtocol
         -> ShardReduction.Event
     {
         .reduced(
-            key: key, epoch: Epoch(rawValue: epoch), position: position,
+            key: key, epoch: Epoch(rawValue: epoch), slice: 0, position: position,
             mean: PayloadHandle(rawValue: mean))
     }
 

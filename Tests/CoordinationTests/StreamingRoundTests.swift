@@ -105,7 +105,7 @@ import WireProtocol
         for group in others {
             #expect(round.idleKind(shards: shards) == .wait)
             let part = ShardReduction.Contribution(
-                key: key, position: 0, group: group,
+                key: key, slice: 0, position: 0, group: group,
                 handle: PayloadHandle(rawValue: 900 + UInt64(group)), weight: 1, mayLeave: true)
             _ = shards.handle(.contribution(part))
         }

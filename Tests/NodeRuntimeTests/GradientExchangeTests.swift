@@ -43,10 +43,10 @@ private struct TwoSlices {
         let pool = FramePool()
         var contributions = GradientContributions(pool)
         let slices = TwoSlices()
-        let early = contributions.begin(slices.encoding, ownSlice: 0)
+        let early = contributions.begin(slices.encoding, ownSlices: [0])
         #expect(!early, "nothing is lent yet")
         contributions.gradient = TwoSlices.floats { Float($0) }
-        let begins = contributions.begin(slices.encoding, ownSlice: 0)
+        let begins = contributions.begin(slices.encoding, ownSlices: [0])
         try #require(begins)
         var given: [PayloadBytes] = []
         while let (_, chunk, bytes) = try contributions.next() {
@@ -70,7 +70,7 @@ private struct TwoSlices {
         var held = (0..<FramePool.regionContributionLimit).map { _ in pool.takeForContribution() }
         var contributions = GradientContributions(pool)
         contributions.gradient = TwoSlices.floats { _ in 1 }
-        let begins = contributions.begin(TwoSlices().encoding, ownSlice: nil)
+        let begins = contributions.begin(TwoSlices().encoding, ownSlices: [])
         let none = try contributions.next()
         #expect(begins && none == nil && !contributions.isReady)
         held.removeLast()
@@ -86,10 +86,10 @@ private struct TwoSlices {
         contributions.gradient = TwoSlices.floats { _ in 1 }
         var encoding = TwoSlices().encoding
         encoding.key = .outer(fragment: FragmentID(0), round: 1)
-        let pooled = contributions.begin(encoding, ownSlice: 0)
+        let pooled = contributions.begin(encoding, ownSlices: [0])
         encoding = TwoSlices().encoding
         encoding.source = .outerGradient
-        let outer = contributions.begin(encoding, ownSlice: 0)
+        let outer = contributions.begin(encoding, ownSlices: [0])
         #expect(!pooled && !outer)
     }
 
@@ -100,14 +100,14 @@ private struct TwoSlices {
         contributions.gradient = TwoSlices.floats { _ in 1 }
         let slices = TwoSlices()
         places.begin(slices.encoding)
-        let begins = contributions.begin(slices.encoding, ownSlice: nil)
+        let begins = contributions.begin(slices.encoding, ownSlices: [])
         let first = try contributions.next()
         #expect(begins && first != nil)
         var fragment = slices.encoding
         fragment.key = .outer(fragment: FragmentID(0), round: 1)
         fragment.source = .keptOuterGradient
         places.begin(fragment)
-        let takes = contributions.begin(fragment, ownSlice: nil)
+        let takes = contributions.begin(fragment, ownSlices: [])
         contributions.end(fragment.key)
         let outer = places.finish(fragment.key)
         #expect(!takes && outer == nil && contributions.isReady)
@@ -125,7 +125,7 @@ private struct TwoSlices {
         let original = TwoSlices.floats { Float($0 % 7) }
         var contributions = GradientContributions(pool)
         contributions.gradient = original
-        let begins = contributions.begin(slices.encoding, ownSlice: nil)
+        let begins = contributions.begin(slices.encoding, ownSlices: [])
         try #require(begins)
         var settled: [PayloadBytes] = []
         while let (_, chunk, bytes) = try contributions.next() {

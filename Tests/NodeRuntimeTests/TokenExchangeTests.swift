@@ -57,7 +57,7 @@ private final class Members: Sendable {
         case .event(.consumed): consumed.withLock { $0 += 1 }
         case .event(.tokensRefused(let from, _, let what)):
             failures.withLock { $0.append("worker \(from.rawValue): \(what)") }
-        case .event, .encoded, .gradient, .stateRead, .failed, .report:
+        case .event, .encoded, .gradient, .stateRead, .failed, .report, .codecUse:
             Issue.record("\(output)")
         }
     }

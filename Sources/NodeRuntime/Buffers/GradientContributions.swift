@@ -3,7 +3,7 @@ import Compression
 package import Coordination
 package import Training
 
-/// This worker's gradient on its way into the region's mean, where the trainer lends it: encoded on the
+/// This worker's gradient on its way to the members of its region, where the trainer lends it: encoded on the
 /// loop thread just before it leaves, so that a chunk is copied, checksummed and handed to the kernel while
 /// it is in the cache, and no thread has to be woken for it.
 package struct GradientContributions {
@@ -11,8 +11,8 @@ package struct GradientContributions {
         let encoding: TrainerOrder.Encoding
         let gradient: SharedFloats
         let map: FragmentMap
-        /// The slice that stays here; its values are lent to the reduction where they need no encoding.
-        let ownSlice: Int?
+        /// Slices that stay here; their values are lent to the reduction where they need no encoding.
+        let ownSlices: [Int]
         var next = 0
     }
 
@@ -26,22 +26,25 @@ package struct GradientContributions {
 
     /// False: this is the trainer's to encode. Between regions it is, because there it counts bytes by
     /// class of tensor, and keeps what the transform lost.
-    package mutating func begin(_ encoding: TrainerOrder.Encoding, ownSlice: Int?) -> Bool {
+    package mutating func begin(_ encoding: TrainerOrder.Encoding, ownSlices: [Int]) -> Bool {
         // A fragment may leave while a gradient is on its way: that is another matter.
         guard encoding.source == .gradient else { return false }
         open = nil
         guard let gradient, encoding.key.scope == .region else { return false }
         open = Open(
             encoding: encoding, gradient: gradient, map: FragmentMap(encoding.fragment),
-            ownSlice: ownSlice)
+            ownSlices: ownSlices)
         return true
     }
 
     /// The mean is complete, perhaps by a holder's word: what has not left is of no use, and the trainer
     /// may write the gradient again.
     package mutating func end(_ key: CollectiveKey) {
-        if open?.encoding.key == key { open = nil }
+        if open?.encoding.round == key { open = nil }
     }
+
+    /// The trainer is about to write the gradient; what has not left is of a step that is computed again.
+    package mutating func endAll() { open = nil }
 
     /// Whether `next` has something to give without waiting for a buffer.
     package var isReady: Bool {
@@ -74,7 +77,7 @@ package struct GradientContributions {
     }
 
     private func isLent(_ chunk: TrainerOrder.Chunk, _ open: Open) -> Bool {
-        chunk.slice == open.ownSlice && open.encoding.transform == .fp32
+        open.encoding.transform == .fp32 && open.ownSlices.contains(chunk.slice)
     }
 
     private func encode(

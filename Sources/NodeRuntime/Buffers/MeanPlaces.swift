@@ -30,12 +30,12 @@ package struct MeanPlaces {
     /// An exchange begins, perhaps again. Only means of the whole gradient have a place.
     package mutating func begin(_ encoding: TrainerOrder.Encoding) {
         // Fragments that leave meanwhile go to the trainer's outer state.
-        guard encoding.source == .gradient, open?.key != encoding.key else { return }
+        guard encoding.source == .gradient, open?.key != encoding.round else { return }
         open = nil
         guard encoding.fragment.reduce(0, { $0 + $1.count }) == UInt64(parameterCount)
         else { return }
         open = Open(
-            key: encoding.key, place: nextPlace(encoding.key.scope),
+            key: encoding.round, place: nextPlace(encoding.round.scope),
             map: FragmentMap(encoding.fragment))
     }
 

@@ -3,7 +3,7 @@ package import Training
 
 /// What chunks of each class of tensors took on the wire between regions. A chunk that covers several
 /// classes counts for each by its share of the elements.
-package struct TensorClassTally {
+package struct TensorClassTally: Sendable {
     private let tensors: [TensorSpec]
     /// In order of first appearance.
     package private(set) var uses: [RunEvent.TensorClassUse] = []
@@ -25,6 +25,20 @@ package struct TensorClassTally {
                 index += 1
             }
         }
+    }
+
+    /// With what another of the same worker has counted.
+    package func adding(_ other: TensorClassTally?) -> TensorClassTally {
+        var sum = self
+        for use in other?.uses ?? [] {
+            if let place = sum.uses.firstIndex(where: { $0.name == use.name }) {
+                sum.uses[place].values += use.values
+                sum.uses[place].bits += use.bits
+            } else {
+                sum.uses.append(use)
+            }
+        }
+        return sum
     }
 
     /// Experts are a class of their own: they are most of a model that has them.

@@ -10,8 +10,8 @@ enum TrainerTask: Sendable {
     case order(TrainerOrder)
     /// With the members of the region under the plan in force.
     case compute(step: UInt32, samples: Range<UInt64>, TokenGroup)
-    /// `ownSlice` stays here: where the values may be lent, its chunks are not copied.
-    case encode(TrainerOrder.Encoding, ownSlice: Int?)
+    /// `ownSlices` stay here: where the values may be lent, their chunks are not copied.
+    case encode(TrainerOrder.Encoding, ownSlices: [Int])
     /// `place` has the means already that say so.
     case absorb(TrainerOrder.Absorption, [PayloadBytes], place: SharedFloats?)
     case install(StateChunk, PayloadBytes, PayloadHandle)
@@ -28,6 +28,8 @@ package enum TrainerOutput: Sendable {
     /// Bytes that do not decode although their frame's checksum was right.
     case failed(String)
     case report(RunEvent)
+    /// Of the trainer's own contributions; those of a region are reduced elsewhere.
+    case codecUse(TensorClassTally)
 }
 
 /// Carries out orders on the trainer thread, in order, with one trainer.
@@ -86,8 +88,8 @@ final class TrainerExecutor {
         switch task {
         case .order(.compute(let step, let samples)): compute(step, samples, nil)
         case .compute(let step, let samples, let group): compute(step, samples, group)
-        case .order(.encode(let encoding)): encode(encoding, ownSlice: nil)
-        case .encode(let encoding, let ownSlice): encode(encoding, ownSlice: ownSlice)
+        case .order(.encode(let encoding)): encode(encoding, ownSlices: [])
+        case .encode(let encoding, let ownSlices): encode(encoding, ownSlices: ownSlices)
         case .absorb(let absorption, let means, let place): absorb(absorption, means, place)
         case .order(.evaluate(let step)): evaluate(step)
         case .order(.checkpoint(let step, let round)): checkpoint(step, round)
@@ -163,7 +165,7 @@ final class TrainerExecutor {
         emit(.report(.note(source: setup.name, text: "kernels: \(encoder.instructionSet)")))
     }
 
-    private func encode(_ encoding: TrainerOrder.Encoding, ownSlice: Int?) {
+    private func encode(_ encoding: TrainerOrder.Encoding, ownSlices: [Int]) {
         account.enter(.encode)
         let map = FragmentMap(encoding.fragment)
         let kind = ContributionKind(encoding.source)
@@ -173,7 +175,7 @@ final class TrainerExecutor {
         for chunk in encoding.chunks {
             do {
                 let parts = map.parameters(chunk.range)
-                if let lent, chunk.slice == ownSlice, parts.count == 1 {
+                if let lent, ownSlices.contains(chunk.slice), parts.count == 1 {
                     emitEncoded(encoding, chunk, PayloadBytes(values: lent, range: parts[0]))
                     continue
                 }
@@ -229,12 +231,7 @@ final class TrainerExecutor {
             return try encoder.encode(values, transform: encoding.transform, into: &output)
         }
         if let norm = residues.takeLost() {
-            emit(
-                .report(
-                    .note(
-                        source: setup.name,
-                        text: "a slice changed hands or left again: a residue of norm \(norm) "
-                            + "was dropped")))
+            emit(.report(SliceResidues.note(norm, source: setup.name)))
         }
         return extent
     }
@@ -267,7 +264,6 @@ final class TrainerExecutor {
         if let place { trainer.adoptGradient(place) }
         account.enter(.apply)
         switch absorption.target {
-        case .gradient: break
         case .optimiserStep, .pooledOptimiserStep:
             trainer.optimiserStep()
             step = absorption.step
@@ -415,8 +411,7 @@ final class TrainerExecutor {
     }
 
     private func reportCodecUse() {
-        guard !classes.uses.isEmpty else { return }
-        emit(.report(.codecUse(worker: setup.worker, classes.uses)))
+        emit(.codecUse(classes))
     }
 
     private func writeState() throws -> UInt64 {

@@ -22,7 +22,7 @@ package struct TrainerSetup: Sendable {
     /// Of the slowest link of this worker's region, in bytes per second; what compressing must beat.
     package let linkBytesPerSecond: Double
     /// Chunks go as their transform leaves them: sizes are then known beforehand.
-    var storesChunks = false
+    package var storesChunks = false
     /// How tokens travel to the experts of other workers.
     var tokenTransform: TransformID
     /// Where the state for `--resume` lies.

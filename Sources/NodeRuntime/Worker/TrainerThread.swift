@@ -14,6 +14,7 @@ final class TrainerThread: Sendable {
     /// What the trainer said when it was built.
     struct Ready: Sendable {
         var parameterCount: UInt64
+        var tensors: [TensorSpec]
         var restored: RestoredState?
     }
 
@@ -57,7 +58,8 @@ final class TrainerThread: Sendable {
                 ) { [self] output in self.put(output) }
                 executor.atEnd = options.atEnd
                 let ready = Ready(
-                    parameterCount: UInt64(trainer.parameterCount), restored: restored)
+                    parameterCount: UInt64(trainer.parameterCount), tensors: trainer.tensors,
+                    restored: restored)
                 outcome.withLock { $0 = .success(ready) }
                 built.signal()
                 serve(executor)

@@ -39,19 +39,22 @@ package final class UnpacedTrainers {
     /// - Throws: `ModelShapeError` when the configured model cannot be made.
     package func makeTrainer(seat: WorkerID) throws -> UnpacedTrainer {
         let setup = setups[Int(seat.rawValue)]
+        let trainer = try setup.makeTrainer(corpus)
+        let reducer = reducers[Int(seat.rawValue)]
+        reducer.classes = TensorClassTally(tensors: trainer.tensors)
         return UnpacedTrainer(
-            trainer: try setup.makeTrainer(corpus), setup: setup, writesModel: writesModel,
-            queue: queue)
+            trainer: trainer, setup: setup, writesModel: writesModel, queue: queue,
+            reducer: reducer)
     }
 
     /// As ``ReductionRunner/reduce``, for the owner's link.
     package func mean(
         _ sources: [(bytes: PayloadBytes, weight: UInt64)], elements: Int, transform: TransformID,
-        scope: CollectiveKey.Scope, owner: WorkerID
+        scope: CollectiveKey.Scope, contribution: RegionContribution?, owner: WorkerID
     ) throws -> PayloadBytes {
         try reducers[Int(owner.rawValue)].reduce(
             sources, elements: elements, transform: transform, scope: scope,
-            setup: setups[Int(owner.rawValue)])
+            contribution: contribution, setup: setups[Int(owner.rawValue)])
     }
 }
 
@@ -70,11 +73,17 @@ package final class UnpacedTrainer {
 
     private let work: TrainerWork
     private let queue: TrainerQueue
+    private let setup: TrainerSetup
+    /// Of the same seat, on the caller's thread.
+    private let reducer: ReductionRunner
     private let done = DispatchSemaphore(value: 0)
 
     init(
-        trainer: any Trainer, setup: TrainerSetup, writesModel: Bool, queue: TrainerQueue
+        trainer: any Trainer, setup: TrainerSetup, writesModel: Bool, queue: TrainerQueue,
+        reducer: ReductionRunner
     ) {
+        self.setup = setup
+        self.reducer = reducer
         work = TrainerWork(trainer, setup, writesModel: writesModel)
         self.queue = queue
     }
@@ -89,7 +98,26 @@ package final class UnpacedTrainer {
 
     package func finish() -> [Output] {
         done.wait()
-        return work.takeOutputs()
+        let notes = reducer.takeNote(source: setup.name).map { [Output.report($0)] } ?? []
+        return notes + work.takeOutputs().compactMap(output)
+    }
+
+    /// Nil for what only the driver of sockets has a use for.
+    private func output(_ output: TrainerOutput) -> Output? {
+        switch output {
+        case .event(let event): return .event(event)
+        case .gradient, .tokens: return nil
+        case .encoded(let key, let epoch, let chunk, let bytes):
+            return .encoded(
+                key: key, epoch: epoch, slice: chunk.slice, position: chunk.position,
+                elements: UInt32(chunk.range.count), bytes)
+        case .stateRead(let peer, let chunk, let bytes): return .stateRead(to: peer, chunk, bytes)
+        case .failed(let what): return .failed(what)
+        case .report(let event): return .report(event)
+        case .codecUse(let classes):
+            let uses = classes.adding(reducer.classes).uses
+            return uses.isEmpty ? nil : .report(.codecUse(worker: setup.worker, uses))
+        }
     }
 }
 
@@ -109,9 +137,7 @@ private final class TrainerWork: @unchecked Sendable {
         ) { outputs.append($0) }
     }
 
-    func takeOutputs() -> [UnpacedTrainer.Output] {
-        outputs.take().compactMap { UnpacedTrainer.Output($0) }
-    }
+    func takeOutputs() -> [TrainerOutput] { outputs.take() }
 
     func run(_ order: TrainerOrder, _ payloads: [PayloadBytes]) {
         switch order {
@@ -135,23 +161,6 @@ private final class OutputList: Sendable {
         outputs.withLock { outputs in
             defer { outputs = [] }
             return outputs
-        }
-    }
-}
-
-extension UnpacedTrainer.Output {
-    /// Nil for what only the driver of sockets has a use for.
-    init?(_ output: TrainerOutput) {
-        switch output {
-        case .event(let event): self = .event(event)
-        case .gradient, .tokens: return nil
-        case .encoded(let key, let epoch, let chunk, let bytes):
-            self = .encoded(
-                key: key, epoch: epoch, slice: chunk.slice, position: chunk.position,
-                elements: UInt32(chunk.range.count), bytes)
-        case .stateRead(let peer, let chunk, let bytes): self = .stateRead(to: peer, chunk, bytes)
-        case .failed(let what): self = .failed(what)
-        case .report(let event): self = .report(event)
         }
     }
 }

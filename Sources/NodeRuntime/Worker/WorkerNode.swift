@@ -30,7 +30,7 @@ package final class WorkerNode {
     private var lanes: LaneSockets?
     var setup: TrainerSetup?
     var payloads = PayloadStore()
-    private let reducer: ReductionRunner
+    let reducer: ReductionRunner
     private var places = MeanPlaces(parameterCount: 0)
     private var contributions: GradientContributions
     var figures = WorkerFigures()
@@ -188,6 +188,7 @@ package final class WorkerNode {
         var hello = hello(ready)
         hello.configurationDigest = welcome.configurationDigest
         places = MeanPlaces(parameterCount: Int(ready.parameterCount))
+        reducer.classes = TensorClassTally(tensors: ready.tensors)
         machine = Worker(
             worker: welcome.workerID, region: seat.region, hello: hello,
             configuration: briefing.configuration, topology: topology)
@@ -328,6 +329,7 @@ package final class WorkerNode {
                 try report(.violation(culprit: options.name, what: what))
                 try step(.leave(code: .data, reason: what))
             case .report(let event): try report(event)
+            case .codecUse(let classes): try reportCodecUse(classes)
             }
         }
     }
@@ -410,13 +412,13 @@ package final class WorkerNode {
         case .transmit(let lane, let sequence, let epoch, let message, let payload):
             try transmit(lane, sequence, epoch, message, payload)
         case .train(let order): submit(order)
-        case .reduce(let key, let epoch, let slice, let position, let sources, let transform, let n):
-            let bytes = try reducer.reduce(
-                sources.map { (payloads[$0.handle], $0.weight) }, elements: n,
-                transform: transform, scope: key.scope, setup: setup)
-            let mean = EncodedPayload(
-                handle: payloads.add(bytes), bytes: bytes.count, elements: UInt32(n),
-                transform: bytes.transform, stage: bytes.stage)
+        case .reduce(
+            let key, let epoch, let slice, let position, let sources, let transform, let elements,
+            let round):
+            let contribution = round.flatMap {
+                machine?.round.plan?.contribution(to: $0, slice: slice, position: position)
+            }
+            let mean = try reduce(sources, key.scope, transform, elements, contribution)
             try step(
                 .reduced(key: key, epoch: epoch, slice: slice, position: position, mean: mean))
         case .release(let handle): payloads.release(handle)
@@ -439,12 +441,14 @@ package final class WorkerNode {
         case .encode(let encoding):
             places.begin(encoding)
             let plan = machine?.round.plan
-            let ownSlice = plan.flatMap { $0.geometry(of: encoding.key).slice(ownedBy: $0.rank) }
-            guard !contributions.begin(encoding, ownSlice: ownSlice) else { return }
-            trainer.submit(.encode(encoding, ownSlice: ownSlice))
+            let ownSlices =
+                plan.map { $0.geometry(of: encoding.key).slices(ownedBy: $0.rank) } ?? []
+            guard !contributions.begin(encoding, ownSlices: ownSlices) else { return }
+            trainer.submit(.encode(encoding, ownSlices: ownSlices))
         case .installState(let chunk, let handle):
             trainer.submit(.install(chunk, payloads[handle], handle))
         case .compute(let step, let samples):
+            contributions.endAll()
             trainer.submit(.compute(step: step, samples: samples, tokenGroup))
         case .evaluate, .checkpoint, .save, .readState, .takeOver:
             trainer.submit(.order(order))

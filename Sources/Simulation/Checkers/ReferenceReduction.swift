@@ -47,10 +47,9 @@ struct ReferenceReduction {
     private var plans: [Epoch: Plan] = [:]
     private var latest = Epoch.none
     private var candidates: [CollectiveKey: [Epoch: Candidate]] = [:]
-    /// Tokens behind what a seat would contribute: of its last step, of its replica's last step, and
-    /// of its replica since the last outer step.
+    /// Tokens behind what a seat would contribute: of its last step, and of its replica since the last outer
+    /// step.
     private var stepTokens: [UInt64]
-    private var gradientTokens: [UInt64]
     /// By seat and fragment: since it last left.
     private var roundTokens: [[UInt64]]
     /// Inner steps of a seat's replica since it last left; where sets are closed, what it has offered
@@ -81,7 +80,6 @@ struct ReferenceReduction {
         self.configuration = configuration
         self.elements = elements
         stepTokens = Array(repeating: 0, count: seats)
-        gradientTokens = stepTokens
         takenTokens = stepTokens
         roundSteps = stepTokens
         offered = stepTokens.map { _ in (0, 0) }
@@ -176,7 +174,6 @@ struct ReferenceReduction {
 
     mutating func computed(_ seat: Int, tokens: UInt64) {
         stepTokens[seat] = tokens
-        gradientTokens[seat] = tokens
     }
 
     mutating func installed(_ seat: Int) { forgetTokens(seat) }
@@ -218,11 +215,10 @@ struct ReferenceReduction {
         _ values: [Float]
     ) {
         guard elements > 0 else { return }
-        let key = encoding.key
+        let key = round(of: encoding.key)
         let weight =
             switch (key.scope, encoding.source) {
-            case (.region, _): Tokens(all: stepTokens[seat])
-            case (.pool, .gradient): Tokens(all: gradientTokens[seat])
+            case (.region, _), (.pool, .gradient): Tokens(all: stepTokens[seat])
             case (.pool, .outerGradient), (.pool, .keptOuterGradient):
                 departures[seat][key] ?? Tokens(all: 0)
             case (.pool, .offeredOuterGradient): Tokens(all: closedWeight(seat))
@@ -237,6 +233,16 @@ struct ReferenceReduction {
             old.round -= 16
             candidates[old] = nil
         }
+    }
+
+    /// Every step of all members is one collective: what a region's members send each other are parts of it.
+    private var isOneCollective: Bool {
+        sharesGradients && configuration.schedule.inner == .everyStep
+    }
+
+    private func round(of key: CollectiveKey) -> CollectiveKey {
+        guard isOneCollective, key.scope == .region else { return key }
+        return .outer(fragment: FragmentID(0), round: key.round)
     }
 
     // MARK: Means
@@ -307,6 +313,14 @@ struct ReferenceReduction {
         var vectors: [[Float]] = []
         var weights: [Tokens] = []
         for group in groups {
+            if isOneCollective {
+                guard let (vector, tokens) = regionMean(candidate, group, elements) else {
+                    return nil
+                }
+                vectors.append(vector)
+                weights.append(Tokens(all: tokens))
+                continue
+            }
             let parts = group.flatMap { candidate.parts[$0] ?? [] }
             // Who is not in a closed set puts nothing in.
             if closesSets, parts.isEmpty { continue }
@@ -334,6 +348,29 @@ struct ReferenceReduction {
             return sum
         }
         return (values, total)
+    }
+
+    /// What a region's members make of their parts, in rank order.
+    private func regionMean(
+        _ candidate: Candidate, _ group: [Int], _ elements: Int
+    ) -> (values: [Float], tokens: UInt64)? {
+        let vectors = group.map { seat in
+            assemble((candidate.parts[seat] ?? []).map { ($0.range, $0.values) }, nil)
+        }
+        let weights = group.compactMap { candidate.weights[$0] }
+        guard weights.count == group.count, vectors.allSatisfy({ $0.count == elements }) else {
+            return nil
+        }
+        let shares = shares(weights, of: nil)
+        let values = (0..<elements).map { index -> Float in
+            var sum = shares[0] * vectors[0][index]
+            for member in vectors.indices.dropFirst() {
+                let product = shares[member] * vectors[member][index]
+                sum = sum + product
+            }
+            return sum
+        }
+        return (values, weights.reduce(0) { $0 + $1.all })
     }
 
     private func shares(_ weights: [Tokens], of expert: Int?) -> [Float] {
@@ -388,7 +425,6 @@ struct ReferenceReduction {
     ) -> String? {
         guard elements > 0 else { return nil }
         switch absorption.target {
-        case .gradient: gradientTokens[seat] = takenTokens[seat]
         case .optimiserStep:
             for fragment in layout.indices { roundTokens[seat][fragment] += takenTokens[seat] }
             for expert in 0..<self.experts.count {

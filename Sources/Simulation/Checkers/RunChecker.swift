@@ -194,7 +194,6 @@ struct RunChecker {
             find("reduction", now, objection)
         }
         switch absorption.target {
-        case .gradient: break
         case .optimiserStep:
             let key = InnerKey(
                 region: absorption.key.region, step: absorption.step, epoch: lastEpoch[seat])

@@ -37,16 +37,20 @@ struct PoolExchange {
         portions = shape.regions.map { min(max(1, $0.chunks), limit) }
     }
 
-    /// - Parameter ready: by seat, when a worker's values are there.
-    func run(ready: [Int64], over fabric: inout Fabric) -> [Outcome] {
-        var outcomes = shape.regions.map {
-            Outcome(
-                encoding: encoding($0).total,
-                arrivals: Array(repeating: 0, count: $0.seats.count))
+    /// - Parameters:
+    ///   - ready: by seat, when a worker's values are there.
+    ///   - reducing: by region, how long it then takes to reduce its members' parts; nil: it contributes what
+    ///     each of them holds.
+    func run(ready: [Int64], reducing: [Int64?], over fabric: inout Fabric) -> [Outcome] {
+        var outcomes = shape.regions.indices.map { place in
+            let region = shape.regions[place]
+            return Outcome(
+                encoding: reducing[place] == nil ? encoding(region).total : 0,
+                arrivals: Array(repeating: 0, count: region.seats.count))
         }
         var arrived = portions.map { [Int64](repeating: 0, count: $0) }
         for from in shape.regions.indices {
-            contribute(from, ready, &arrived, &outcomes, &fabric)
+            contribute(from, ready, reducing[from], &arrived, &outcomes, &fabric)
         }
         var reduced = arrived
         for owner in shape.regions.indices where shape.regions[owner].chunks > 0 {
@@ -74,11 +78,14 @@ struct PoolExchange {
     }
 
     private func contribute(
-        _ from: Int, _ ready: [Int64], _ arrived: inout [[Int64]], _ outcomes: inout [Outcome],
-        _ fabric: inout Fabric
+        _ from: Int, _ ready: [Int64], _ reducing: Int64?, _ arrived: inout [[Int64]],
+        _ outcomes: inout [Outcome], _ fabric: inout Fabric
     ) {
         let source = shape.regions[from]
-        let parts = encoding(source).parts
+        // All slices of a position are reduced before the next position's.
+        let parts =
+            reducing.map { Array(repeating: $0, count: shape.regions.count) }
+            ?? encoding(source).parts
         // Workers that are ready at the same time are one transfer.
         let seats = source.seats.sorted { (ready[$0], $0) < (ready[$1], $1) }
         var first = 0
@@ -91,7 +98,7 @@ struct PoolExchange {
                 send(
                     from, to, replicas: replicas, sender: seats[first], start: start,
                     encoding: parts[to], &arrived[to], &outcomes[to], &fabric)
-                start += parts[to]
+                if reducing == nil { start += parts[to] }
             }
             first = shape.forwards ? seats.count : next
         }

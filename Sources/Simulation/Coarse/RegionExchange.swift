@@ -3,12 +3,13 @@ import Coordination
 
 /// The gradient all-reduce of one region by formula: every chunk passes through the interfaces of the
 /// workers it concerns, in the order of slices, over link clocks of their own. Depends on nothing but
-/// how far apart the workers come, so the last answers are kept.
+/// how far apart the workers come, so the last answers are kept. Where a region only contributes what it
+/// reduces, no mean comes back.
 struct RegionExchange {
     struct Outcome {
         /// A worker's time encoding its part.
         var encoding: Int64
-        /// From the last worker's arrival to the last mean's.
+        /// From the last worker's arrival to the last mean's, or to the last chunk's reduction.
         var duration: Int64
     }
 
@@ -17,13 +18,15 @@ struct RegionExchange {
     private let cost: CostModel
     private let encrypts: Bool
     private let localRate: UInt64
+    private let hasMeans: Bool
     /// How long before the last one each worker came, and what came of it.
     private var kept: [(offsets: [Int64], outcome: Outcome)] = []
 
     init(
         workers: Int, elements: UInt64, transform: TransformID, options: SimulationOptions,
-        chunk: Int
+        chunk: Int, hasMeans: Bool = true
     ) {
+        self.hasMeans = hasMeans
         let ranks = (0..<workers).map { Rank($0) }
         geometry = CollectiveGeometry(
             epoch: .none, participants: ranks, groups: ranks.map { [$0] }, elements: elements,
@@ -78,6 +81,10 @@ struct RegionExchange {
             let reduced =
                 chunk.arrived
                 + cost.time(4 * chunk.elements * (ready.count + 1), at: cost.reduceRate)
+            guard hasMeans else {
+                complete = max(complete, reduced)
+                continue
+            }
             let bytes =
                 (ready.count - 1)
                 * ExchangeShape.frame(chunk.elements, transform, encrypts: encrypts)

@@ -85,7 +85,8 @@ extension RoundSimulator {
                 regionExchanges[region.id.index] = RegionExchange(
                     workers: region.seats.count, elements: parameters,
                     transform: plan.regionTransform, options: options,
-                    chunk: CollectiveGeometry.chunkElements)
+                    chunk: CollectiveGeometry.chunkElements,
+                    hasMeans: !schedule.sharesGradients)
             }
         }
         openLanes(shape)

@@ -53,6 +53,15 @@ extension RoundSimulator {
             guard
                 let shared = regionExchanges[units[unit].region.index]?.run(ready: ready)
             else { return }
+            guard !schedule.sharesGradients else {
+                // What the region reduces leaves as it is made.
+                units[unit].reducing = (last, shared.duration)
+                for seat in seats {
+                    standIns[seat].book(\.encode, shared.encoding)
+                    standIns[seat].clock += shared.encoding
+                }
+                return schedulePool(unit)
+            }
             let complete = last + shared.duration
             for seat in seats {
                 standIns[seat].book(\.encode, shared.encoding)
@@ -70,7 +79,11 @@ extension RoundSimulator {
                 standIns[seat].clock += absorption
             }
         }
-        let end = seats.map { standIns[$0].clock }.max() ?? now
+        schedulePool(unit)
+    }
+
+    private func schedulePool(_ unit: Int) {
+        let end = units[unit].seats.map { standIns[$0].clock }.max() ?? now
         queue.schedule(.stepped(unit: unit), at: max(now, end))
     }
 
@@ -100,7 +113,11 @@ extension RoundSimulator {
     private func exchangeWithPool() {
         guard let exchange else { return }
         readyUnits = 0
-        outcomes = exchange.run(ready: standIns.map(\.clock), over: &fabric)
+        let ready = standIns.map { units[$0.unit].reducing?.from ?? $0.clock }
+        let reducing = exchange.shape.regions.map {
+            units[standIns[$0.seats[0]].unit].reducing?.duration
+        }
+        outcomes = exchange.run(ready: ready, reducing: reducing, over: &fabric)
         for place in exchange.shape.regions.indices {
             let region = exchange.shape.regions[place]
             var unit = -1

@@ -50,6 +50,8 @@ struct StepUnit {
     /// Members that do not know the commit of the last applied round.
     var awaitsCommit = 0
     var block: Block?
+    /// Where the region reduces what it contributes: since when all members' parts leave, and for how long.
+    var reducing: (from: Int64, duration: Int64)?
 
     /// What waits for a commit.
     enum Block {

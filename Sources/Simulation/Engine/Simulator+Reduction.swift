@@ -7,14 +7,13 @@ import WireProtocol
 extension Simulator {
     func reduce(
         _ seat: Int, _ place: WorkerProcess.Position, _ sources: [ShardReduction.Source],
-        _ transform: TransformID, _ elements: Int
+        _ transform: TransformID, _ elements: Int, _ contribution: RegionContribution?
     ) {
         for source in sources where workers[seat].pool.content(source.handle) == nil {
             checker.find("payloads", now, "\(workers[seat].name) reduces a released payload")
         }
-        guard let content = mean(seat, place.key.scope, sources, transform, elements) else {
-            return
-        }
+        guard let content = mean(seat, place.key.scope, sources, transform, elements, contribution)
+        else { return }
         var stage = StageID.stored
         if case .encoded(let encoded) = content { stage = encoded.stage }
         let mean = EncodedPayload(
@@ -32,7 +31,7 @@ extension Simulator {
     /// Nil when the host cannot make it; the owner leaves then.
     private func mean(
         _ seat: Int, _ scope: CollectiveKey.Scope, _ sources: [ShardReduction.Source],
-        _ transform: TransformID, _ elements: Int
+        _ transform: TransformID, _ elements: Int, _ contribution: RegionContribution?
     ) -> PayloadPool.Content? {
         if options.payloads.isModelled {
             return .modelled(bytes: PayloadPool.modelledBytes(transform, elements))
@@ -55,7 +54,8 @@ extension Simulator {
             }
         }
         switch host.mean(
-            parts, elements: elements, transform: transform, scope: scope, owner: WorkerID(seat))
+            parts, elements: elements, transform: transform, scope: scope,
+            contribution: contribution, owner: WorkerID(seat))
         {
         case .success(let bytes): return .encoded(bytes)
         case .failure(let failure):

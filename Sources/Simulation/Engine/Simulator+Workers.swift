@@ -95,10 +95,14 @@ extension Simulator {
         case .train(let order): take(order, seat)
         case .reduce(
             let key, let epoch, let slice, let position, let sources, let transform,
-            let elements):
+            let elements, let round):
             let place = WorkerProcess.Position(
                 key: key, epoch: epoch, slice: slice, position: position)
-            reduce(seat, place, sources, transform, elements)
+            let contribution = round.flatMap {
+                workers[seat].machine?.round.plan?.contribution(
+                    to: $0, slice: slice, position: position)
+            }
+            reduce(seat, place, sources, transform, elements, contribution)
         case .release(let handle):
             if !workers[seat].pool.release(handle) {
                 checker.find("payloads", now, "\(workers[seat].name) releases \(handle) twice")

@@ -41,10 +41,11 @@ package protocol HostedTrainer: AnyObject {
 /// Makes trainers and means for a run with real arithmetic.
 package protocol TrainerHost: AnyObject {
     func makeTrainer(seat: WorkerID) -> any HostedTrainer
-    /// The weighted mean of `sources`, in their order, encoded by `transform` for `owner` to send.
+    /// The weighted mean of `sources`, in their order, encoded by `transform` for `owner` to send; what its
+    /// region makes of its parts, if it is a `contribution`.
     func mean(
         _ sources: [(bytes: EncodedBytes, weight: UInt64)], elements: Int, transform: TransformID,
-        scope: CollectiveKey.Scope, owner: WorkerID
+        scope: CollectiveKey.Scope, contribution: RegionContribution?, owner: WorkerID
     ) -> Result<EncodedBytes, HostFailure>
 }
 

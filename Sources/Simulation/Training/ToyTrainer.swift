@@ -110,13 +110,10 @@ struct ToyTrainer {
     mutating func absorb(_ absorption: TrainerOrder.Absorption, means: [(Range<UInt64>, [Float])])
         -> UInt64
     {
-        if absorption.target != .gradient { state.step = absorption.step }
+        state.step = absorption.step
         if absorption.target.endsRound { state.round = absorption.turn }
         guard !isModelled else { return UInt64(absorption.key.round) }
         switch absorption.target {
-        case .gradient:
-            place(means, absorption.fragment)
-            return 0
         case .optimiserStep, .pooledOptimiserStep:
             place(means, absorption.fragment)
             innerStep()

@@ -123,7 +123,7 @@ extension TestCluster {
             queue.append(Delivery(channel: .trainer(worker), content: .order(order)))
         case .reduce(
             let key, let epoch, let slice, let position, let sources, let transform,
-            let elements):
+            let elements, _):
             let mean = sources.reduce(UInt64(0)) {
                 TrainerModel.mix(
                     $0, TrainerModel.mix(contents($1.handle, at: worker), $1.weight))

@@ -70,9 +70,6 @@ struct TrainerModel {
         _ mean: UInt64, _ target: TrainerOrder.Target, step: UInt32, round: UInt32
     ) -> UInt64 {
         switch target {
-        case .gradient:
-            gradient = mean
-            return 0
         case .optimiserStep:
             live = Self.mix(live, mean)
             self.step = step
