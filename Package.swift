@@ -165,7 +165,7 @@ let package = Package(
         .testTarget(name: "TidyTests", swiftSettings: house),
         .testTarget(
             name: "SystemTests",
-            dependencies: ["ClusterModel", "RunRecord", "ZeroMQ"], swiftSettings: house),
+            dependencies: ["ClusterModel", "RunRecord", "Training", "ZeroMQ"], swiftSettings: house),
         .testTarget(
             name: "SimulationTests",
             dependencies: ["ClusterModel", "Coordination", "Simulation"],

@@ -345,32 +345,40 @@ DETOUR = Record(a=RANK, b=RANK, relay=RANK)
 EXPERT_BLOCK = Record(start=POSITION, each=Integer("Q", (1, 1 << 40)),
                       count=Integer("I", (1, 1024)))
 EXPERT_PERIOD = Record(exponent=Integer("B", (0, 4)))
+EXPERT_OWNER = Record(region=U16)
+TOKEN_BUDGET = Record(**{"from": U16, "to": U16, "tokens": U32})
 CODEC = Record(**{"from": U16, "to": U16, "transform": TRANSFORM})
 FRAGMENT = Record(id=U16, round=U32, ranges=List(Record(start=POSITION, count=POSITION), RANGES))
 
 
 class PlanRecord(Record):
-    """Section 5.4: no periods, or one for each expert of the blocks."""
+    """Section 5.4: no periods, or one for each expert of the blocks; and so with owners."""
+
+    by_expert = ("expertPeriods", "expertOwners")
 
     def read(self, reader, name):
         fields = {}
         for key, kind in self.kinds.items():
             at = reader.position
             fields[key] = kind.read(reader, f"{name}.{key}")
-        self.check(fields, name, at)
+            if key in self.by_expert:
+                self.check(fields, key, name, at)
         return fields
 
     def write(self, value, out, name):
-        super().write(value, out, name)
-        self.check(value, name, len(out) - 2 - len(value["expertPeriods"]))
+        for key, kind in self.kinds.items():
+            at = len(out)
+            kind.write(value[key], out, f"{name}.{key}")
+            if key in self.by_expert:
+                self.check(value, key, name, at)
 
     @staticmethod
-    def check(fields, name, offset):
-        periods, experts = (len(fields["expertPeriods"]),
+    def check(fields, key, name, offset):
+        entries, experts = (len(fields[key]),
                             sum(block["count"] for block in fields["experts"]))
-        if periods not in (0, experts):
+        if entries not in (0, experts):
             raise FrameError("outOfRange", offset,
-                             f"{name}.expertPeriods has {periods} entries for {experts} experts")
+                             f"{name}.{key} has {entries} entries for {experts} experts")
 
 
 class Inner:
@@ -421,7 +429,9 @@ MESSAGES = {
         members=List(MEMBER, MEMBERS), fragments=List(FRAGMENT, FRAGMENTS),
         regionTransform=TRANSFORM, poolTransform=TRANSFORM, samplesPerStep=U32,
         detours=List(DETOUR, DETOURS), experts=ExpertBlocks(EXPERT_BLOCK, EXPERT_BLOCKS),
-        codecs=List(CODEC, CODECS), expertPeriods=List(EXPERT_PERIOD, PERIODIC_EXPERTS)),
+        codecs=List(CODEC, CODECS), expertPeriods=List(EXPERT_PERIOD, PERIODIC_EXPERTS),
+        expertOwners=List(EXPERT_OWNER, PERIODIC_EXPERTS),
+        tokenBudgets=List(TOKEN_BUDGET, CODECS)),
     "READY": _shape(
         5, 14 + 13 * IN_FLIGHT, planVersion=U32, step=U64,
         holdings=List(Record(key=KEY, state=Enum("B", range(3))), IN_FLIGHT)),
@@ -442,7 +452,7 @@ MESSAGES = {
         11, 14 + 10 * MEMBERS, key=KEY,
         contributions=List(Record(rank=RANK, weight=U64), MEMBERS)),
     "EVENT": _shape(12, payload=(1, EVENT_BYTES)),
-    "SUSPECT": _shape(13, rank=RANK, incarnation=U64, reason=Enum("H", (1, 2, 3, 4))),
+    "SUSPECT": _shape(13, rank=RANK, incarnation=U64, reason=Enum("H", (1, 2, 3, 4, 5))),
     "LEAVE": _shape(14, 4 + TEXT_BYTES, code=U16, reason=SENTENCE),
     "BYE": _shape(15),
     "STOP": _shape(16, 5 + TEXT_BYTES, code=U16, reason=SENTENCE, save=Bool()),

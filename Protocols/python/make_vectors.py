@@ -86,7 +86,8 @@ CONTROL = [
                                                  dict(start=5000, count=7)]),
                      dict(id=1, round=9, ranges=[dict(start=1000, count=4000)])],
           regionTransform=0, poolTransform=3, samplesPerStep=12, detours=[], experts=[], codecs=[],
-          expertPeriods=[]),
+          expertPeriods=[], expertOwners=[],
+          tokenBudgets=[]),
      b"", dict(rank=0xFFFF)),
     ("two members that only dial, and two detours", "PLAN",
      dict(planVersion=4, activateAtRound=0,
@@ -94,42 +95,56 @@ CONTROL = [
                    for member in MEMBERS],
           fragments=[], regionTransform=0, poolTransform=0, samplesPerStep=0,
           detours=[dict(a=0, b=1, relay=2), dict(a=0, b=3, relay=0xFFFE)], experts=[], codecs=[],
-          expertPeriods=[]), b"",
+          expertPeriods=[], expertOwners=[],
+          tokenBudgets=[]), b"",
      dict(rank=0xFFFF)),
     ("two blocks of experts that count by their own tokens", "PLAN",
      dict(planVersion=5, activateAtRound=0, members=MEMBERS[:1],
           fragments=[dict(id=0, round=1, ranges=[dict(start=0, count=2_000)])],
           regionTransform=0, poolTransform=3, samplesPerStep=4, detours=[],
           experts=[dict(start=100, each=64, count=8), dict(start=1_000, each=1, count=1_024)],
-          codecs=[], expertPeriods=[]), b"",
+          codecs=[], expertPeriods=[], expertOwners=[],
+          tokenBudgets=[]), b"",
      dict(rank=0xFFFF)),
     ("blocks of experts that touch", "PLAN",
      dict(planVersion=6, activateAtRound=0, members=[], fragments=[], regionTransform=0,
           poolTransform=0, samplesPerStep=0, detours=[],
           experts=[dict(start=0, each=64, count=8), dict(start=512, each=1, count=1),
-                   dict(start=513, each=2**40, count=1_024)], codecs=[], expertPeriods=[]),
+                   dict(start=513, each=2**40, count=1_024)], codecs=[], expertPeriods=[], expertOwners=[],
+          tokenBudgets=[]),
      b"", dict(rank=0xFFFF)),
     ("the largest block of experts", "PLAN",
      dict(planVersion=6, activateAtRound=0, members=[], fragments=[], regionTransform=0,
           poolTransform=0, samplesPerStep=0, detours=[],
           experts=[dict(start=2**62 - 1, each=2**40, count=1_024)], codecs=[],
-          expertPeriods=[]), b"", dict(rank=0xFFFF)),
+          expertPeriods=[], expertOwners=[],
+          tokenBudgets=[]), b"", dict(rank=0xFFFF)),
     ("experts that are due in every round, every second, every sixteenth", "PLAN",
      dict(planVersion=7, activateAtRound=6, members=[], fragments=[], regionTransform=0,
           poolTransform=3, samplesPerStep=4, detours=[],
           experts=[dict(start=10, each=5, count=2), dict(start=40, each=5, count=2)], codecs=[],
-          expertPeriods=[dict(exponent=k) for k in (0, 1, 4, 0)]), b"", dict(rank=0xFFFF)),
+          expertPeriods=[dict(exponent=k) for k in (0, 1, 4, 0)], expertOwners=[],
+          tokenBudgets=[]), b"", dict(rank=0xFFFF)),
+    ("experts of one region, and the tokens that may go to it", "PLAN",
+     dict(planVersion=8, activateAtRound=9, members=[], fragments=[], regionTransform=0,
+          poolTransform=3, samplesPerStep=4, detours=[],
+          experts=[dict(start=10, each=5, count=2), dict(start=40, each=5, count=2)], codecs=[],
+          expertPeriods=[], expertOwners=[dict(region=r) for r in (0xFFFF, 1, 0, 0xFFFF)],
+          tokenBudgets=[{"from": 0, "to": 1, "tokens": 1_250},
+                        {"from": 1, "to": 0, "tokens": 0}]), b"", dict(rank=0xFFFF)),
     ("nobody and nothing", "PLAN",
      dict(planVersion=0, activateAtRound=0, members=[], fragments=[], regionTransform=6,
           poolTransform=0, samplesPerStep=2**32 - 1, detours=[], experts=[], codecs=[],
-          expertPeriods=[]), b"",
+          expertPeriods=[], expertOwners=[],
+          tokenBudgets=[]), b"",
      dict(rank=0xFFFF)),
     ("two links with transforms of their own, and the means of one region", "PLAN",
      dict(planVersion=6, activateAtRound=4, members=[], fragments=[], regionTransform=0,
           poolTransform=3, samplesPerStep=8, detours=[], experts=[],
           codecs=[{"from": 0, "to": 1, "transform": 4}, {"from": 1, "to": 0, "transform": 1},
                   {"from": 0, "to": 0, "transform": 4}],
-          expertPeriods=[]), b"", dict(rank=0xFFFF)),
+          expertPeriods=[], expertOwners=[],
+          tokenBudgets=[]), b"", dict(rank=0xFFFF)),
     ("what is held of three collectives", "READY",
      dict(planVersion=3, step=210, holdings=[
          dict(key=inner(1, 210), state=2), dict(key=outer(0, 7), state=1),
@@ -288,6 +303,8 @@ def rejected():
     control = {type_: wire("control", CONTROL, type_) for _, type_, *_ in CONTROL}
     data = {type_: wire("data", DATA, type_) for _, type_, *_ in DATA}
     hello, plan, stop = control["HELLO"], control["PLAN"], control["STOP"]
+    # Before the lists of owners and budgets, which are empty.
+    end = len(plan) - 4
     bye, report = control["BYE"], control["REPORT"]
     chunk, state = data["CHUNK"], data["STATE-CHUNK"]
     fragments = 64 + 8 + 2 + sum(
@@ -365,48 +382,57 @@ def rejected():
         patched(control["READY"], 64 + 14 + 12, "B", 3))
     add("invalidEnum", "verdict 2", "control", patched(control["GO"], 64 + 6 + 12, "B", 2))
     add("invalidEnum", "suspect reason 0", "control", patched(control["SUSPECT"], 74, "H", 0))
-    add("invalidEnum", "suspect reason 5", "control", patched(control["SUSPECT"], 74, "H", 5))
-    add("invalidEnum", "region transform 7", "control", patched(plan, len(plan) - 14, "B", 7))
-    add("invalidEnum", "pool transform 7", "control", patched(plan, len(plan) - 13, "B", 7))
+    add("invalidEnum", "suspect reason 6", "control", patched(control["SUSPECT"], 74, "H", 6))
+    add("invalidEnum", "region transform 7", "control", patched(plan, end - 14, "B", 7))
+    add("invalidEnum", "pool transform 7", "control", patched(plan, end - 13, "B", 7))
     add("listTooLong", "a list of detours over its limit", "control",
-        patched(plan, len(plan) - 8, "H", 1025))
+        patched(plan, end - 8, "H", 1025))
     add("metaTruncated", "a detour that is not there", "control",
-        patched(plan, len(plan) - 8, "H", 1))
+        resized(plan, plan[64:end - 8] + b"\1\0"))
     add("listTooLong", "a list of expert blocks over its limit", "control",
-        patched(plan, len(plan) - 6, "H", 1025))
+        patched(plan, end - 6, "H", 1025))
     add("metaTruncated", "a block of experts that is not there", "control",
-        patched(plan, len(plan) - 6, "H", 1))
+        resized(plan, plan[64:end - 6] + b"\1\0"))
     add("listTooLong", "a list of codecs over its limit", "control",
-        patched(plan, len(plan) - 4, "H", 4097))
+        patched(plan, end - 4, "H", 4097))
     add("metaTruncated", "a codec that is not there", "control",
-        patched(plan, len(plan) - 4, "H", 1))
+        resized(plan, plan[64:end - 4] + b"\1\0"))
     add("listTooLong", "a list of periods over its limit", "control",
-        patched(plan, len(plan) - 2, "H", 8_193))
+        patched(plan, end - 2, "H", 8_193))
     add("metaTruncated", "a period that is not there", "control",
+        resized(plan, plan[64:end - 2] + b"\1\0"))
+    add("outOfRange", "a period of no expert", "control",
+        resized(plan, plan[64:-6] + b"\1\0\0" + b"\0" * 4))
+    add("listTooLong", "a list of owners over its limit", "control",
+        patched(plan, len(plan) - 4, "H", 8_193))
+    add("outOfRange", "an owner of no expert", "control",
+        resized(plan, plan[64:-4] + b"\1\0\0\0" + b"\0" * 2))
+    add("listTooLong", "a list of budgets over its limit", "control",
+        patched(plan, len(plan) - 2, "H", 4097))
+    add("metaTruncated", "a budget that is not there", "control",
         patched(plan, len(plan) - 2, "H", 1))
-    add("outOfRange", "a period of no expert", "control", resized(plan, plan[64:-2] + b"\1\0\0"))
     periods = lh.encode(frame_of("control", *next(
         row for row in CONTROL if row[0].startswith("experts that are due"))[1:]))
-    add("outOfRange", "every 32nd round", "control", patched(periods, len(periods) - 1, "B", 5))
+    add("outOfRange", "every 32nd round", "control", patched(periods, len(periods) - 5, "B", 5))
     add("outOfRange", "a period too few", "control",
-        resized(periods, periods[64:-6] + b"\3\0\0\1\4"))
-    block = resized(plan, plan[64:-6] + struct.pack("<HQQIHH", 1, 0, 1, 1, 0, 0))
+        resized(periods, periods[64:-10] + b"\3\0\0\1\4" + b"\0" * 4))
+    block = resized(plan, plan[64:-10] + struct.pack("<HQQIHHHH", 1, 0, 1, 1, 0, 0, 0, 0))
     add("outOfRange", "experts that start at 2^62", "control",
-        patched(block, len(block) - 24, "Q", 1 << 62))
+        patched(block, len(block) - 28, "Q", 1 << 62))
     add("outOfRange", "experts of no elements", "control",
-        patched(block, len(block) - 16, "Q", 0))
+        patched(block, len(block) - 20, "Q", 0))
     add("outOfRange", "experts of more than 2^40 elements", "control",
-        patched(block, len(block) - 16, "Q", (1 << 40) + 1))
+        patched(block, len(block) - 20, "Q", (1 << 40) + 1))
     add("outOfRange", "a block of no experts", "control",
-        patched(block, len(block) - 8, "I", 0))
+        patched(block, len(block) - 12, "I", 0))
     add("outOfRange", "a block of 1,025 experts", "control",
-        patched(block, len(block) - 8, "I", 1_025))
+        patched(block, len(block) - 12, "I", 1_025))
     first = struct.pack("<QQI", 100, 64, 8)
 
     def blocks(*others):
         listed = b"".join(struct.pack("<QQI", *other) for other in others)
-        return resized(plan, plan[64:-6] + struct.pack("<H", 1 + len(others)) + first + listed
-                       + struct.pack("<HH", 0, 0))
+        return resized(plan, plan[64:-10] + struct.pack("<H", 1 + len(others)) + first + listed
+                       + struct.pack("<HHHH", 0, 0, 0, 0))
 
     add("outOfRange", "experts that begin before the end of the block before", "control",
         blocks((611, 1, 1)))

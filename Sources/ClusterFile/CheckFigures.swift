@@ -258,6 +258,7 @@ extension CheckReport {
         }
         notes += dialNotes(file.topology)
         notes += spreadNotes(file)
+        notes += crossingNotes(file)
         if !file.seedIsGiven {
             notes.append(
                 "No `seed`: every run draws its own; this one drew "

@@ -2,11 +2,12 @@ internal import ClusterModel
 
 /// The keys of `model` that make it a mixture of experts.
 extension FileReader {
-    static let expertKeys = [
-        "experts", "top_k", "expert_width", "shared_experts", "gate", "groups", "groups_kept",
-        "balance", "balance_rate", "capacity", "sequence_loss", "spread", "token_wire",
-        "place_every",
-    ]
+    static let expertKeys =
+        [
+            "experts", "top_k", "expert_width", "shared_experts", "gate", "groups", "groups_kept",
+            "balance", "balance_rate", "capacity", "sequence_loss", "spread", "token_wire",
+            "place_every",
+        ] + crossingKeys
 
     /// - Parameter model: the rest of the group.
     func readExperts(
@@ -62,6 +63,7 @@ extension FileReader {
                     "sequence_loss", 0...100, of: "weight of the sequence-wise balance loss",
                     example: "0.0001"), 0))
         readSpread(&experts, &reader)
+        readCrossing(&experts, section, &reader)
         guard reader.isSound else { return nil }
         return fit(section, experts, model) ? experts : nil
     }
@@ -156,10 +158,13 @@ extension FileReader {
                 "balance_rate",
                 "`balance_rate` would do nothing under `balance: \(experts.balance.rawValue)`",
                 expected: "`balance_rate` only with `balance: bias`", example: "balance: bias")
-        } else if experts.spread == .none, section.line(of: "token_wire") != nil {
+        } else if experts.spread == .none, experts.crossing == nil,
+            section.line(of: "token_wire") != nil
+        {
             section.refuse(
                 "token_wire", "`token_wire` would do nothing: every worker computes all experts",
-                expected: "`token_wire` only with `spread: region`", example: "spread: region")
+                expected: "`token_wire` only with `spread: region` or `across: budget`",
+                example: "spread: region")
         } else if experts.spread == .none, section.line(of: "place_every") != nil {
             section.refuse(
                 "place_every", "`place_every` would do nothing: every worker computes all experts",

@@ -35,6 +35,7 @@ struct FileReader {
         let model = readModel(top)
         let schedule = readSchedule(top, topology: topology, model: model, steps: steps)
         checkSpread(top, topology: topology, model: model, schedule: schedule)
+        checkCrossing(top, topology: topology, model: model, schedule: schedule)
         checkMemory(top, topology: topology, model: model, schedule: schedule)
         var wire = readWire(top, topology: topology)
         if !checkWire(top, wire, schedule) { wire = nil }

@@ -71,7 +71,7 @@ extension FileReader {
     }
 
     /// `auto` is nil: what outer rounds leave.
-    private func readBudget(
+    func readBudget(
         _ section: Section, _ standard: Double?, _ reader: inout Defaults
     ) -> Double? {
         let number = Field<Double>.number(

@@ -40,6 +40,11 @@ package enum RunEvent: Codable, Equatable, Sendable {
     case expertUse(worker: WorkerID, step: UInt32, [ExpertUse])
     /// What a round has exchanged of the model's values, under a plan that leaves experts out of rounds.
     case expertsExchanged(round: UInt32, elements: UInt64, of: UInt64)
+    /// A plan has started under which regions compute other experts alone than before, or other numbers of
+    /// tokens may leave for them.
+    case expertOwners(ExpertOwners)
+    /// What became of the tokens of a worker that wanted experts of other regions. Cumulative.
+    case tokensCrossed(worker: WorkerID, TokensCrossed)
     /// A worker has taken over the state of its peers.
     case stateTaken(StateTaken)
     /// What a member has passed on between two others that have no lane to each other. Cumulative.
@@ -148,6 +153,8 @@ package enum RunEvent: Codable, Equatable, Sendable {
         /// Bits per value really obtained on contributions and means sent to that region.
         package var values: UInt64
         package var encodedBytes: UInt64
+        /// Of `bytes`, those of tokens on their way to experts and back; nil where nobody counted.
+        package var tokenBytes: UInt64?
         package init(
             toRegion: RegionID, frames: UInt64, bytes: UInt64, resent: UInt64, values: UInt64,
             encodedBytes: UInt64
@@ -205,6 +212,43 @@ package enum RunEvent: Codable, Equatable, Sendable {
             self.shares = shares
             self.dropped = dropped
         }
+    }
+
+    package struct ExpertOwners: Codable, Equatable, Sendable {
+        package struct Budget: Codable, Equatable, Sendable {
+            package var from: RegionID
+            package var to: RegionID
+            /// Of a step, over all blocks.
+            package var tokens: UInt32
+            package init(from: RegionID, to: RegionID, tokens: UInt32) {
+                self.from = from
+                self.to = to
+                self.tokens = tokens
+            }
+        }
+        /// The turn after which it holds.
+        package var turn: UInt32
+        /// By expert's number, ``RegionID/none`` where every region computes it; empty: all are so.
+        package var owners: [RegionID]
+        package var budgets: [Budget]
+        package init(turn: UInt32, owners: [RegionID], budgets: [Budget]) {
+            self.turn = turn
+            self.owners = owners
+            self.budgets = budgets
+        }
+    }
+
+    /// Counts of tokens are summed over blocks.
+    package struct TokensCrossed: Codable, Equatable, Sendable {
+        /// Steps that experts of other regions could be wanted in.
+        package var steps: UInt64 = 0
+        package var tokens: UInt64 = 0
+        /// By region that they left for.
+        package var crossed: [UInt64]
+        /// Tokens whose budget was used up, and how many of their choices that changed.
+        package var stayed: UInt64 = 0
+        package var changed: UInt64 = 0
+        package init(regions: Int) { crossed = Array(repeating: 0, count: regions) }
     }
 
     /// Frames passed on from one member to another.

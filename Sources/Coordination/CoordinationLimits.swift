@@ -94,6 +94,16 @@ package enum CoordinationLimits {
     package static let expertPatience: UInt32 = 3
     /// Share of the model's values that longer periods must save: a plan costs a round of all of them.
     package static let expertGain = 0.05
+    /// Rounds with known loads before experts get owners, and half of those before owners change again.
+    package static let crossingPatience: UInt32 = 2
+    /// A budget of tokens changes when it is wrong by this factor.
+    package static let crossingMargin = 1.25
+    /// After so many times without tokens that came the pause does not get longer: 2^4 rounds.
+    package static let crossingPauseMost: UInt32 = 4
+    /// How many steps of its own a worker waits for tokens of another region before it says so, and at least
+    /// so many times ``RunConfiguration/Deadlines/patience``: who trains is slower at times, and evaluates.
+    package static let tokenPatienceSteps: Int64 = 8
+    package static let tokenPatience: Int64 = 2
     /// Heartbeats are small: two a patience would already do, one a second shows progress.
     package static let heartbeatInterval = Interval.seconds(1)
     /// The coordinator's own probe. ROUTER says "unreachable" only when something is sent, so this bounds

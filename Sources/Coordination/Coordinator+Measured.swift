@@ -23,7 +23,7 @@ extension Coordinator {
     mutating func considerMeasured(_ now: Instant, reported step: UInt64) {
         guard isEarly(step) else { return }
         let adapts = configuration.schedule.adapts && isEarly(members.map(\.lastStep).max() ?? 0)
-        guard adapts || experts.isChoosing else { return }
+        guard adapts || experts.isChoosing || crossing.isChoosing else { return }
         let codecs = adapts ? links.changes(traffic, step: slowestStep) : nil
         guard case .running = stage, joiners.isEmpty else { return }
         let turn = nextBoundary
@@ -44,6 +44,9 @@ extension Coordinator {
         }
         // Loads repeat with the seed, so `adapt: never` has nothing against it.
         if let reason = experts.change() { reasons.append("experts: \(reason)") }
+        if let reason = crossing.change(crossingConditions(turn: turn)) {
+            reasons.append("experts of one region: \(reason)")
+        }
         guard !reasons.isEmpty else { return }
         replan(reason: reasons.joined(separator: "; "), activateAtRound: turn, now)
     }
@@ -61,6 +64,7 @@ extension Coordinator {
         codecsInForce = plan.codecs
         links.adopt(codecsInForce)
         experts.adopt(plan)
+        adoptCrossing(plan)
         // One that holds at once has taken the place of a boundary plan whose boundary never came.
         if plan.activateAtRound > 0 { paces = nextPaces } else { nextPaces = paces }
     }
@@ -68,7 +72,7 @@ extension Coordinator {
     // MARK: What is known
 
     /// What crosses between the regions of those who are there.
-    private var traffic: PoolTraffic {
+    var traffic: PoolTraffic {
         var counts = [Int](repeating: 0, count: topology.regions.count)
         for member in members { counts[member.region.index] += 1 }
         return PoolTraffic(
@@ -85,7 +89,7 @@ extension Coordinator {
         return Double(batch) / rate
     }
 
-    private var slowestStep: Double {
+    var slowestStep: Double {
         members.map { stepSeconds($0.seat, balance.inForce[Int($0.seat.rawValue)].batch) }.max()
             ?? 0
     }

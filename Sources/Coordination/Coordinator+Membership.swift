@@ -133,6 +133,7 @@ extension Coordinator {
         let plan = makePlan(
             activateAtRound: activateAtRound, isStart: isStart, detours: detours)
         sayDetours(plan)
+        if let note = sayLostExperts(plan) { effects.append(note) }
         self.plan = plan
         var rank = 0
         members.updateAll {
@@ -170,6 +171,7 @@ extension Coordinator {
         lastCommit = nil
         closing.closed = nil
         experts.forget()
+        crossing.forget()
         forgetAllOffers()
     }
 
@@ -206,6 +208,8 @@ extension Coordinator {
         let fragments = layout.enumerated().map { index, ranges in
             PlanFragment(id: FragmentID(index), round: committed[index] + 1, ranges: ranges)
         }
+        let crossing = self.crossing.choice(
+            isBoundary: isBoundary, crossingConditions(turn: activateAtRound))
         return Plan(
             planVersion: planVersion, activateAtRound: activateAtRound, members: planned,
             fragments: fragments, regionTransform: configuration.wire.insideRegion,
@@ -213,7 +217,9 @@ extension Coordinator {
             samplesPerStep: balance.samplesPerStep, detours: detours,
             experts: configuration.expertBlocks(elements: parameterCount),
             codecs: isBoundary ? links.planned : codecsInForce,
-            expertPeriods: isBoundary ? experts.planned : experts.inForce)
+            expertPeriods: isBoundary ? experts.planned : experts.inForce,
+            expertOwners: crossing.owners.map { PlanExpertOwner(region: $0) },
+            tokenBudgets: crossing.budgets)
     }
 
     /// By region: regions behind slow links own less (``OwnerShares``).

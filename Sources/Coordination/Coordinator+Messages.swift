@@ -32,6 +32,7 @@ extension Coordinator {
         case .suspect(let suspect):
             probe(suspect)
             if suspect.reason == .unreachable { noteUnreachable(connection, suspect, now) }
+            if suspect.reason == .tokensMissing { missTokens(connection, suspect, now) }
         case .offer(let offer): take(offer, from: connection, now)
         case .event, .bye, .error: break
         case .hello, .leave, .welcome, .refuse, .plan, .go, .heartbeatAck, .commit, .close, .stop,
@@ -308,6 +309,7 @@ extension Coordinator {
             balance.note(member.seat, samples: report.samples, time: report.computeTime)
             links.note(member.region, report.links)
             experts.note(report.experts)
+            crossing.note(member.region, report.experts, report.links)
         }
         reports[report.key, default: [:]][member.seat] = report
         commitIfComplete(report.key, now)
@@ -329,6 +331,7 @@ extension Coordinator {
         lastCommitAt = now
         let steps = zip(voters, collected).map { ($0, $1.step) }
         let wasWhole = noteExperts(key)
+        crossing.settle(steps: steps.map(\.1))
         let commit = Commit(
             key: key, digest: first.digest, members: UInt16(clamping: collected.count),
             allExperts: needsAllExperts(after: key, steps))

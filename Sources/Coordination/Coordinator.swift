@@ -112,6 +112,8 @@ package struct Coordinator: Sendable {
     var codecsInForce: [PlanCodec]
     /// Which experts are left out of rounds, and why.
     var experts: ExpertLoads
+    /// Which experts one region computes alone, and the tokens that may go there.
+    var crossing: ExpertCrossing
     /// Of the last round: it is said again, and has said whether the next one leaves experts out.
     var lastCommit: Commit?
     /// Reports of rounds that are not committed, by seat.
@@ -156,6 +158,7 @@ package struct Coordinator: Sendable {
         links = LinkCodecs(configuration, topology, values: parameterCount)
         codecsInForce = links.planned
         experts = ExpertLoads(configuration, elements: parameterCount)
+        crossing = ExpertCrossing(configuration, topology, elements: parameterCount)
         seatNamed = Dictionary(
             seats.enumerated().map { ($0.element.worker.name, $0.offset) },
             uniquingKeysWith: { first, _ in first })

@@ -243,6 +243,8 @@ extension Worker {
         case .consumed(let handle): release(handle)
         case .interrupted(let step): drive(.interrupted(step: step), now)
         case .tokensRefused(let peer, let epoch, let what): refuseTokens(of: peer, epoch, what)
+        case .routed(let step, let wanted): round.noteWanted(wanted, step: step)
+        case .tokensOverdue(let peers, let epoch): sayOverdue(peers, epoch)
         case .tookOver(let handover): tookOver(handover, now)
         }
     }

@@ -25,9 +25,25 @@ extension Worker {
         giveUp(peer)
     }
 
-    /// To the trainer, if they come from its region.
+    /// The coordinator ends a step that cannot end.
+    mutating func sayOverdue(_ peers: [WorkerID], _ epoch: Epoch) {
+        guard case .member = phase, let plan = round.plan, plan.epoch == epoch, plan.crossesTokens
+        else { return }
+        for member in peers.compactMap({ plan.member($0) }) {
+            effects.append(
+                .control(
+                    .suspect(
+                        Suspect(
+                            rank: member.rank, incarnation: member.incarnation,
+                            reason: .tokensMissing))))
+        }
+    }
+
+    /// To the trainer, if they come from its region, or the plan lets tokens leave theirs.
     mutating func takeTokens(_ tokens: Tokens, _ frame: LaneFrame, from peer: WorkerID) {
-        guard let plan = round.plan, plan.member(peer)?.region == round.region else {
+        guard let plan = round.plan,
+            plan.crossesTokens || plan.member(peer)?.region == round.region
+        else {
             frame.payload.map { release($0) }
             return blame(peer, "sends tokens to another region")
         }

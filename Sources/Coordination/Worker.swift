@@ -93,6 +93,10 @@ package struct Worker: Sendable {
         /// A peer has sent rows under the plan of `epoch` that the trainer cannot take, so it waits for
         /// that peer until the plan is over.
         case tokensRefused(from: WorkerID, epoch: Epoch, what: String)
+        /// What the tokens of a step wanted, by expert's number, before a budget changed it.
+        case routed(step: UInt32, wanted: [UInt32])
+        /// The trainer has waited too long for tokens of these, under the plan of `epoch`.
+        case tokensOverdue(from: [WorkerID], epoch: Epoch)
         /// The digests are right, and the trainer stands where the state does.
         case tookOver(TrainerOrder.Handover)
     }
@@ -113,7 +117,8 @@ package struct Worker: Sendable {
             sources: [ShardReduction.Source], transform: TransformID, elements: Int,
             contributes: CollectiveKey?)
         case release(PayloadHandle)
-        /// Rows that a peer of this region has sent under the plan in force. Answered by `.consumed`.
+        /// Rows that a peer has sent who exchanges tokens with this worker, under the plan in force. Answered
+        /// by `.consumed`.
         case tokens(from: WorkerID, epoch: Epoch, Tokens, payload: PayloadHandle?)
         case event(RunEvent)
         case finished(ExitCode, reason: String)

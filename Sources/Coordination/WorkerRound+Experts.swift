@@ -31,8 +31,22 @@ extension WorkerRound {
 
     private var reportsExperts: Bool { configuration.greatestExpertPeriod > 1 }
 
+    /// Experts can have owners: every member reports what its own tokens wanted.
+    private var reportsWanted: Bool { configuration.model.experts?.crossing != nil }
+
+    /// Choices of this worker's tokens in a step; a step that is computed again counts once.
+    mutating func noteWanted(_ wanted: [UInt32], step: UInt32) {
+        guard reportsWanted, step > wantedAt else { return }
+        wantedAt = step
+        addLoads(wanted.map { UInt64($0) })
+    }
+
     mutating func noteExpertLoads(_ counts: [UInt64]) {
         guard reportsExperts else { return }
+        addLoads(counts)
+    }
+
+    private mutating func addLoads(_ counts: [UInt64]) {
         if expertLoads.count != counts.count {
             expertLoads = Array(repeating: 0, count: counts.count)
         }
@@ -44,7 +58,7 @@ extension WorkerRound {
     /// One member of each replica reports them; all count anew.
     mutating func takeExpertLoads() -> [Report.ExpertLoad] {
         defer { expertLoads = [] }
-        guard plan?.leadsReplica == true else { return [] }
+        guard reportsWanted || plan?.leadsReplica == true else { return [] }
         return expertLoads.map { Report.ExpertLoad(tokens: $0) }
     }
 }

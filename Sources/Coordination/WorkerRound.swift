@@ -150,6 +150,8 @@ package struct WorkerRound: Sendable {
     var expertTokens: [UInt64] = []
     /// The same since the last report, where the coordinator asks.
     var expertLoads: [UInt64] = []
+    /// Step whose choices were counted last.
+    var wantedAt: UInt32 = 0
     /// The newest round that COMMIT has said has all experts, and whether the one that left last had.
     var wholeRound: UInt32 = 0
     var leftWhole = true

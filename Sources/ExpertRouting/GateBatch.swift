@@ -12,11 +12,11 @@ package struct GateBatch: Sendable {
     /// Unbiased, `[token][expert]`.
     package private(set) var scores: [Float]
     /// Chosen experts in descending order of biased score, `[token][choice]`.
-    package private(set) var experts: [Int32]
+    package internal(set) var experts: [Int32]
     /// Of the chosen, `[token][choice]`.
-    package private(set) var weights: [Float]
+    package internal(set) var weights: [Float]
     /// As `ExpertGate.Routing.cutoff`; minus infinity where there is none.
-    package private(set) var cutoffs: [Float]
+    package internal(set) var cutoffs: [Float]
     /// `[token][group]`; all true when every group is kept.
     package private(set) var keeps: [Bool]
 

@@ -22,6 +22,16 @@ struct SimulatedRun {
     let statement: String
     let cost: SimulationCost
 
+    /// Trainers of a simulated run do not talk to each other within a step.
+    static func check(_ cluster: ClusterFile) throws {
+        guard cluster.configuration.model.experts?.crossing == nil else {
+            throw Failure(
+                .usage,
+                "`across: budget` of `model` is not simulated: tokens go from trainer to trainer",
+                hint: "`longhaul up` runs it; `simulate --experts` routes by the group `routing`")
+        }
+    }
+
     /// Runs it to its end.
     ///
     /// - Parameters:
@@ -34,6 +44,7 @@ struct SimulatedRun {
         directory: String? = nil, record: @escaping (StampedEvent) -> Void = { _ in },
         adjust: (inout SimulationOptions) -> Void = { _ in }
     ) throws {
+        try Self.check(cluster)
         let parameters = cluster.configuration.model.parameterCount
         var options = SimulationOptions(
             seed: cluster.configuration.seed,

@@ -80,4 +80,6 @@ package enum SuspectReason: UInt16, CaseIterable, Codable, Sendable {
     case malformedFrames = 3
     /// No lane to it opens.
     case unreachable = 4
+    /// Its tokens do not come.
+    case tokensMissing = 5
 }

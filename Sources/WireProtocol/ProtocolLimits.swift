@@ -101,7 +101,7 @@ extension MessageType {
         case .hello: FrameShape(meta: 92...475)
         case .welcome: FrameShape(meta: 33...33 + Limits.configurationBytes)
         case .refuse: FrameShape(meta: 8...8 + 2 * text)
-        case .plan: FrameShape(meta: 26...Limits.controlFrameBytes - Limits.headerBytes)
+        case .plan: FrameShape(meta: 30...Limits.controlFrameBytes - Limits.headerBytes)
         case .ready: FrameShape(meta: 14...14 + 13 * list)
         case .go: FrameShape(meta: 6...6 + 15 * list)
         case .heartbeat: FrameShape(meta: 27...27 + 2 * Limits.ranks)

@@ -88,6 +88,59 @@ struct ExpertReadingTests {
         #expect(issues.first?.keyPath == keyPath, "\(issues)")
     }
 
+    private static let budget = "model: {experts: 4, width: 32, heads: 4, across: budget"
+
+    @Test func coldExpertsBelongToOneRegion() throws {
+        let plain = try read("seed: 7", "model: {experts: 4}")
+        #expect(plain.configuration.model.experts?.crossing == nil)
+        let never = try read("seed: 7", "model: {experts: 4, across: never}")
+        #expect(never.configuration.model == plain.configuration.model)
+        let file = try read("seed: 7", Self.budget + ", owned: 2, token_wire: int8}")
+        #expect(
+            file.configuration.model.experts?.crossing == .init(budget: 0.1, tokens: nil, owned: 2))
+        // 20 Mbit/s x 10 ms are 25,000 bytes; a visit takes 2 x 32 x (1 + 4 / 256) + 16; four of eight
+        // samples.
+        let tokens = Int(25_000.0 / (65 + 16) / 2)
+        let note = try #require(
+            CheckReport(file, path: "t").notes.first { $0.contains("computed in one region only") })
+        #expect(note.contains("east to west \(tokens) ("), "\(note)")
+        #expect(note.contains("2 x 2 round trips a pass"), "\(note)")
+        let number = try read("seed: 7", Self.budget + ", budget_tokens: 50}")
+        #expect(number.configuration.model.experts?.crossing?.tokens == 50)
+        let auto = try read("seed: 7", Self.budget + ", budget: auto}")
+        #expect(auto.configuration.model.experts?.crossing == .init(budget: nil))
+    }
+
+    @Test(arguments: [
+        ("seed: 7", "model: {experts: 4, across: always}", "across", "found `always`"),
+        ("seed: 7", "model: {experts: 4, owned: 1}", "owned", "would do nothing"),
+        ("seed: 7", "model: {experts: 4, budget: 0.5}", "budget", "would do nothing"),
+        ("seed: 7", budget + ", owned: 3}", "owned", "found `3`"),
+        ("seed: 7", budget + ", budget: 1.5}", "budget", "found `1.5`"),
+        ("seed: 7", budget + ", budget: 0.5, budget_tokens: 3}", "budget_tokens", "two budgets"),
+        ("seed: 7", budget + ", spread: region}", "across", "does not go with `spread"),
+        ("seed: 7", budget + ", groups: 2, groups_kept: 1}", "across", "limited groups"),
+        ("sync_every: 30}", "sync_every: 30, expert_rounds: 4}\n" + budget + "}", "across", "yet"),
+        (
+            "sync_every: 30}", "sync_every: 30, expert_weights: mean}\n" + budget + "}", "across",
+            "must not count"
+        ),
+        (
+            "outer: diloco, sync_every: 30}", "outer: every-step}\n" + budget + "}", "across",
+            "step as one"
+        ),
+        (
+            "sync_every: 30}", "sync_every: 30, local_steps: nominal}\n" + budget + "}", "across",
+            "the same steps"
+        ),
+    ])
+    func whereTokensCannotCrossItIsSaid(old: String, new: String, key: String, says: String) throws
+    {
+        let issues = Sample.issues(try Sample.twoRegions(replacing: old, with: new))
+        #expect(issues.first?.keyPath == "model." + key, "\(issues)")
+        #expect(issues.first?.problem.contains(says) == true, "\(issues)")
+    }
+
     @Test func manyAlikeStandInOneLine() throws {
         let file = try read("{name: w1,", "{name: w, count: 3,")
         #expect(

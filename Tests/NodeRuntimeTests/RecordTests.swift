@@ -59,8 +59,20 @@ private enum Examples {
             .expertUse(
                 worker: WorkerID(0), step: 9, [.init(shares: [0.25, 0.75], dropped: 0.125)]),
             .expertsExchanged(round: 7, elements: 1, of: .max),
+            .expertOwners(
+                .init(
+                    turn: .max, owners: [.none, RegionID(1)],
+                    budgets: [.init(from: RegionID(0), to: RegionID(1), tokens: .max)])),
+            .tokensCrossed(worker: WorkerID(1), crossed),
             .note(source: "n-1", text: "ü"), .runEnded(code: -1, reason: ""),
         ]
+    }
+
+    private static var crossed: RunEvent.TokensCrossed {
+        var crossed = RunEvent.TokensCrossed(regions: 2)
+        (crossed.steps, crossed.tokens, crossed.crossed) = (1, .max, [0, .max])
+        (crossed.stayed, crossed.changed) = (2, 3)
+        return crossed
     }
 
     private static var membership: [RunEvent] {
@@ -115,7 +127,9 @@ private enum Examples {
         case .stateTaken: 24
         case .relayed: 25
         case .expertsExchanged: 26
-        case .roundClosed: 27
+        case .expertOwners: 27
+        case .tokensCrossed: 28
+        case .roundClosed: 29
         }
     }
 }
@@ -124,7 +138,7 @@ private enum Examples {
     @Test("every kind of event survives, bit for bit")
     func roundTrip() throws {
         let events = Examples.events
-        #expect(Set(events.map(Examples.number)) == Set(0...26))
+        #expect(Set(events.map(Examples.number)) == Set(0...28))
         for event in events {
             #expect(EventCoding.decode(EventCoding.encode(event)) == event)
         }

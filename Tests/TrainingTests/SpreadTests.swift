@@ -3,103 +3,6 @@ import Foundation
 import Testing
 import Training
 
-/// Members of a region as threads of which one runs at a time (Debian's OpenBLAS does not bear two,
-/// docs/footguns.md): whoever waits for rows lets another go on. Rows are copied, nothing is encoded.
-private final class Region: @unchecked Sendable {
-    struct Parcel {
-        var batch: TokenBatch
-        var values: [Float]
-        var words: [UInt32]
-    }
-
-    let count: Int
-    private let turn = NSCondition()
-    /// By sender and receiver.
-    private var parcels: [[Int]: [Parcel]] = [:]
-    private var rowsSent = 0
-    /// Nobody gets anything from this exchange on.
-    var endsAt = Int.max
-
-    init(_ count: Int) { self.count = count }
-
-    var rows: Int { rowsSent }
-
-    /// Runs every member to its end.
-    func run(_ body: @escaping @Sendable (Int, any TokenTransport) -> Void) {
-        let ended = DispatchSemaphore(value: 0)
-        for me in 0..<count {
-            let thread = Thread { [self] in
-                turn.lock()
-                body(me, Member(self, me))
-                turn.unlock()
-                ended.signal()
-            }
-            thread.stackSize = 8 << 20
-            thread.start()
-        }
-        for _ in 0..<count { ended.wait() }
-    }
-
-    private final class Member: TokenTransport {
-        let region: Region
-        let me: Int
-        let plan: UInt32 = 1
-        var memberCount: Int { region.count }
-
-        init(_ region: Region, _ me: Int) {
-            self.region = region
-            self.me = me
-        }
-
-        func send(
-            _ batch: TokenBatch, to member: Int, rows: TokenRows, of values: Span<Float>,
-            words: [UInt32]
-        ) {
-            let list: [Int] =
-                switch rows {
-                case .list(let rows): rows.map { Int($0) }
-                case .range(let range): Array(range)
-                }
-            #expect(words.count == list.count * batch.words)
-            var copied: [Float] = []
-            for row in list {
-                for index in row * batch.width..<(row + 1) * batch.width {
-                    copied.append(values[index])
-                }
-            }
-            region.rowsSent += list.count
-            region.parcels[[me, member], default: []].append(
-                Parcel(batch: batch, values: copied, words: words))
-            region.turn.broadcast()
-        }
-
-        func receive(
-            _ batch: TokenBatch, capacity: Int, into values: SharedFloats, words: inout [UInt32]
-        ) throws(TokensInterrupted) -> [TokenArrivals] {
-            var found = (0..<memberCount).map { _ in TokenArrivals() }
-            for member in 0..<memberCount where member != me {
-                if batch.exchange >= region.endsAt { throw TokensInterrupted() }
-                while region.parcels[[member, me]]?.isEmpty ?? true { region.turn.wait() }
-                guard let parcel = region.parcels[[member, me]]?.removeFirst() else { continue }
-                #expect(parcel.batch.exchange == batch.exchange)
-                #expect(parcel.batch.isAnswer == batch.isAnswer)
-                #expect(parcel.batch.words == batch.words)
-                found[member].rows = parcel.values.count / batch.width
-                found[member].passes = parcel.batch.passes
-                found[member].tokens = parcel.batch.tokens
-                let start = member * capacity * batch.width
-                values.withMutableSpan(start..<start + parcel.values.count) { target in
-                    for index in 0..<target.count { target[index] = parcel.values[index] }
-                }
-                for (index, word) in parcel.words.enumerated() {
-                    words[member * capacity * batch.words + index] = word
-                }
-            }
-            return found
-        }
-    }
-}
-
 @Suite("Experts spread over a region")
 struct SpreadTests {
     private static let context = 12
@@ -122,7 +25,7 @@ struct SpreadTests {
     private func spread(
         _ experts: ExpertShape, batches: [Int], inputs: [UInt8], targets: [UInt8]
     ) throws -> Outcome {
-        let region = Region(batches.count)
+        let region = TokenRegion(batches.count)
         let holders = (0..<experts.count).map { $0 * batches.count / experts.count }
         let results = Results(try batches.map { _ in try model(experts) })
         region.run { me, members in
@@ -185,7 +88,7 @@ struct SpreadTests {
     func holders() throws {
         let experts = ExpertTests.shapes[0]
         let results = Results([try model(experts), try model(experts)])
-        Region(2).run { me, members in
+        TokenRegion(2).run { me, members in
             let memory = results.models[me].makeSpreadMemory(
                 members: 2, holders: [[0, 0, 1, 1], [0, 1, 0, 1]])
             let bytes = randomBytes(3 * Self.context, seed: UInt64(me) + 5)
@@ -221,7 +124,7 @@ struct SpreadTests {
         let experts = ExpertTests.shapes[0]
         let inputs = randomBytes(4 * Self.context, seed: 1)
         for end in [0, 1, 3] {
-            let region = Region(2)
+            let region = TokenRegion(2)
             region.endsAt = end
             let results = Results([try model(experts), try model(experts)])
             region.run { me, members in

@@ -31,6 +31,7 @@ package final class TokenExchange: TokenTransport {
     package var memberCount: Int { group.members.count }
     package var me: Int { group.me }
     package var plan: UInt32 { group.epoch.rawValue }
+    package var crossing: TokenCrossing? { group.crossing }
     /// Nanoseconds spent on waiting for others.
     private(set) var waited: Int64 = 0
 

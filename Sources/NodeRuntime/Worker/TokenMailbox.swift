@@ -2,16 +2,23 @@ package import ClusterModel
 import Coordination
 import Foundation
 import Synchronization
+package import Training
 package import WireProtocol
 
-/// Who exchanges tokens under a plan: the members of one region, in the order of ranks.
+/// Who exchanges tokens under a plan, in the order of ranks: the members of one region, or of all where
+/// tokens may leave theirs.
 package struct TokenGroup: Equatable, Sendable {
     package var epoch: Epoch
     package var members: [WorkerID]
     /// Index of this worker.
     package var me: Int
+    /// Where some experts are computed in one region only.
+    package var crossing: TokenCrossing?
 
-    package init(epoch: Epoch, members: [WorkerID], me: Int) {
+    package init(
+        epoch: Epoch, members: [WorkerID], me: Int, crossing: TokenCrossing? = nil
+    ) {
+        self.crossing = crossing
         self.epoch = epoch
         self.members = members
         self.me = me

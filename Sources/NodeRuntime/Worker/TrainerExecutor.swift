@@ -53,6 +53,9 @@ final class TrainerExecutor {
     private var residues = SliceResidues()
     private var hasNamedKernels = false
     private let countsExperts: Bool
+    /// Of all steps, each counted once.
+    private var crossed: RunEvent.TokensCrossed?
+    private var crossedAt: UInt32 = 0
     /// As the trainer itself knows them: what a saved state says.
     var step: UInt32
     var round: UInt32
@@ -115,7 +118,8 @@ final class TrainerExecutor {
         drawnByStep = (step, UInt64(samples.count))
         drawn += UInt64(samples.count)
         let nominal = setup.nominalStep(samples: samples.count).nanoseconds
-        let left = began + nominal - MonotonicClock.now()
+        // A slower machine would have waited besides.
+        let left = began + waited + nominal - MonotonicClock.now()
         if nominal > 0, left > 0 {
             Pause.nanoseconds(left)
             account.addPaced(left)
@@ -133,7 +137,7 @@ final class TrainerExecutor {
     private func gradient(
         _ step: UInt32, _ samples: [UInt64], _ group: TokenGroup?
     ) -> (StepResult, waited: Int64)? {
-        guard let group, group.members.count > 1 else {
+        guard let group, group.members.count > 1 || group.crossing != nil else {
             if let text = spreadText.alone(group?.members ?? [], step: step) { say(text) }
             return (trainer.computeGradient(samples: samples), 0)
         }
@@ -142,6 +146,7 @@ final class TrainerExecutor {
             codec: tokenCodec, account: account, emit: emit)
         do {
             let result = try trainer.computeGradient(samples: samples, with: exchange)
+            if let counts = trainer.takeCrossing() { note(counts, step, tokens: result.tokens) }
             if let report = trainer.takeSpreadReport(),
                 let text = spreadText.update(report, members: group.members, step: step),
                 group.me == 0
@@ -152,6 +157,25 @@ final class TrainerExecutor {
         } catch {
             return nil
         }
+    }
+
+    private func note(_ counts: CrossingCounts, _ step: UInt32, tokens: Int) {
+        emit(.event(.routed(step: step, wanted: counts.wanted)))
+        guard step > crossedAt else { return }
+        crossedAt = step
+        let regions = counts.crossed.count
+        var total = crossed ?? RunEvent.TokensCrossed(regions: regions)
+        total.steps += 1
+        total.tokens += UInt64(tokens * setup.configuration.model.layers)
+        for region in 0..<regions { total.crossed[region] += UInt64(counts.crossed[region]) }
+        total.stayed += UInt64(counts.stayed)
+        total.changed += UInt64(counts.changed)
+        crossed = total
+    }
+
+    private func reportCrossing() {
+        guard let crossed else { return }
+        emit(.report(.tokensCrossed(worker: setup.worker, crossed)))
     }
 
     private func say(_ text: String) {
@@ -404,6 +428,7 @@ final class TrainerExecutor {
 
     private func reportExpertUse() {
         guard step % Self.expertUseEvery == 0, !trainer.expertUse.isEmpty else { return }
+        reportCrossing()
         let use = trainer.expertUse.map {
             RunEvent.ExpertUse(shares: $0.shares.map(Double.init), dropped: Double($0.dropped))
         }
@@ -411,7 +436,9 @@ final class TrainerExecutor {
     }
 
     private func reportCodecUse() {
-        emit(.codecUse(classes))
+        reportCrossing()
+        guard !classes.uses.isEmpty else { return }
+        emit(.report(.codecUse(worker: setup.worker, classes.uses)))
     }
 
     private func writeState() throws -> UInt64 {

@@ -23,6 +23,9 @@ struct WorkerFigures {
             }()
         byRegion[index].frames += 1
         byRegion[index].bytes += UInt64(frameBytes)
+        if message.type == .tokens {
+            byRegion[index].tokenBytes = (byRegion[index].tokenBytes ?? 0) + UInt64(frameBytes)
+        }
         if case .chunk(let chunk) = message {
             byRegion[index].values += UInt64(chunk.elements)
             byRegion[index].encodedBytes += UInt64(frameBytes - Chunk.payloadOffset)
@@ -59,7 +62,8 @@ struct WorkerFigures {
         case .runStarted, .workerJoined, .epochStarted, .stepped, .evaluated, .roundCommitted,
             .roundClosed,
             .workerEvicted, .workerLeft, .checkpointWritten, .budget, .traffic, .linkUse,
-            .peakMemory, .modelWritten, .codecUse, .expertUse, .expertsExchanged, .lanesDecided,
+            .peakMemory, .modelWritten, .codecUse, .expertUse, .expertsExchanged, .expertOwners,
+            .tokensCrossed, .lanesDecided,
             .stateTaken, .relayed, .note,
             .runEnded:
             return nil

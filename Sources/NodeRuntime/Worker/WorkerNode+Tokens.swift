@@ -1,20 +1,66 @@
 import ClusterModel
 import Coordination
+import Training
 import WireProtocol
 import ZeroMQ
+
+/// How long the trainer has waited for tokens, and when that was said.
+struct TokenWatch {
+    /// When it was last said for whom it waits, and when the coordinator was told that they do not come.
+    var reported: Int64 = 0
+    var givenUp: Int64 = 0
+    /// What this worker's slowest step took, without waiting.
+    private(set) var longestStep: Int64 = 0
+
+    mutating func noting(_ event: Worker.TrainerEvent) -> Worker.TrainerEvent {
+        if case .computed(_, _, _, _, let elapsed) = event {
+            longestStep = max(longestStep, elapsed.nanoseconds)
+        }
+        return event
+    }
+}
 
 // MARK: - Tokens of the trainer
 
 extension WorkerNode {
-    /// Members of this worker's region under the plan in force.
+    /// Whom this worker exchanges tokens with under the plan in force.
     var tokenGroup: TokenGroup {
         guard let machine, let plan = machine.round.plan else {
             return TokenGroup(epoch: .none, members: [], me: 0)
         }
-        let members = plan.plan.members.filter { $0.region == machine.round.region }
+        let members = plan.plan.members.filter {
+            plan.crossesTokens || $0.region == machine.round.region
+        }
+        let me = members.firstIndex { $0.workerID == machine.worker } ?? 0
+        guard setup?.configuration.model.experts?.crossing != nil else {
+            return TokenGroup(epoch: plan.epoch, members: members.map(\.workerID), me: me)
+        }
+        // Without budgets nobody computes for another.
+        let group = plan.crossesTokens ? members.map(\.workerID) : [machine.worker]
         return TokenGroup(
-            epoch: plan.epoch, members: members.map(\.workerID),
-            me: members.firstIndex { $0.workerID == machine.worker } ?? 0)
+            epoch: plan.epoch, members: group, me: plan.crossesTokens ? me : 0,
+            crossing: crossing(plan))
+    }
+
+    private func crossing(_ plan: ActivePlan) -> TokenCrossing {
+        let regions = (figures.regions.map(\.index).max() ?? 0) + 1
+        var owners: [Int?] = plan.plan.expertOwners.map {
+            $0.region.index < regions ? $0.region.index : nil
+        }
+        if owners.isEmpty { owners = Array(repeating: nil, count: plan.expertCount) }
+        var blocks: [[Int?]] = []
+        var first = 0
+        for block in plan.plan.experts {
+            blocks.append(Array(owners[first..<first + Int(block.count)]))
+            first += Int(block.count)
+        }
+        let others = (0..<regions).map { plan.crossesTokens && $0 != plan.me.region.index }
+        return TokenCrossing(
+            owners: blocks, region: plan.me.region.index,
+            servers: others.indices.map {
+                others[$0] ? plan.tokenServer(in: RegionID($0))?.index : nil
+            },
+            budgets: others.indices.map { others[$0] ? plan.tokenBudget(to: RegionID($0)) : 0 })
     }
 
     func tokenPayload(_ tokens: Tokens, _ bytes: PayloadBytes) -> EncodedPayload {
@@ -54,13 +100,14 @@ extension WorkerNode {
     /// Never silent: says for whom the trainer waits in the middle of a step.
     func reportTokenWait() throws {
         guard let wait = trainer.mailbox.wait, let plan = machine?.round.plan, let setup else {
-            tokenWaitReported = 0
+            tokenWatch.reported = 0
             return
         }
         let patience = setup.configuration.deadlines.patience.nanoseconds
+        if plan.crossesTokens { try giveUpTokens(wait, plan.epoch, patience: patience) }
         let now = MonotonicClock.now()
-        guard now - max(wait.since, tokenWaitReported) >= patience - 1_000_000_000 else { return }
-        tokenWaitReported = now
+        guard now - max(wait.since, tokenWatch.reported) >= patience - 1_000_000_000 else { return }
+        tokenWatch.reported = now
         let names = wait.members.compactMap { plan.member($0)?.name }
         let silence = Int(setup.configuration.deadlines.silence.seconds)
         try report(
@@ -68,8 +115,23 @@ extension WorkerNode {
                 observer: options.name,
                 activity: "tokens of step \(wait.step), exchange \(wait.exchange)", names: names,
                 since: Instant(nanoseconds: wait.since + clockOffset), until: nil,
-                then:
-                    "the coordinator evicts a worker that is silent for \(silence) s, and the step "
-                    + "is computed again"))
+                then: plan.crossesTokens
+                    ? "the coordinator is told, and the step is computed again without tokens of other "
+                        + "regions"
+                    : "the coordinator evicts a worker that is silent for \(silence) s, and the step "
+                        + "is computed again"))
+    }
+
+    /// A link that is down gives back no tokens, and nobody who waits for them comes to the end of the step.
+    private func giveUpTokens(
+        _ wait: TokenMailbox.Wait, _ epoch: Epoch, patience: Int64
+    ) throws {
+        let limit = max(
+            CoordinationLimits.tokenPatience * patience,
+            CoordinationLimits.tokenPatienceSteps * tokenWatch.longestStep)
+        let now = MonotonicClock.now()
+        guard now - max(wait.since, tokenWatch.givenUp) >= limit else { return }
+        tokenWatch.givenUp = now
+        try step(.trainer(.tokensOverdue(from: wait.members, epoch: epoch)))
     }
 }

@@ -40,7 +40,7 @@ package final class WorkerNode {
     var figuresDue: Int64 = 0
     private var inbox: Deque<Worker.Event> = []
     private var isStepping = false
-    var tokenWaitReported: Int64 = 0
+    var tokenWatch = TokenWatch()
     /// Under which plan the trainer takes tokens.
     var tokenEpoch: Epoch?
     private var acknowledgements = DelayedAcknowledgements()
@@ -313,7 +313,7 @@ package final class WorkerNode {
     private func takeTrainer() throws {
         for output in trainer.take() {
             switch output {
-            case .event(let event): try step(.trainer(event))
+            case .event(let event): try step(.trainer(tokenWatch.noting(event)))
             case .gradient(let place): contributions.gradient = place
             case .encoded(let key, let epoch, let chunk, let bytes):
                 try encoded(key, epoch, chunk, bytes)

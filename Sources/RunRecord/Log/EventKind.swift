@@ -28,6 +28,8 @@ extension RunEvent {
         case .lanesDecided: "lanesDecided"
         case .expertUse: "expertUse"
         case .expertsExchanged: "expertsExchanged"
+        case .expertOwners: "expertOwners"
+        case .tokensCrossed: "tokensCrossed"
         case .stateTaken: "stateTaken"
         case .relayed: "relayed"
         case .note: "note"
@@ -41,11 +43,12 @@ extension RunEvent {
         switch self {
         case .runStarted, .workerJoined, .epochStarted, .workerEvicted, .workerLeft, .violation,
             .coordinatorLost, .coordinatorReturned, .checkpointWritten, .checkpointFailed,
-            .modelWritten, .stateTaken, .runEnded:
+            .modelWritten, .expertOwners, .stateTaken, .runEnded:
             true
         case .stepped, .evaluated, .roundCommitted, .roundClosed, .waiting, .budget, .traffic,
             .linkUse,
-            .peakMemory, .codecUse, .expertUse, .expertsExchanged, .lanesDecided, .relayed, .note:
+            .peakMemory, .codecUse, .expertUse, .expertsExchanged, .tokensCrossed,
+            .lanesDecided, .relayed, .note:
             false
         }
     }

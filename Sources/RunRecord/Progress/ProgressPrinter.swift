@@ -137,7 +137,7 @@ package struct ProgressPrinter {
         case .runEnded(let code, let reason):
             return ("run ended, code \(code): \(reason)", code == 0 ? .good : .bad)
         case .stepped, .evaluated, .roundCommitted, .budget, .traffic, .linkUse, .peakMemory,
-            .codecUse, .expertUse, .expertsExchanged, .relayed:
+            .codecUse, .expertUse, .expertsExchanged, .expertOwners, .tokensCrossed, .relayed:
             return nil
         }
     }

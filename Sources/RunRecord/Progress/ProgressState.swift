@@ -56,7 +56,8 @@ struct ProgressState {
             evaluate(step: step, loss: loss, samples: samples)
         case .epochStarted, .roundClosed, .waiting, .violation, .coordinatorLost,
             .coordinatorReturned, .checkpointWritten, .checkpointFailed, .peakMemory,
-            .modelWritten, .codecUse, .expertUse, .expertsExchanged, .lanesDecided, .stateTaken,
+            .modelWritten, .codecUse, .expertUse, .expertsExchanged, .expertOwners,
+            .tokensCrossed, .lanesDecided, .stateTaken,
             .relayed, .note, .runEnded:
             break
         }

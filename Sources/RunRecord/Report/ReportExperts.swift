@@ -10,6 +10,7 @@ enum ReportExperts {
             \(HeatMap(experts: experts).markup)
             <div class="pair">\(balance(experts))\(overlap(experts))</div>
             \(facts(experts))
+            \(crossing(experts))
             \(traffic(experts, everyStep: summary.setup.outerSchedule == "every-step"))
             """)
     }
@@ -75,6 +76,31 @@ enum ReportExperts {
             """
     }
 
+    private static func crossing(_ experts: RunSummary.Experts) -> Markup {
+        guard let crossing = experts.crossing else { return .nothing }
+        let all = Double(max(1, crossing.tokens))
+        var rows = crossing.flows.map { flow in
+            [
+                "\(flow.from) to \(flow.to)", Figures.grouped(flow.tokens),
+                Figures.percent(Double(flow.tokens) / all),
+            ]
+        }
+        rows.append(
+            [
+                "wanted to leave and stayed: no budget", Figures.grouped(crossing.stayed),
+                Figures.percent(Double(crossing.stayed) / all),
+            ])
+        let changes = crossing.changes.suffix(20).map { ["\($0.afterRound)", $0.text] }
+        return """
+            <h3>Experts of one region</h3>
+            \(HTMLReport.table(["tokens, summed over blocks", "number", "of all"], rows))
+            <p class="note">\(Figures.bytes(Double(crossing.tokenBytes))) of token frames on lanes between \
+            regions; \(Figures.grouped(crossing.changedChoices)) choices of tokens that stayed are others \
+            than they wanted.</p>
+            \(HTMLReport.table(["after round", "who computes what"], changes))
+            """
+    }
+
     private static func traffic(_ experts: RunSummary.Experts, everyStep: Bool) -> Markup {
         guard let traffic = experts.traffic, traffic.measured > 0 else { return .nothing }
         func row(_ way: String, _ bytes: Double, _ kind: String) -> [String] {
@@ -89,7 +115,10 @@ enum ReportExperts {
                     ? "this run: gradients of all experts after each step"
                     : traffic.exchanged.map {
                         "this run: weights of \(Figures.percent($0)) of the model once a round"
-                    } ?? "this run: weights of all experts once a round",
+                    }
+                        ?? (experts.crossing == nil
+                            ? "this run: weights of all experts once a round"
+                            : "this run: weights of all experts once a round, and tokens"),
                 traffic.measured, "measured")
         ]
         if traffic.exchanged != nil {

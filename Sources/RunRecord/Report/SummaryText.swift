@@ -99,6 +99,7 @@ package enum SummaryText {
                         + "mean of \(sync.rounds)"
                 ))
         }
+        if let crossing = experts.crossing { rows.append(crossingRow(crossing)) }
         if let traffic = experts.traffic, traffic.measured > 0 {
             let factor = { (bytes: Double) in Figures.significant(bytes / traffic.measured) + " x" }
             let gradients =
@@ -115,6 +116,18 @@ package enum SummaryText {
                 ))
         }
         return rows
+    }
+
+    private static func crossingRow(
+        _ crossing: RunSummary.Experts.Crossing
+    ) -> (String, String, String) {
+        let share = Double(crossing.crossed) / Double(max(1, crossing.tokens))
+        return (
+            "tokens across", percent(share),
+            "of tokens and blocks, \(Figures.bytes(Double(crossing.tokenBytes))) on lanes; "
+                + "\(percent(Double(crossing.stayed) / Double(max(1, crossing.tokens)))) wanted to and "
+                + "stayed (budget); \(crossing.changes.count) changes of owners or budgets"
+        )
     }
 
     private static func expertRow(_ experts: RunSummary.Experts) -> (String, String, String) {

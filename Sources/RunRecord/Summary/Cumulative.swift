@@ -54,6 +54,7 @@ struct LinkCount: CumulativeCount {
     var values: UInt64 = 0
     var encodedBytes: UInt64 = 0
     var flows: UInt64 = 0
+    var tokenBytes: UInt64 = 0
 
     static let zero = LinkCount()
 
@@ -65,6 +66,7 @@ struct LinkCount: CumulativeCount {
         resent = traffic.resent
         values = traffic.values
         encodedBytes = traffic.encodedBytes
+        tokenBytes = traffic.tokenBytes ?? 0
     }
 
     init(_ use: RunEvent.LinkUse) {
@@ -82,6 +84,7 @@ struct LinkCount: CumulativeCount {
         total.values = saturatingSum(a.values, b.values)
         total.encodedBytes = saturatingSum(a.encodedBytes, b.encodedBytes)
         total.flows = saturatingSum(a.flows, b.flows)
+        total.tokenBytes = saturatingSum(a.tokenBytes, b.tokenBytes)
         return total
     }
 }

@@ -25,6 +25,7 @@ package struct SummaryBuilder {
     var links = LinkTally()
     var classes = TensorClassTotals()
     var experts = ExpertTally()
+    var crossing = CrossingTally()
     var relayed = RelayTally()
     var rounds = RoundTally()
     var log = IncidentTally()
@@ -107,6 +108,10 @@ package struct SummaryBuilder {
             }
         case .expertsExchanged(_, let elements, let all):
             experts.add(exchanged: elements, of: all)
+        case .expertOwners(let owners):
+            crossing.add(owners)
+        case .tokensCrossed(let id, let count):
+            if let region = workers[id]?.region { crossing.add(count, by: id, in: region) }
         case .relayed(let id, let uses): relayed.add(uses, by: id)
         case .checkpointWritten, .checkpointFailed, .peakMemory, .modelWritten, .stateTaken, .note,
             .runEnded:
@@ -147,7 +152,7 @@ package struct SummaryBuilder {
         case .runStarted, .workerJoined, .epochStarted, .stepped, .evaluated, .roundCommitted,
             .roundClosed, .waiting, .workerEvicted, .workerLeft, .violation, .coordinatorLost,
             .coordinatorReturned, .budget, .traffic, .linkUse, .codecUse, .expertUse,
-            .expertsExchanged, .lanesDecided, .relayed:
+            .expertsExchanged, .expertOwners, .tokensCrossed, .lanesDecided, .relayed:
             break
         }
     }

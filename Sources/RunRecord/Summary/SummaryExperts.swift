@@ -17,6 +17,8 @@ extension RunSummary {
         package var afterSync: AfterSync?
         /// Bytes between regions per token beside what other ways would send; nil with one region.
         package var traffic: Traffic?
+        /// Where some experts belonged to one region; else nil.
+        package var crossing: Crossing?
 
         /// Columns of a heat map.
         package static let heatLimit = 120
@@ -103,14 +105,21 @@ extension SummaryBuilder {
         }
         let regions = start.topology.regions
         guard let model = configured, regions.count > 1, tokens > 0 else { return figures }
+        let tokenBytes = links.directions.filter { $0.from != $0.to }.reduce(UInt64(0)) {
+            saturatingSum($0, links.laneCount($1).tokenBytes)
+        }
+        figures.crossing = crossing.figures(
+            tokenBytes: tokenBytes, experts: model.count * start.configuration.model.layers,
+            regionName: { regionName($0) })
         let perStep = regions.map { region in
             UInt64(region.workers.reduce(0) { $0 + $1.microBatch })
                 * UInt64(start.configuration.model.context)
         }
         let measured = Double(laneBytes) / Double(tokens)
         let share = experts.exchangedShare(rounds: rounds.outerCount)
+        let weights = Double(laneBytes - min(laneBytes, tokenBytes)) / Double(tokens)
         let inOneRound =
-            measured / (share ?? 1) * Double(schedule.syncEvery) * Double(perStep.reduce(0, +))
+            weights / (share ?? 1) * Double(schedule.syncEvery) * Double(perStep.reduce(0, +))
         figures.traffic = RunSummary.Experts.Traffic(
             measured: measured, exchanged: share,
             computed: ExpertTraffic(

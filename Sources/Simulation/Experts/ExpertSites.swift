@@ -21,17 +21,6 @@ struct ExpertSites {
         place(devices.map { _ in owners.map { _ in 1 } })
     }
 
-    /// Each region has a part of the experts in proportion to its devices.
-    static func parts(devices: [Int], experts: Int) -> [Int?] {
-        let all = devices.reduce(0, +)
-        var before = 0
-        return devices.enumerated().flatMap { region, count in
-            let from = before * experts / all
-            before += count
-            return Array(repeating: region, count: before * experts / all - from)
-        }
-    }
-
     /// Devices hold what they held until ``place(_:)``.
     mutating func own(_ owners: [Int?]) {
         self.owners = owners

@@ -44,7 +44,7 @@ struct RoutingShape {
         switch scenario.across {
         case .never: owners = Array(repeating: nil, count: experts.count)
         case .limited, .always:
-            owners = ExpertSites.parts(devices: devices, experts: experts.count)
+            owners = ExpertOwnership.parts(devices: devices, experts: experts.count)
         case .budget where scenario.owned == nil:
             // By rule none is cold before it is known to be.
             owners = Array(repeating: nil, count: experts.count)

@@ -21,6 +21,8 @@ package final class Transformer {
     var droppedChoices: [Int]
     /// While a step is computed whose experts are spread over a region.
     private(set) var spread: ExpertSpread?
+    /// Of the last step whose tokens other regions' experts could be for.
+    package private(set) var crossingCounts: CrossingCounts?
     /// The sequence-wise balance loss of the last batch, weighted, summed over the blocks; not part of the
     /// loss that is returned.
     package private(set) var balanceLoss: Float = 0
@@ -104,7 +106,13 @@ package final class Transformer {
     ) throws(TokensInterrupted) -> Float {
         let sequences = inputs.count / shape.context
         let passes = (sequences + activations.sequences - 1) / activations.sequences
-        let spread = ExpertSpread(memory, members, passes: passes, tokens: targets.count)
+        let home = members.crossing.flatMap { crossing in
+            shape.experts.map {
+                HomeGate($0, crossing, capacity: memory.capacity, passes: passes)
+            }
+        }
+        let spread = ExpertSpread(
+            memory, members, passes: passes, tokens: targets.count, home: home)
         self.spread = spread
         defer { self.spread = nil }
         let loss = forwardBackward(inputs: inputs, targets: targets)
@@ -113,6 +121,7 @@ package final class Transformer {
             spread.nextPass()
         }
         if spread.isInterrupted { throw TokensInterrupted() }
+        crossingCounts = home?.counts
         return loss
     }
 

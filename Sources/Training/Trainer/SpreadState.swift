@@ -46,11 +46,16 @@ package final class SpreadState {
     /// What a placement must gain in a block, as a share of the mean load; less is noise.
     private static let gain = 0.01
 
-    package init(_ experts: ExpertShape, layers: Int, plan: UInt32, members: Int) {
+    /// - Parameter holders: by block; nil: each member holds its part of the experts.
+    package init(
+        _ experts: ExpertShape, layers: Int, plan: UInt32, members: Int, holders: [[Int]]? = nil
+    ) {
         self.plan = plan
         self.members = members
-        holders = Array(
-            repeating: Self.holders(experts: experts.count, members: members), count: layers)
+        self.holders =
+            holders
+            ?? Array(
+                repeating: Self.holders(experts: experts.count, members: members), count: layers)
         loads = Array(
             repeating: Array(repeating: 0, count: experts.count), count: layers)
     }

@@ -7,6 +7,9 @@ package protocol TokenTransport: AnyObject {
     var me: Int { get }
     /// Another number for every membership.
     var plan: UInt32 { get }
+    /// Where some experts are computed in one region only; the members are then those of all regions that
+    /// tokens go to.
+    var crossing: TokenCrossing? { get }
 
     /// Sends rows to a member; returns before they are there.
     ///
@@ -29,6 +32,10 @@ package protocol TokenTransport: AnyObject {
     func receive(
         _ batch: TokenBatch, capacity: Int, into values: SharedFloats, words: inout [UInt32]
     ) throws(TokensInterrupted) -> [TokenArrivals]
+}
+
+extension TokenTransport {
+    package var crossing: TokenCrossing? { nil }
 }
 
 /// One half of an exchange of tokens: on their way to experts, or the answers.

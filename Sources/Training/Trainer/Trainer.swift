@@ -89,6 +89,10 @@ package protocol Trainer: AnyObject {
         samples: [UInt64], with members: any TokenTransport
     ) throws(TokensInterrupted) -> StepResult
 
+    /// What became of the tokens of the step computed last, where some experts are computed in one region
+    /// only; once.
+    func takeCrossing() -> CrossingCounts?
+
     /// Where experts are, if that has changed since it was asked last.
     func takeSpreadReport() -> ExpertSpreadReport?
 
@@ -149,6 +153,8 @@ extension Trainer {
     ) throws(TokensInterrupted) -> StepResult {
         computeGradient(samples: samples)
     }
+
+    package func takeCrossing() -> CrossingCounts? { nil }
 
     package func takeSpreadReport() -> ExpertSpreadReport? { nil }
 

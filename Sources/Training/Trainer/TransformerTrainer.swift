@@ -49,6 +49,9 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
     /// Where experts are, if they are spread; of the plan in force.
     private var spread: SpreadState?
     private var spreadReport: ExpertSpreadReport?
+    /// Which experts this region computes, by block; nil: all.
+    private var ownExperts: [[Bool]]?
+    private var crossing: CrossingCounts?
 
     /// Equal settings give equal initial parameters on every machine; the outer copy starts as them.
     ///
@@ -81,6 +84,7 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
     package var keepsOuterCopy: Bool { settings.keepsOuterCopy }
 
     package func computeGradient(samples: [UInt64]) -> StepResult {
+        ownExperts = nil
         let batch = drawn(samples)
         let loss = transformer.forwardBackward(inputs: batch.inputs, targets: batch.targets)
         return count(tokens: batch.targets.count, loss: loss)
@@ -91,9 +95,10 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
     package func computeGradient(
         samples: [UInt64], with members: any TokenTransport
     ) throws(TokensInterrupted) -> StepResult {
-        guard settings.spreadsExperts, let experts = settings.shape.experts else {
-            return computeGradient(samples: samples)
-        }
+        let crossing = members.crossing
+        guard settings.spreadsExperts || crossing != nil, let experts = settings.shape.experts
+        else { return computeGradient(samples: samples) }
+        ownExperts = crossing?.isOwn
         let batch = drawn(samples)
         let state: SpreadState
         if let known = spread, known.plan == members.plan {
@@ -101,9 +106,10 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
         } else {
             state = SpreadState(
                 experts, layers: settings.shape.layers, plan: members.plan,
-                members: members.memberCount)
+                members: members.memberCount,
+                holders: crossing?.holders(me: members.me))
             spread = state
-            spreadReport = ExpertSpreadReport(holders: state.holders)
+            if crossing == nil { spreadReport = ExpertSpreadReport(holders: state.holders) }
         }
         if settings.placeEvery > 0, state.steps >= settings.placeEvery {
             spreadReport = state.place()
@@ -115,8 +121,11 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
         guard let memory = state.memory else { preconditionFailure("made above") }
         let loss = try transformer.forwardBackward(
             inputs: batch.inputs, targets: batch.targets, memory: memory, members: members)
+        if crossing != nil { self.crossing = transformer.crossingCounts }
         return count(tokens: batch.targets.count, loss: loss)
     }
+
+    package func takeCrossing() -> CrossingCounts? { crossing.take() }
 
     package func takeSpreadReport() -> ExpertSpreadReport? {
         defer { spreadReport = nil }
@@ -172,7 +181,7 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
             gradientScale: scale, powers: (counters.beta1Power, counters.beta2Power))
         expertUse = transformer.expertUse(tokens: stepTokens)
         spread?.add(expertUse)
-        transformer.balanceExperts()
+        transformer.balanceExperts(own: ownExperts)
         return OptimiserReport(gradientNorm: norm, learningRate: rate)
     }
 }

@@ -24,13 +24,18 @@ package struct Plan: Hashable, Codable, Sendable {
     package var codecs: [PlanCodec]
     /// Which experts are left out of rounds, by number; empty: none ever is.
     package var expertPeriods: [ExpertPeriod]
+    /// Which region computes an expert alone, by number; empty: none does.
+    package var expertOwners: [PlanExpertOwner]
+    /// Tokens that may leave for other regions; empty: none does.
+    package var tokenBudgets: [PlanTokenBudget]
 
     package init(
         planVersion: UInt32, activateAtRound: UInt32, members: [PlanMember],
         fragments: [PlanFragment], regionTransform: TransformID, poolTransform: TransformID,
         samplesPerStep: UInt32,
         detours: [Detour] = [], experts: [ExpertBlock] = [], codecs: [PlanCodec] = [],
-        expertPeriods: [ExpertPeriod] = []
+        expertPeriods: [ExpertPeriod] = [], expertOwners: [PlanExpertOwner] = [],
+        tokenBudgets: [PlanTokenBudget] = []
     ) {
         self.planVersion = planVersion
         self.activateAtRound = activateAtRound
@@ -43,6 +48,8 @@ package struct Plan: Hashable, Codable, Sendable {
         self.experts = experts
         self.codecs = codecs
         self.expertPeriods = expertPeriods
+        self.expertOwners = expertOwners
+        self.tokenBudgets = tokenBudgets
     }
 }
 
@@ -59,18 +66,21 @@ extension Plan: MetaFields {
             detours: try reader.list("PLAN.detours", limit: ProtocolLimits.detours),
             experts: try reader.list("PLAN.experts", limit: ProtocolLimits.expertBlocks),
             codecs: try reader.list("PLAN.codecs", limit: ProtocolLimits.codecs))
-        let position = reader.position
+        var position = reader.position
         expertPeriods = try reader.list(
             "PLAN.expertPeriods", limit: ProtocolLimits.periodicExperts)
-        try checkPeriods(at: position)
+        try checkCount(expertPeriods.count, "PLAN.expertPeriods", at: position)
+        position = reader.position
+        expertOwners = try reader.list("PLAN.expertOwners", limit: ProtocolLimits.periodicExperts)
+        try checkCount(expertOwners.count, "PLAN.expertOwners", at: position)
+        tokenBudgets = try reader.list("PLAN.tokenBudgets", limit: ProtocolLimits.codecs)
     }
 
     /// None, or one for each expert.
-    private func checkPeriods(at offset: Int) throws(FrameError) {
-        guard !expertPeriods.isEmpty else { return }
-        let count = UInt64(expertPeriods.count)
+    private func checkCount(_ count: Int, _ name: String, at offset: Int) throws(FrameError) {
+        guard count > 0 else { return }
         let known = experts.reduce(UInt64(0)) { $0 + UInt64($1.count) }
-        try FieldRule.check(count, in: known...known, "PLAN.expertPeriods", at: offset)
+        try FieldRule.check(UInt64(count), in: known...known, name, at: offset)
     }
 
     func write(to writer: inout ByteWriter) throws(FrameError) {
@@ -84,10 +94,15 @@ extension Plan: MetaFields {
         try writer.list(detours, "PLAN.detours", limit: ProtocolLimits.detours)
         try writer.list(experts, "PLAN.experts", limit: ProtocolLimits.expertBlocks)
         try writer.list(codecs, "PLAN.codecs", limit: ProtocolLimits.codecs)
-        let position = writer.position
+        var position = writer.position
         try writer.list(
             expertPeriods, "PLAN.expertPeriods", limit: ProtocolLimits.periodicExperts)
-        try checkPeriods(at: position)
+        try checkCount(expertPeriods.count, "PLAN.expertPeriods", at: position)
+        position = writer.position
+        try writer.list(
+            expertOwners, "PLAN.expertOwners", limit: ProtocolLimits.periodicExperts)
+        try checkCount(expertOwners.count, "PLAN.expertOwners", at: position)
+        try writer.list(tokenBudgets, "PLAN.tokenBudgets", limit: ProtocolLimits.codecs)
     }
 }
 

@@ -31,6 +31,8 @@ struct SmallCluster {
     var model: [String] = []
     /// `packet` or `relay`; nil: not said.
     var emulate: String?
+    /// Changes of the link while it runs.
+    var linkChanges: [String] = []
     /// Of the link, in packet mode.
     var loss: String?
     /// Names of workers that nobody can dial.
@@ -81,6 +83,9 @@ struct SmallCluster {
         if regions.count > 1 {
             lines += ["links:", "  - between: [\(regions.map(\.name).joined(separator: ", "))]"]
             lines += ["    one_way: 2 ms", "    rate: 200 Mbit/s"]
+            if !linkChanges.isEmpty {
+                lines += ["    schedule:"] + linkChanges.map { "      - \($0)" }
+            }
             if let loss { lines.append("    loss: \(loss)") }
             lines += ["wire:", "  between: \(between)"]
         }

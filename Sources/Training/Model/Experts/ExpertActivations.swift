@@ -10,6 +10,9 @@ final class ExpertActivations {
     var batch: GateBatch
     var plan: DispatchPlan
     var balance = SequenceBalance()
+    /// Where experts of other regions exist, which tokens had to choose among `isOwn`; empty: none.
+    var stays: [Bool] = []
+    var isOwn: [Bool] = []
     /// R x d: rows of the normed stream, gathered.
     let inputs: Floats
     /// R x width: after the forward pass, the slope of GELU.

@@ -40,9 +40,11 @@ extension Transformer {
             }
             let (gate, scores) = (kept.batch.gate, kept.batch.scores)
             let (cutoffs, keeps) = (kept.batch.cutoffs, kept.batch.keeps)
+            let stays = !kept.stays.isEmpty
             for token in 0..<tokens {
                 for group in 0..<gate.groups where keeps[token * gate.groups + group] {
                     for expert in gate.groupBounds[group]..<gate.groupBounds[group + 1] {
+                        if stays, kept.stays[token], !kept.isOwn[expert] { continue }
                         let bin = bins.bin(cutoffs[token] - scores[token * gate.experts + expert])
                         histogram[expert * QuantileBins.count + bin] += 1
                     }
@@ -77,18 +79,23 @@ extension Transformer {
     }
 
     /// Moves the selection biases by the rule of the model's shape.
-    func balanceExperts() {
+    ///
+    /// - Parameter own: by block, the experts that this region computes; a region moves no others, whose
+    ///   loads here say what crossed and not what was wanted. Nil: all.
+    func balanceExperts(own: [[Bool]]? = nil) {
         guard let experts = shape.experts else { return }
-        for (tensors, counts) in zip(weights.blocks, weightGradients.blocks) {
+        for (layer, (tensors, counts)) in zip(weights.blocks, weightGradients.blocks).enumerated() {
+            let moving = (0..<experts.count).filter { own?[layer][$0] ?? true }
             guard let bias = tensors.experts?.selectionBias, let counts = counts.experts else {
                 continue
             }
             switch experts.balance {
             case .none: break
             case .bias:
-                let directions = BiasBalancer.directions(values(counts.selectionBias))
-                for expert in 0..<bias.count {
-                    bias[expert] += experts.balanceRate * directions[expert]
+                let loads = values(counts.selectionBias)
+                let directions = BiasBalancer.directions(moving.map { loads[$0] })
+                for (expert, direction) in zip(moving, directions) {
+                    bias[expert] += experts.balanceRate * direction
                 }
             case .quantile:
                 guard let histogram = counts.histogram else { continue }
@@ -98,7 +105,7 @@ extension Transformer {
                         .map(Double.init)
                 }
                 let moved = bins.bias(lacks, share: Double(experts.topK) / Double(experts.count))
-                for expert in 0..<bias.count { bias[expert] = moved[expert] }
+                for expert in moving { bias[expert] = moved[expert] }
             }
         }
     }

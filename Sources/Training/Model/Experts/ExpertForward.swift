@@ -57,11 +57,33 @@ extension Transformer {
             Matrix(normed, rows: tokens, columns: shape.dModel), .asStored,
             Matrix(tensors.gate, rows: experts.count, columns: shape.dModel), .transposed,
             into: Matrix(scratch.logits, rows: tokens, columns: experts.count, rowStride: stride))
+        kept.stays = []
         scratch.logits.withSpan { logits in
             tensors.selectionBias.withSpan { bias in
                 kept.batch.route(logits, stride: stride, tokens: tokens, bias: bias)
             }
         }
+        kept.plan.build(
+            kept.batch.experts, tokenCount: tokens, sequence: shape.context,
+            limit: experts.rowLimit(context: shape.context))
+        if experts.sequenceLoss > 0 { kept.balance.update(kept.batch, sequence: shape.context) }
+    }
+
+    /// Tokens that may not leave for the experts of other regions choose again.
+    func routeAtHome(
+        _ layer: Int, _ spread: ExpertSpread, _ kept: ExpertActivations, tokens: Int
+    ) {
+        guard let home = spread.home, let experts = shape.experts,
+            let scratch = activations.expertScratch, let tensors = weights.blocks[layer].experts
+        else { return }
+        let isChanged = scratch.logits.withSpan { logits in
+            tensors.selectionBias.withSpan { bias in
+                home.limit(
+                    kept, layer: layer, part: spread.pass * shape.layers + layer, logits: logits,
+                    stride: scratch.logitStride, bias: bias)
+            }
+        }
+        guard isChanged else { return }
         kept.plan.build(
             kept.batch.experts, tokenCount: tokens, sequence: shape.context,
             limit: experts.rowLimit(context: shape.context))

@@ -1,7 +1,8 @@
 import ExpertRouting
 import TrainingKernels
 
-/// The experts of all blocks spread over the members of a region, while one step is computed.
+/// The experts of all blocks spread over the members of a region, or of all regions, while one step is
+/// computed.
 ///
 /// Every member takes part in the same exchanges, in the same order: two for each block and pass, forwards
 /// and backwards. Who has fewer passes than another serves its experts in the other's.
@@ -16,13 +17,19 @@ final class ExpertSpread {
     /// Own passes and tokens of this step.
     let passes: Int
     let tokens: Int
+    /// Where some experts are computed in one region only.
+    let home: HomeGate?
     /// What the others said of theirs in the first exchange.
     private(set) var partners: [TokenArrivals]
     private(set) var pass = 0
     /// A plan came, or the end: nothing is computed on, and the step begins again.
     private(set) var isInterrupted = false
 
-    init(_ memory: SpreadMemory, _ transport: any TokenTransport, passes: Int, tokens: Int) {
+    init(
+        _ memory: SpreadMemory, _ transport: any TokenTransport, passes: Int, tokens: Int,
+        home: HomeGate? = nil
+    ) {
+        self.home = home
         self.memory = memory
         self.transport = transport
         self.passes = passes

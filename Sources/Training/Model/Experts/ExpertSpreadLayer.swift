@@ -1,7 +1,8 @@
 import ExpertRouting
 import TrainingKernels
 
-/// One block's experts where they are spread over a region; the exchange of tokens is `ExpertSpread`'s.
+/// One block's experts where they are spread over a region, or over regions; the exchange of tokens is
+/// `ExpertSpread`'s.
 extension Transformer {
     /// Tokens leave for their experts; nothing is waited for.
     ///
@@ -12,7 +13,10 @@ extension Transformer {
             let tensors = weights.blocks[layer].experts
         else { preconditionFailure("a dense model has no experts") }
         let block = spread.memory.blocks[layer]
-        if tokens > 0 { route(tensors, kept, experts, scratch, normed: normed, tokens: tokens) }
+        if tokens > 0 {
+            route(tensors, kept, experts, scratch, normed: normed, tokens: tokens)
+            routeAtHome(layer, spread, kept, tokens: tokens)
+        }
         block.route(tokens > 0 ? kept : nil, tokens: tokens)
         spread.dispatch(block, isBackward: false, normed)
     }

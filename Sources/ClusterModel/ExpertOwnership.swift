@@ -1,8 +1,6 @@
-import ClusterModel
-
 /// Which experts of a layer live in one region only: those that are used least. Hot ones are everywhere,
 /// so most tokens find what they want at home.
-enum ExpertOwnership {
+package enum ExpertOwnership {
     /// What is as it was counts as so much better. Balancing makes loads alike, and a state that has to
     /// cross for a small difference costs more than it brings.
     private static let stay = 2.0
@@ -14,7 +12,7 @@ enum ExpertOwnership {
     ///   - wanted: `[region][expert]`, by tokens of the region.
     ///   - count: of cold experts; nil: as many as have ``RoutingScenario/coldShare`` together.
     ///   - most: of cold experts, so that each region has enough of its own for a token.
-    static func owners(
+    package static func owners(
         wanted: [[Double]], devices: [Int], count: Int?, most: Int, before: [Int?]
     ) -> [Int?] {
         let loads = before.indices.map { expert in wanted.reduce(0) { $0 + $1[expert] } }
@@ -23,7 +21,7 @@ enum ExpertOwnership {
             ranks[$0] != ranks[$1] ? ranks[$0] < ranks[$1] : $0 < $1
         }
         let cold = order.prefix(min(most, count ?? coldCount(order, loads)))
-        var room = ExpertSites.parts(devices: devices, experts: cold.count)
+        var room = parts(devices: devices, experts: cold.count)
             .reduce(into: devices.map { _ in 0 }) { room, region in
                 if let region { room[region] += 1 }
             }
@@ -45,6 +43,17 @@ enum ExpertOwnership {
         return owners
     }
 
+    /// Each region has a part of the experts in proportion to its devices.
+    package static func parts(devices: [Int], experts: Int) -> [Int?] {
+        let all = max(1, devices.reduce(0, +))
+        var before = 0
+        return devices.enumerated().flatMap { region, count in
+            let from = before * experts / all
+            before += count
+            return Array(repeating: region, count: before * experts / all - from)
+        }
+    }
+
     private static func coldCount(_ order: [Int], _ loads: [Double]) -> Int {
         let limit = RoutingScenario.coldShare * loads.reduce(0, +)
         var sum = 0.0
@@ -55,7 +64,7 @@ enum ExpertOwnership {
     }
 
     /// Experts that regions have to fetch from each other, `[from][to]`.
-    static func fetched(from before: [Int?], to after: [Int?], regions: Int) -> [[Int]] {
+    package static func fetched(from before: [Int?], to after: [Int?], regions: Int) -> [[Int]] {
         var fetched = Array(repeating: Array(repeating: 0, count: regions), count: regions)
         for (old, new) in zip(before, after) {
             guard let old, new != old else { continue }
