@@ -28,7 +28,7 @@ extension CheckReport {
                 "\(Figures.grouped(tokensPerStep)) per step, \(Figures.grouped(tokens)) in "
                     + "\(Figures.grouped(UInt64(steps))) steps (\(warmupSteps) of warm-up)"
             ),
-            ("data", dataPath),
+            ("data", model.synthetic == nil ? dataPath : "none"),
             ("seed", seedIsGiven ? "\(seed)" : "\(seed), drawn now"),
             ("inside a region", "\(innerSchedule), \(wireInside)"),
         ]
@@ -58,8 +58,9 @@ extension CheckReport {
     }
 
     private var shape: String {
-        "width \(model.width), \(count(model.layers, "layer")), \(count(model.heads, "head")), "
-            + "context \(model.context)\(model.tiedHead ? ", tied head" : "")"
+        if model.synthetic != nil { return "synthetic: nothing is learnt" }
+        return "width \(model.width), \(count(model.layers, "layer")), "
+            + "\(count(model.heads, "head")), context \(model.context)\(model.tiedHead ? ", tied head" : "")"
             + (model.experts.map { experts($0) } ?? "")
     }
 

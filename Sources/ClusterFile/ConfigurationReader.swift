@@ -2,10 +2,14 @@ internal import ClusterModel
 
 /// Model, training, deadlines and data.
 extension FileReader {
+    static let modelKeys = ["width", "layers", "heads", "context", "tied_head"] + expertKeys
+
     func readModel(_ top: Section) -> RunConfiguration.Model? {
         guard top.line(of: "model") != nil else { return .standard }
-        let keys = ["width", "layers", "heads", "context", "tied_head"] + Self.expertKeys
-        guard let section = top.section("model", keys: keys) else { return nil }
+        guard let section = top.section("model", keys: Self.modelKeys + ["synthetic"]) else {
+            return nil
+        }
+        if section.line(of: "synthetic") != nil { return readSynthetic(section) }
         let standard = RunConfiguration.Model.standard
         var reader = Defaults(section)
         var model = RunConfiguration.Model(

@@ -42,6 +42,7 @@ struct FileReader {
         let training = readTraining(top, steps: steps, schedule: schedule)
         let deadlines = readDeadlines(top, workers: topology?.seats.count)
         let data = readData(top)
+        checkSynthetic(top, model: model, topology: topology)
         let routing = readRouting(top, model: model, topology: topology)
         guard let name, let steps, let topology, let model, let schedule, let wire, let training,
             let deadlines, let data

@@ -15,6 +15,8 @@ enum Limits {
     /// Widths and contexts above these do not train on processors.
     static let width = 16_384
     static let layers = 1_024
+    /// A worker holds seven vectors of them.
+    static let syntheticParameters = 1 << 34
     /// Four times what the largest published models have in a layer.
     static let experts = 1_024
     /// Half of what may wait for one peer (CoordinationLimits.laneQueueMessages): every expert is a chunk

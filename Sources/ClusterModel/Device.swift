@@ -67,6 +67,9 @@ extension RunEvent.TimeBudget {
     /// The rest of its wall time: blocked, reconfiguring, moving state.
     package var idleSeconds: Double { max(0, wall.seconds - busySeconds) }
 
-    /// What it really took of a core.
-    package var coreSeconds: Double { max(0, busySeconds - paced.seconds) }
+    /// What the process took of the machine's cores; where nobody measured it, how long the trainer
+    /// thread was at work without pacing, which is more when it had to wait for a core.
+    package var coreSeconds: Double {
+        processor?.seconds ?? max(0, busySeconds - paced.seconds)
+    }
 }

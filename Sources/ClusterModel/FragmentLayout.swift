@@ -8,7 +8,7 @@ package enum FragmentLayout {
     /// Elements of each fragment as ascending, disjoint ranges that together are 0 ..< `elements`.
     ///
     /// - Parameter elements: of the vector. Where it is not the model's own number (a simulator's small
-    ///   tensors), it is cut into as many equal parts as the model has layers.
+    ///   tensors), and of a synthetic model, it is cut into as many equal parts as the model has layers.
     package static func ranges(
         of model: RunConfiguration.Model, elements: UInt64, fragments: Int
     ) -> [[Range<UInt64>]] {
@@ -34,7 +34,7 @@ package enum FragmentLayout {
     ) -> [Range<UInt64>] {
         let layers = UInt64(model.layers)
         var ends: [UInt64] = []
-        if elements == model.parameterCount {
+        if model.synthetic == nil, elements == model.parameterCount {
             let embedding = model.embeddingCount
             ends = (0...layers).map { embedding + $0 * model.layerCount }
         } else {

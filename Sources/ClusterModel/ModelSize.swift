@@ -19,8 +19,9 @@ extension RunConfiguration.Model {
     /// Values of the decoder-only transformer with L = `layers`, in the order of the flat vector:
     /// embeddings, L layers, final norm 2 d, and the head 256 d + 256, which costs nothing when it is tied
     /// to the embedding; then, per layer, E selection biases, under quantile balancing with 1,000 bins
-    /// each, which no gradient trains.
+    /// each, which no gradient trains. Of a synthetic model the number it is.
     package var parameterCount: UInt64 {
+        if let synthetic { return UInt64(synthetic) }
         let d = UInt64(width)
         let vocabulary = UInt64(Self.vocabulary)
         let head = tiedHead ? 0 : vocabulary * d + vocabulary

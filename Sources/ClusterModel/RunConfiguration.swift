@@ -39,6 +39,9 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
         package var tiedHead: Bool
         /// Experts in the place of each feed-forward layer; nil: a dense model.
         package var experts: Experts?
+        /// Parameters of a model that learns nothing: no text, no gradient, values by a generator. The
+        /// rest of the description is then that of ``synthetic(parameters:)``. Nil: a model that trains.
+        package var synthetic: Int?
         package init(
             width: Int, layers: Int, heads: Int, context: Int, tiedHead: Bool,
             experts: Experts? = nil
@@ -49,6 +52,16 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
             self.context = context
             self.tiedHead = tiedHead
             self.experts = experts
+        }
+        /// Equal parts that `outer: streaming` may send one after the other.
+        package static let syntheticLayers = 8
+        /// What a run needs whose bytes count and whose values do not.
+        package static func synthetic(parameters: Int) -> Model {
+            var model = Model(
+                width: 1, layers: syntheticLayers, heads: 1, context: standard.context,
+                tiedHead: false)
+            model.synthetic = parameters
+            return model
         }
         package static let standard = Model(
             width: 128, layers: 2, heads: 4, context: 128, tiedHead: false)

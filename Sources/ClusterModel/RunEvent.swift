@@ -4,8 +4,9 @@ package enum RunEvent: Codable, Equatable, Sendable {
     case runStarted(RunStarted)
     case workerJoined(worker: WorkerID, name: String, region: RegionID, incarnation: Incarnation)
     case epochStarted(epoch: Epoch, members: [WorkerID], reason: String)
-    /// A worker's inner step, after it was applied. Loss is the mean over its own tokens.
-    case stepped(worker: WorkerID, step: UInt32, loss: Double, tokens: UInt64)
+    /// A worker's inner step, when its gradient is there. Loss is the mean over its own tokens. `at`: when
+    /// that was, on the coordinator's clock as far as the worker knows it; nil: when it is recorded.
+    case stepped(worker: WorkerID, step: UInt32, loss: Double, tokens: UInt64, at: Instant? = nil)
     /// Validation loss of the parameters a worker holds after `step`.
     case evaluated(worker: WorkerID, step: UInt32, loss: Double, samples: Int)
     case roundCommitted(key: CollectiveKey, digest: UInt64, members: Int, tokens: UInt64)
@@ -141,6 +142,9 @@ package enum RunEvent: Codable, Equatable, Sendable {
         package var recover = Interval.zero
         /// Share of `compute` that pacing added to emulate a slower machine.
         package var paced = Interval.zero
+        /// Processor time of the whole process meanwhile, all its threads; nil in older records, and
+        /// where time is modelled.
+        package var processor: Interval?
         package init() {}
     }
 

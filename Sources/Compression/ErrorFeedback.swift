@@ -41,8 +41,16 @@ package struct ErrorFeedback: Sendable {
     /// Forgets the residue and returns the norm which is lost with it, to be reported.
     package mutating func drop() -> Double {
         let lost = norm
-        for index in residue.indices { residue[index] = 0 }
-        for index in chunkSquares.indices { chunkSquares[index] = 0 }
+        for chunk in chunkSquares.indices { _ = drop(chunk: chunk) }
+        return lost
+    }
+
+    /// The same of one chunk.
+    package mutating func drop(chunk: Int) -> Double {
+        precondition(chunkSquares.indices.contains(chunk), "chunk \(chunk) of \(chunkCount)")
+        let lost = chunkSquares[chunk].squareRoot()
+        for index in starts[chunk]..<starts[chunk + 1] { residue[index] = 0 }
+        chunkSquares[chunk] = 0
         return lost
     }
 

@@ -5,8 +5,8 @@ package import ClusterModel
 /// A residue is made of values, not of an encoding, so it is kept when a plan changes the transform of a
 /// link; a slice that then goes out as fp32 takes it along and leaves none. It is dropped when it would
 /// meet other values than those it was withheld from: the slice has other chunks, somebody else has sent
-/// it meanwhile, or the round is contributed a second time (what was withheld belongs to bytes that nobody
-/// applied).
+/// it meanwhile, or its chunk is contributed to a round a second time (what was withheld belongs to bytes
+/// that nobody applied). Chunks that a round passes over (protocol, 7.9) keep theirs.
 package struct SliceResidues: Sendable {
     /// A slice on its way out.
     package struct Departure: Equatable, Sendable {
@@ -20,14 +20,22 @@ package struct SliceResidues: Sendable {
             self.round = round
             self.epoch = epoch
         }
+
+        /// Whether nobody can have sent the slice between `last` and this: within one epoch nobody else
+        /// sends it, and a replica that missed rounds goes on.
+        fileprivate func follows(_ last: Departure) -> Bool {
+            last.epoch == epoch ? last.round < round : last.round + 1 == round
+        }
     }
 
     private struct Entry: Sendable {
         var feedback: ErrorFeedback
         /// Elements of its chunks.
         var chunks: [Range<UInt64>]
-        /// The last one.
+        /// The last one, also if it passed over all chunks.
         var departure: Departure
+        /// Chunks that went out with it.
+        var sent: Set<Int> = []
     }
 
     private struct Key: Hashable {
@@ -71,9 +79,26 @@ package struct SliceResidues: Sendable {
     ) throws(ChunkError) -> EncodedExtent? {
         let key = Key(fragment: departure.fragment, slice: departure.slice)
         if transform == .fp32, entries[key] == nil { return nil }
-        if entries[key]?.departure != departure { renew(key, departure, transform, chunks()) }
+        if entries[key]?.departure != departure || entries[key]?.sent.isEmpty ?? true {
+            renew(key, departure, transform, chunks())
+        }
+        entries[key]?.sent.insert(chunk)
         return try entries[key]?.feedback.encode(
             chunk: chunk, of: values, transform: transform, with: encoder, into: &output)
+    }
+
+    /// A round in which this worker would send the slice, but for nothing of it being due: what was
+    /// withheld waits for the next one.
+    ///
+    /// - Parameter chunks: elements of all chunks of the slice, in order.
+    package mutating func passOver(_ departure: Departure, chunks: () -> [Range<UInt64>]) {
+        let key = Key(fragment: departure.fragment, slice: departure.slice)
+        guard let entry = entries[key], entry.chunks == chunks(),
+            departure.follows(entry.departure)
+                || (entry.sent.isEmpty && departure.round == entry.departure.round)
+        else { return }
+        entries[key]?.departure = departure
+        entries[key]?.sent = []
     }
 
     /// The slice leaves for the first time in this round and epoch.
@@ -81,13 +106,14 @@ package struct SliceResidues: Sendable {
         _ key: Key, _ departure: Departure, _ transform: TransformID, _ chunks: [Range<UInt64>]
     ) {
         if let entry = entries[key] {
-            // Within one epoch nobody else sends the slice: a replica that missed rounds goes on.
-            let isNext =
-                entry.departure.epoch == departure.epoch
-                ? entry.departure.round < departure.round
-                : entry.departure.round + 1 == departure.round
-            if entry.chunks == chunks, isNext {
+            let isAgain = entry.departure.round == departure.round
+            if entry.chunks == chunks, isAgain || departure.follows(entry.departure) {
+                for chunk in entry.sent.sorted() where isAgain {
+                    let norm = entries[key]?.feedback.drop(chunk: chunk) ?? 0
+                    lost += norm * norm
+                }
                 entries[key]?.departure = departure
+                entries[key]?.sent = []
                 return
             }
             lost += entry.feedback.norm * entry.feedback.norm

@@ -317,7 +317,9 @@ extension Coordinator {
         let allStepped = members.allSatisfy {
             $0.lastStep >= UInt64(paces[Int($0.seat.rawValue)].lastStep)
         }
-        if isStart,
+        let rest = isStart ? membersWithRest : []
+        if allStepped, !rest.isEmpty { say(rest) }
+        if isStart, rest.isEmpty,
             schedule.isOver(
                 turn: committedTurn, fragments: order.count, allStepped: allStepped)
         {
@@ -331,6 +333,28 @@ extension Coordinator {
         for key in reports.keys.sorted() { commitIfComplete(key, now) }
         if case .running = stage, !joiners.isEmpty { considerJoiners(now) }
         considerClosing(now)
+    }
+
+    /// Whose last steps are in no committed round: in an outage they could take them, and not merge them.
+    private var membersWithRest: [String] {
+        members.filter { member in
+            member.holdings.contains { holding in
+                let key = holding.key
+                return key.scope == .pool && holding.state == .inFlight
+                    && committed.indices.contains(key.fragment.index)
+                    && key.round > committed[key.fragment.index]
+            }
+        }.map(\.name)
+    }
+
+    private mutating func say(_ rest: [String]) {
+        effects.append(
+            .event(
+                .note(
+                    source: "coordinator",
+                    text: "all \(configuration.steps) steps are taken, but what "
+                        + "\(rest.joined(separator: ", ")) learnt in the last ones is in no committed "
+                        + "\(turnName) after \(committedTurn): one more takes it in")))
     }
 
     // MARK: Ending

@@ -5,7 +5,7 @@ package import WireProtocol
 package enum MachineOrigin: Codable, Equatable, Sendable {
     case worker(
         WorkerID, region: RegionID, hello: Hello, configuration: RunConfiguration,
-        topology: Topology)
+        topology: Topology, hasRest: Bool? = nil)
     case coordinator(
         configuration: RunConfiguration, topology: Topology, configurationText: String,
         configurationDigest: UInt64, parameterCount: UInt64)

@@ -39,6 +39,8 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
         package var items: [Item]
         /// The live parameters, which are not among the items, become the outer copy.
         package var beginsFromOuterCopy = false
+        /// In the answer: live parameters and outer copy differ. Nil where nobody has looked.
+        package var hasRest: Bool?
     }
 
     /// Chunks of one collective to encode, slice by slice; none where values are only kept.
@@ -116,6 +118,19 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
         /// Empty: the values are in place already (a replica of one). An outer step is taken on what they
         /// cover; experts may be left out.
         package var means: [MeanChunk]
+        package init(
+            key: CollectiveKey, step: UInt32, turn: UInt32, target: Target, blend: Float,
+            carried: Carried?, fragment: [ElementRange], means: [MeanChunk]
+        ) {
+            self.key = key
+            self.step = step
+            self.turn = turn
+            self.target = target
+            self.blend = blend
+            self.carried = carried
+            self.fragment = fragment
+            self.means = means
+        }
     }
 
     /// Which local steps the live parameters keep when the outer copy moves under them.
@@ -143,5 +158,20 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
             case .pooledOptimiserStep, .outerStep: true
             }
         }
+    }
+}
+
+extension TrainerOrder.Handover {
+    /// Recordings older than `beginsFromOuterCopy` have no such field.
+    package init(from decoder: any Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        planVersion = try fields.decode(UInt32.self, forKey: .planVersion)
+        step = try fields.decode(UInt32.self, forKey: .step)
+        round = try fields.decode(UInt32.self, forKey: .round)
+        digest = try fields.decode(UInt64.self, forKey: .digest)
+        items = try fields.decode([Item].self, forKey: .items)
+        beginsFromOuterCopy =
+            try fields.decodeIfPresent(Bool.self, forKey: .beginsFromOuterCopy) ?? false
+        hasRest = try fields.decodeIfPresent(Bool.self, forKey: .hasRest)
     }
 }

@@ -293,20 +293,38 @@ extension Worker {
             detours[peer]?.session.handle(.consumed(bytes: origin.bytes)) ?? [], to: peer)
     }
 
+    /// Whether `plan` leads to `peer` as `detour` does. Between a plan's coming and the change of detours
+    /// (`replaceDetours`) shards let go return credit of those of the plan before.
+    private func isOf(_ plan: Plan, _ detour: DetourLane, _ peer: WorkerID) -> Bool {
+        plan.detours.contains { pair in
+            guard let a = member(pair.a, of: plan), let b = member(pair.b, of: plan),
+                let relay = member(pair.relay, of: plan)
+            else { return false }
+            let other = a.workerID == worker ? b : a
+            return (a.workerID == worker || b.workerID == worker) && other.workerID == peer
+                && other.incarnation == detour.incarnation
+                && detour.relay.map { $0 == (relay.workerID, relay.incarnation) } ?? false
+        }
+    }
+
+    private func member(_ rank: Rank, of plan: Plan) -> PlanMember? {
+        plan.members.indices.contains(rank.index) ? plan.members[rank.index] : nil
+    }
+
     /// Effects of a session whose transport is the relay's lane.
     private mutating func applyDetour(_ effects: [LaneSession.Effect], to peer: WorkerID) {
         for effect in effects {
             switch effect {
             case .transmit(let sequence, let epoch, let message, let payload):
                 // What cannot leave now is sent again over the next relay.
-                guard let plan = round.plan, let relay = detours[peer]?.relay?.worker else {
-                    continue
-                }
+                guard let plan = round.plan, let detour = detours[peer],
+                    isOf(plan.plan, detour, peer), let relay = detour.relay?.worker
+                else { continue }
                 payload.map { ledger.retain($0) }
                 let frame = Relay(
                     origin: worker, destination: peer,
                     epoch: epoch == .none ? plan.epoch : epoch, sequence: sequence, inner: message)
-                let carried = detours[peer]?.session.bytes(inFlight: sequence) ?? 0
+                let carried = detour.session.bytes(inFlight: sequence)
                 // Credit is that of the two ends: on the relay's lane it could wait for itself.
                 send(
                     to: relay, .relay(frame), payload: payload, bytes: 0, relayedBytes: carried)

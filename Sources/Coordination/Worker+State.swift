@@ -123,7 +123,9 @@ extension Worker {
         else { return }
         installedVersion = handover.planVersion
         hasPartialState = false
-        drive(.stateInstalled(step: handover.step, round: handover.round), now)
+        let isStart = !hasStarted && handover.hasRest == true
+        drive(
+            .stateInstalled(step: handover.step, round: handover.round, hasRest: isStart), now)
         effects.append(
             .event(
                 .stateTaken(

@@ -222,13 +222,16 @@ package struct Worker: Sendable {
     ///   - hello: what this worker says of itself; the state it resumes from is in there.
     ///   - chunkElements: the wire's number, except in a simulator that sends whole slices; its lanes
     ///     then have room for them.
+    ///   - hasRest: in that state live parameters are not the outer copy.
+    ///   - laneWindow: payload bytes granted on each lane; nil: what the topology's links hold.
     package init(
         worker: WorkerID, region: RegionID, hello: Hello, configuration: RunConfiguration,
-        topology: Topology, chunkElements: Int = CollectiveGeometry.chunkElements
+        topology: Topology, chunkElements: Int = CollectiveGeometry.chunkElements,
+        laneWindow: UInt64? = nil, hasRest: Bool = false
     ) {
         fixedWindow =
             chunkElements > CollectiveGeometry.chunkElements
-            ? CoordinationLimits.wholeSliceWindowBytes : nil
+            ? CoordinationLimits.wholeSliceWindowBytes : laneWindow
         self.worker = worker
         self.name = hello.worker
         self.hello = hello
@@ -240,7 +243,7 @@ package struct Worker: Sendable {
             worker: worker, region: region, configuration: configuration,
             chunkElements: chunkElements)
         if hello.stateDigest != 0 {
-            round.resume(step: UInt32(hello.step), round: hello.round)
+            round.resume(step: UInt32(hello.step), round: hello.round, hasRest: hasRest)
         }
     }
 

@@ -22,6 +22,7 @@ extension WorkerRound {
             fragment: fragment, step: UInt64(step), tokens: fragments[0].tokens,
             steps: UInt64(step - leftAt))
         offer = made
+        hasRest = false
         fragments[0].tokens = 0
         leftAt = step
         let key = order.key(of: appliedTurn + 1)
@@ -133,9 +134,10 @@ extension WorkerRound {
     /// step it is due at once.
     mutating func dropOffer() {
         offer = nil
-        for index in fragments.indices { fragments[index].tokens = 0 }
+        for index in fragments.indices { fragments[index].tokens = owesRest ? restTokens : 0 }
         let isPastEnd = plan.map { step > 0 && step >= $0.pace.lastStep } ?? false
-        leftAt = isPastEnd ? step - 1 : step
+        let since = owesRest ? min(step, plan?.pace.syncEvery ?? 1) : 1
+        leftAt = isPastEnd ? step - since : step
         if stage == .trained { stage = .idle }
     }
 }

@@ -28,6 +28,7 @@ extension WorkerRound {
         departedTurn = order.turn(of: key)
         leftAt = step
         mayDepart = false
+        hasRest = false
         var trained = TrainedTokens(all: weight)
         leftWhole = isWhole(key)
         if !schedule.sharesGradients {
@@ -150,8 +151,9 @@ extension WorkerRound {
         }
     }
 
-    mutating func install(step: UInt32, turn: UInt32) {
+    mutating func install(step: UInt32, turn: UInt32, hasRest: Bool = false) {
         self.step = step
+        self.hasRest = hasRest
         appliedTurn = turn
         departedTurn = turn
         leftAt = step

@@ -43,6 +43,7 @@ extension WorkerRound {
     /// taken back before GO has changed nothing, whichever members of a replica had it in force already.
     private mutating func countAnew() {
         for index in fragments.indices { fragments[index].tokens = 0 }
+        hasRest = false
         expertTokens = []
         if schedule.closesSets { dropOffer() }
     }
@@ -60,7 +61,7 @@ extension WorkerRound {
     /// What READY says about the collectives this worker knows of.
     package var holdings: [Holding] {
         underWay.map { Holding(key: $0.key, state: $0.isComplete ? .holdsMean : .inFlight) }
-            + finished.map { Holding(key: $0.key, state: .applied) }
+            + finished.map { Holding(key: $0.key, state: .applied) } + restHolding
     }
 
     mutating func go(_ version: UInt32, _ verdicts: [Verdict], _ now: Instant) {
@@ -70,7 +71,7 @@ extension WorkerRound {
         }
         guard isFrozen else { return }
         isFrozen = false
-        if plan.plan.activateAtRound > 0 { countAnew() }
+        if plan.plan.activateAtRound > 0 { countAnew() } else { countRest() }
         for exchange in underWay where !exchange.isComplete {
             resume(exchange, verdicts.first { $0.key == exchange.key }, now)
         }
@@ -116,8 +117,8 @@ extension WorkerRound {
 
 extension WorkerRound {
     /// Starts from a saved state instead of from zero; before the first plan only. `round`: turns applied.
-    package mutating func resume(step: UInt32, round: UInt32) {
+    package mutating func resume(step: UInt32, round: UInt32, hasRest: Bool = false) {
         precondition(plan == nil, "resumes under a plan")
-        install(step: step, turn: round)
+        install(step: step, turn: round, hasRest: hasRest)
     }
 }

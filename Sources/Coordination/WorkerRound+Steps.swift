@@ -55,7 +55,8 @@ extension WorkerRound {
         case .trained:
             // Replicas that trained on through an outage, or resumed at unlike steps, need unlike
             // numbers of rounds: who has finished takes part in the others' with no tokens.
-            guard !isFrozen, calledTurn > appliedTurn || owesExperts, flights.isEmpty,
+            guard !isFrozen, calledTurn > appliedTurn || owesExperts || owesRest,
+                flights.isEmpty,
                 !plan.expertRounds.leavesSomeOut || knowsCommit(before: departedTurn + 1)
             else { return false }
             let key = order.key(of: departedTurn + 1)

@@ -53,8 +53,9 @@ package struct WorkerRound: Sendable {
         case called(key: CollectiveKey)
         case coordinatorLost
         case coordinatorReturned
-        /// State taken over from a peer: everything starts from here. `round`: turns applied.
-        case stateInstalled(step: UInt32, round: UInt32)
+        /// State taken over from a peer: everything starts from here. `round`: turns applied. `hasRest`:
+        /// its live parameters are not the outer copy.
+        case stateInstalled(step: UInt32, round: UInt32, hasRest: Bool = false)
     }
 
     package struct Mean: Codable, Equatable, Sendable {
@@ -185,6 +186,8 @@ package struct WorkerRound: Sendable {
     /// be done first. At most one per position of the few collectives `accepts` lets in.
     var earlyMeans: [Mean] = []
     var coordinatorIsLost = false
+    /// The run began from a state whose live parameters are not the outer copy, and nothing has left since.
+    var hasRest = false
     /// The step being computed began under a plan that is over, and its experts were spread over that plan's
     /// members: it is computed again.
     var repeatsStep = false
@@ -240,7 +243,8 @@ package struct WorkerRound: Sendable {
         case .called(let key): call(key)
         case .coordinatorLost: coordinatorIsLost = true
         case .coordinatorReturned: coordinatorIsLost = false
-        case .stateInstalled(let step, let round): install(step: step, turn: round)
+        case .stateInstalled(let step, let round, let hasRest):
+            install(step: step, turn: round, hasRest: hasRest)
         }
         advance(now)
         checkInvariants()

@@ -71,10 +71,10 @@ struct StepCalibration {
         var sum = 0.0
         var count = 0
         for stamped in events {
-            guard case .stepped(let worker, let step, _, _) = stamped.event,
+            guard case .stepped(let worker, let step, _, _, let at) = stamped.event,
                 sharing[Int(worker.rawValue)]
             else { continue }
-            let now = stamped.time.nanoseconds
+            let now = (at ?? stamped.time).nanoseconds
             defer { last[worker.rawValue] = (step, now) }
             guard let before = last[worker.rawValue], step == before.step + 1,
                 before.step % schedule.syncEvery != 0,
@@ -129,10 +129,10 @@ struct StepCalibration {
         var sum = 0.0
         var count = 0
         for stamped in events {
-            guard case .stepped(let worker, let step, _, _) = stamped.event, step > 2 else {
+            guard case .stepped(let worker, let step, _, _, let at) = stamped.event, step > 2 else {
                 continue
             }
-            let now = stamped.time.nanoseconds
+            let now = (at ?? stamped.time).nanoseconds
             if let before = last[worker.rawValue] {
                 sum += Double(now - before) / 1e9
                 count += 1

@@ -49,6 +49,26 @@ struct RefusalTests {
             old: "seed: 7", new: "model: {heads: 3}", line: 3, keyPath: "model.heads",
             says: "do not divide"),
         Case(
+            old: "seed: 7", new: "model: {synthetic: 4096, width: 64}", line: 3,
+            keyPath: "model.width", says: "a synthetic model is a number of parameters"),
+        Case(
+            old: "seed: 7", new: "model: {synthetic: 4096, experts: 8}", line: 3,
+            keyPath: "model.experts", says: "a synthetic model is a number of parameters"),
+        Case(
+            old: "seed: 7", new: "model: {synthetic: 7}", line: 3, keyPath: "model.synthetic",
+            says: "found `7`"),
+        Case(
+            old: "seed: 7", new: "model: {synthetic: 4096}\ndata: {path: gcide}", line: 4,
+            keyPath: "data", says: "reads no text"),
+        Case(
+            old: "seed: 7", new: "model: {synthetic: 4096}\ntraining: {learning_rate: 0.01}",
+            line: 4, keyPath: "training.learning_rate", says: "learns nothing"),
+        Case(
+            old: "coordinator: east\nregions:\n  east:\n",
+            new: "coordinator: east\nmodel: {synthetic: 4096}\nregions:\n  east:\n"
+                + "    text: {from: 0, to: 0.5}\n", line: 6, keyPath: "regions",
+            says: "region east has a `text`"),
+        Case(
             old: "seed: 7", new: "model: {expert: 8}", line: 3, keyPath: "model.expert",
             says: "did you mean `experts`?"),
         Case(

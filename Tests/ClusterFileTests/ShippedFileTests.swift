@@ -63,6 +63,16 @@ struct ShippedFileTests {
         #expect(experts == whole.configuration.model.experts)
     }
 
+    @Test func syntheticHas256MiBOfParametersInEightFragments() throws {
+        let file = try load("synthetic")
+        let configuration = file.configuration
+        #expect(4 * configuration.model.parameterCount == 256 << 20)
+        #expect(configuration.model == .synthetic(parameters: 1 << 26))
+        #expect(configuration.schedule.outer == .streaming && configuration.schedule.fragments == 8)
+        #expect(file.topology.links.map(\.rate) == [1_000_000_000])
+        #expect(CheckReport(file, path: "t").text.contains("synthetic: nothing is learnt"))
+    }
+
     @Test func everyFileIsRead() throws {
         let names = try FileManager.default.contentsOfDirectory(atPath: Self.folder.path)
             .filter { $0.hasSuffix(".yaml") }

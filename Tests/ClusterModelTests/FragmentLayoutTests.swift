@@ -21,6 +21,15 @@ import Testing
         }
     }
 
+    @Test func aSyntheticModelFallsIntoEqualParts() {
+        let model = RunConfiguration.Model.synthetic(parameters: 8_000)
+        #expect(model.parameterCount == 8_000)
+        let layout = FragmentLayout.ranges(of: model, elements: 8_000, fragments: 4)
+        let sizes = layout.map { $0.reduce(0) { $0 + $1.upperBound - $1.lowerBound } }
+        #expect(sizes == [2_000, 2_000, 2_000, 2_000])
+        #expect(layout[0] == [0..<1_000, 4_000..<5_000])
+    }
+
     @Test func fragmentPHasTheLayersThatAreItModuloP() {
         let layout = FragmentLayout.ranges(
             of: model, elements: model.parameterCount, fragments: 3)

@@ -95,6 +95,53 @@ import Testing
         #expect(lost == nil)
     }
 
+    /// Rounds in which nothing of a slice is due, one of them begun again, and plans that follow in place.
+    @Test func aSliceThatIsPassedOverKeepsWhatWasWithheld() throws {
+        var residues = SliceResidues()
+        let chunks = [0..<UInt64(Self.count)]
+        func passOver(_ slices: [Range<UInt64>], round: UInt32, epoch: UInt32) {
+            residues.passOver(
+                SliceResidues.Departure(
+                    fragment: FragmentID(0), slice: 1, round: round, epoch: Epoch(rawValue: epoch)),
+                chunks: { slices })
+        }
+        var received = [try send(&residues, round: 1, .int4, chunks: chunks)]
+        for (round, epoch) in [(UInt32(2), UInt32(1)), (2, 2), (3, 3)] {
+            passOver(chunks, round: round, epoch: epoch)
+        }
+        received.append(try send(&residues, round: 4, epoch: 4, .fp32, chunks: chunks))
+        #expect(debt([1, 4], received) < 1e-5)
+        var lost = residues.takeLost()
+        #expect(lost == nil)
+        // Somebody else may have sent it between: epochs 6 and 7, or a slice of other chunks.
+        _ = try send(&residues, round: 5, epoch: 5, .int4, chunks: chunks)
+        passOver([1..<2], round: 6, epoch: 6)
+        passOver(chunks, round: 7, epoch: 7)
+        _ = try send(&residues, round: 8, epoch: 7, .int4, chunks: chunks)
+        lost = residues.takeLost()
+        #expect(lost ?? 0 > 0.1)
+    }
+
+    /// Of a round begun again only what went out in vain is dropped.
+    @Test func aChunkThatWaitsKeepsWhatWasWithheldWhenItsRoundBeginsAgain() throws {
+        var residues = SliceResidues()
+        let count = UInt64(Self.count)
+        let chunks = [0..<count, count..<2 * count]
+        var received: [[Float]] = []
+        for (round, epoch, position, transform) in [
+            (UInt32(1), UInt32(1), 0, TransformID.int4), (1, 1, 1, .int4), (2, 1, 0, .int8),
+            (2, 2, 0, .int8), (3, 2, 1, .fp32),
+        ] {
+            let sent = try send(
+                &residues, round: round, epoch: epoch, transform, chunks: chunks, position: position
+            )
+            if position == 1 { received.append(sent) }
+        }
+        #expect(debt([1, 3], received) < 1e-5)
+        let lost = residues.takeLost()
+        #expect(lost ?? 0 > 0)
+    }
+
     @Test func whatMeetsOtherValuesIsDroppedAndSaid() throws {
         for wrong in ["range", "skipped", "again"] {
             var residues = SliceResidues()

@@ -31,6 +31,24 @@ import WireProtocol
         ])
     }
 
+    /// Recordings of older programs lack fields that came later.
+    @Test func olderHandoversAndOriginsAreRead() throws {
+        let text =
+            #"{"planVersion":1,"step":2,"round":3,"digest":7,"items":[{"item":1,"digest":9}]}"#
+        let handover = try JSONDecoder().decode(
+            TrainerOrder.Handover.self, from: Data(text.utf8))
+        #expect(handover.items.map(\.digest) == [9] && handover.round == 3)
+        #expect(!handover.beginsFromOuterCopy && handover.hasRest == nil)
+        try roundTrip([handover])
+        let seat = Fixtures.topology().seats[0]
+        let origin = MachineOrigin.worker(
+            seat.id, region: seat.region, hello: Fixtures.hello(seat),
+            configuration: Fixtures.configuration(), topology: Fixtures.topology())
+        let older = String(decoding: try JSONEncoder().encode(origin), as: UTF8.self)
+        #expect(!older.contains("hasRest"))
+        try roundTrip([origin])
+    }
+
     @Test func workerEventsAndEffects() throws {
         let lane = LaneID(peer: WorkerID(2), role: .acceptor)
         let verdict = Verdict(key: key, verdict: .complete, holder: Rank(1))

@@ -304,6 +304,79 @@ import WireProtocol
         #expect(cluster.violations == [])
     }
 
+    private func notes(_ cluster: TestCluster) -> [String] {
+        cluster.events.compactMap {
+            guard case .note("coordinator", let text) = $0, text.contains("no committed") else {
+                return nil
+            }
+            return text
+        }
+    }
+
+    private func weights(_ cluster: TestCluster) -> [UInt64] {
+        cluster.events.compactMap {
+            if case .roundCommitted(let key, _, _, let tokens) = $0, key.scope == .pool {
+                tokens
+            } else {
+                nil
+            }
+        }
+    }
+
+    private func isMerged(_ cluster: TestCluster, _ seat: Int) -> Bool {
+        cluster.node(seat).trainer.live == cluster.node(seat).trainer.outer
+    }
+
+    /// All steps were taken in an outage in which nothing could be merged: what they learnt is merged now.
+    @Test(arguments: [RunConfiguration.Schedule.Outer.diloco, .decoupled])
+    func whatWasTrainedInAnOutageIsMerged(outer: RunConfiguration.Schedule.Outer) {
+        var cluster = TestCluster(Fixtures.configuration(outer: outer, syncEvery: 2, steps: 6))
+        for seat in 0..<4 { cluster.launch(seat, saved: saved(round: 2, step: 6)) }
+        cluster.settle()
+        #expect(cluster.coordinatorResult == .ok)
+        #expect(cluster.committedRound == 3)
+        #expect((0..<4).allSatisfy { isMerged(cluster, $0) })
+        #expect(Set((0..<4).map { cluster.node($0).trainer.outer }).count == 1)
+        #expect(cluster.violations == [])
+        #expect(
+            notes(cluster) == [
+                "all 6 steps are taken, but what east-1, east-2, west-1, west-2 learnt in the last "
+                    + "ones is in no committed round after 2: one more takes it in"
+            ])
+    }
+
+    @Test(arguments: [RunConfiguration.Schedule.Outer.diloco, .decoupled])
+    func whatWasMergedIsOver(outer: RunConfiguration.Schedule.Outer) {
+        var cluster = TestCluster(Fixtures.configuration(outer: outer, syncEvery: 2, steps: 6))
+        var over = saved(round: 3, step: 6)
+        over.step = 6
+        for seat in 0..<4 { cluster.launch(seat, saved: over) }
+        cluster.settle()
+        #expect(cluster.coordinatorResult == .ok)
+        #expect(cluster.committedRound == 0)
+        #expect(notes(cluster) == [])
+    }
+
+    /// One of east comes back with an older state and takes over its neighbour's; west has two steps left.
+    /// East's rest counts as one round: 2 steps of 4 samples.
+    @Test func whoTakesOverSuchAStateContributesToo() {
+        var configuration = Fixtures.configuration(syncEvery: 2, steps: 6)
+        configuration.model.context = 128
+        var cluster = TestCluster(configuration)
+        var west = saved(round: 2, step: 4)
+        west.step = 4
+        let states = [saved(round: 2, step: 6), saved(round: 1, step: 3), west, west]
+        for seat in 0..<4 { cluster.launch(seat, saved: states[seat]) }
+        cluster.settle()
+        #expect(cluster.coordinatorResult == .ok)
+        #expect(cluster.committedRound == 3)
+        #expect(weights(cluster) == [2 * (2 * 4 * 128)])
+        #expect((0..<4).allSatisfy { isMerged(cluster, $0) })
+        #expect(Set((0..<4).map { cluster.node($0).trainer.outer }).count == 1)
+        #expect(cluster.violations == [])
+        #expect(notes(cluster) == [])
+    }
+
     @Test func newcomerWithoutStateTakesTheSavedOneOfItsRegion() {
         var cluster = TestCluster(Fixtures.configuration(syncEvery: 2, steps: 10))
         for seat in 0..<3 { cluster.launch(seat, saved: saved(round: 2, step: 5)) }

@@ -229,6 +229,47 @@ import WireProtocol
             worker.greeted(by: 2).sent(to: 2) == ["0 laneWelcome", "1 relay", "2 relay"])
     }
 
+    /// A plan lets go what was under reduction, and credit of it is said at once where little is left: not
+    /// over a detour that this plan does not have, whose relay would have to refuse it.
+    @Test(arguments: [false, true]) func creditLetGoByAPlanKeepsToItsDetours(isRelayNew: Bool) {
+        var worker = LoneWorker(
+            Self.plan(detours: [(0, 2, 1)]), laneWindow: UInt64(Self.chunkBytes))
+        for peer in [1, 3] { _ = worker.open(peer) }
+        _ = worker.greeted(by: 1)
+        _ = worker.frame(
+            worker.accepted(1),
+            LoneWorker.relay(
+                from: 2, to: 0, sequence: 0,
+                .laneWelcome(LaneWelcome(resumeFrom: 0, grantedTo: 8 << 20))), sequence: 1,
+            epoch: 1)
+        _ = worker.machine.handle(
+            .control(.go(Go(planVersion: 1, verdicts: [])), epoch: Epoch(rawValue: 1)),
+            at: worker.now)
+        let chunk = Message.chunk(
+            Chunk(
+                key: LoneWorker.outer, kind: .contribution, transform: .int8, stage: .stored,
+                slice: 0, group: 1, position: 0, elements: 65_536, weight: 1, origin: Rank(2),
+                flags: []))
+        let taken = worker.frame(
+            worker.accepted(1), LoneWorker.relay(from: 2, to: 0, sequence: 1, chunk),
+            sequence: 2, epoch: 1, payload: 7, bytes: 66_560)
+        #expect(taken.violations == [])
+        #expect(taken.released == [])
+
+        var next = Self.plan(version: 2, detours: isRelayNew ? [(0, 2, 3)] : [])
+        if !isRelayNew { next.members = Fixtures.plan(seats: [0, 1, 3]).members }
+        let effects = worker.follow(next, epoch: 2)
+        #expect(effects.released == [7])
+        let relayed = effects.compactMap { effect -> Int? in
+            guard case .transmit(let lane, _, _, .relay(let relay), _) = effect,
+                relay.destination == WorkerID(2)
+            else { return nil }
+            return Int(lane.peer.rawValue)
+        }
+        // Over the new relay the greeting says what is granted.
+        #expect(relayed == (isRelayNew ? [3] : []))
+    }
+
     // MARK: Load
 
     /// Bytes passed on count in what a relay says of its links.

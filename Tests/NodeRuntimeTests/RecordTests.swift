@@ -33,6 +33,8 @@ private enum Examples {
                     configuration: configuration, topology: topology, emulated: true, curve: true,
                     parameterCount: 1 << 60, machine: "two cores")),
             .stepped(worker: WorkerID(3), step: .max, loss: 5.545_177_444_479_562, tokens: .max),
+            .stepped(
+                worker: WorkerID(3), step: 1, loss: 0, tokens: 1, at: Instant(nanoseconds: .max)),
             .evaluated(worker: WorkerID(0), step: 1, loss: 1.0 / 3, samples: 32),
             .roundCommitted(key: key, digest: 0xFFFF_0000_1234_5678, members: 4, tokens: 9),
             .waiting(
@@ -150,6 +152,16 @@ private enum Examples {
             #expect(EventCoding.decode(Array(text.utf8)) == nil, "\(text)")
         }
         #expect(EventCoding.decode([0xFF, 0xFE]) == nil)
+    }
+
+    @Test("steps of records that do not say when they ended")
+    func steppedWithoutTime() {
+        let text = #"{"stepped":{"worker":3,"step":7,"loss":2.5,"tokens":512}}"#
+        let event = RunEvent.stepped(worker: WorkerID(3), step: 7, loss: 2.5, tokens: 512)
+        #expect(EventCoding.decode(Array(text.utf8)) == event)
+        let timed = RunEvent.stepped(
+            worker: WorkerID(3), step: 7, loss: 2.5, tokens: 512, at: Instant(nanoseconds: 9))
+        #expect(EventCoding.encode(event).count < EventCoding.encode(timed).count)
     }
 
     @Test("an event over the frame's limit goes out as a note that says so")

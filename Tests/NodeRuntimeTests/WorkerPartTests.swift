@@ -91,6 +91,21 @@ import ZeroMQ
         #expect(budget.paced == Interval(nanoseconds: 6_000))
     }
 
+    /// Not what was slept, and what was computed.
+    @Test("processor time is that of the process since the first step")
+    func processor() throws {
+        let account = TimeAccount()
+        #expect(account.budget.processor == nil)
+        account.enter(.compute)
+        usleep(50_000)
+        let before = try #require(account.budget.processor)
+        let began = ProcessTime.cpuSeconds()
+        var sum = 0.0
+        while ProcessTime.cpuSeconds() < began + 0.02 { sum += 1 }
+        let after = try #require(account.budget.processor)
+        #expect(sum > 0 && (after - before) >= .milliseconds(20))
+    }
+
     @Test("two threads at once lose no time")
     func threads() {
         let account = TimeAccount()

@@ -67,5 +67,14 @@ struct MeteringTests {
         #expect(HTMLReport.render(summary).contains("Contended."))
         let plain = try RunSummary(events: SyntheticRun().events)
         #expect(plain.pool.coreShare == nil && !plain.pool.isContended)
+        // Where processes say what they took, that counts: a fifth of a core each, of two.
+        let measured = events.map { stamped -> StampedEvent in
+            guard case .budget(let worker, var budget) = stamped.event else { return stamped }
+            budget.processor = Interval(nanoseconds: budget.wall.nanoseconds / 5)
+            return StampedEvent(
+                time: stamped.time, source: stamped.source, event: .budget(worker: worker, budget))
+        }
+        let share = try RunSummary(events: measured).pool.coreShare
+        #expect(abs((share ?? 0) - 4 * 0.2 / 2) < 1e-6)
     }
 }

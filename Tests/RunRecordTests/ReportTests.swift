@@ -41,6 +41,18 @@ struct ReportTests {
         }
     }
 
+    @Test func aSyntheticRunSaysThatNoLossMeansAnything() throws {
+        var run = SyntheticRun()
+        #expect(!HTMLReport.render(try summary(run)).contains("no loss means anything"))
+        run.model = .synthetic(parameters: 478_976)
+        let summary = try summary(run)
+        #expect(summary.setup.synthetic == true && summary.setup.dataPath == "none")
+        let text = try #require(content(of: HTMLReport.render(summary)))
+        #expect(text.contains("no loss means anything"))
+        #expect(text.contains("478,976 parameters: synthetic, nothing is learnt"))
+        #expect(SummaryText.render(summary).contains("The trainer is synthetic"))
+    }
+
     @Test func theReportNeedsNoNetworkAndNoScript() throws {
         let html = HTMLReport.render(try summary())
         for part in ["<script", "src=", "href=", "url(", "@import", "onload", "javascript:"] {

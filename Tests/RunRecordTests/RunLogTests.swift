@@ -56,7 +56,7 @@ struct RunLogTests {
         }
         try log.close()
         let losses = try RunLogReader(path: path).events().compactMap { event -> Double? in
-            guard case .stepped(_, _, let loss, _) = event.event else { return nil }
+            guard case .stepped(_, _, let loss, _, _) = event.event else { return nil }
             return loss
         }
         #expect(losses.count == 3)
@@ -103,7 +103,7 @@ struct RunLogTests {
         let reader = try RunLogReader(path: copy.path("run.sqlite"))
         var steps: [UInt32] = []
         try reader.forEach(after: 9) { event in
-            if case .stepped(_, let step, _, _) = event.event { steps.append(step) }
+            if case .stepped(_, let step, _, _, _) = event.event { steps.append(step) }
         }
         #expect(steps == [10, 12])
     }

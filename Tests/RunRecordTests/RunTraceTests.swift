@@ -32,8 +32,12 @@ struct RunTraceTests {
         return try JSONDecoder().decode([Entry].self, from: Data(text.utf8))
     }
 
-    @Test func everyStepIsASpanAndRoundsAreInstants() throws {
-        let entries = try entries(SyntheticRun().events)
+    /// Also where steps are heard of late.
+    @Test(arguments: [0, 1_500_000_000])
+    func everyStepIsASpanAndRoundsAreInstants(lateness: Int64) throws {
+        var run = SyntheticRun()
+        run.lateness = { _ in lateness }
+        let entries = try entries(run.events)
         let rows = entries.filter { $0.ph == "M" }.compactMap { $0.args?["name"] }
         #expect(rows.count == 4)
         for worker in 0..<4 {
@@ -41,6 +45,8 @@ struct RunTraceTests {
             #expect(steps.map(\.name) == (1...60).map { "step \($0)" })
             // Each from the end of the one before: steps of 0.2 s, and the first of the second round with it.
             #expect(steps[1].dur == 200_000)
+            let first = Double(run.startNanoseconds + run.stepNanoseconds) / 1e3
+            #expect(steps[0].ts == first || lateness == 0)
             #expect(steps[30].dur == 425_000 && steps[30].ts == (steps[29].ts ?? 0) + 200_000)
         }
         let commits = entries.filter { $0.ph == "i" }.map(\.name)

@@ -32,6 +32,29 @@ struct SummaryTests {
         #expect(summary.identity.kernels == ["shanghai-1: AVX-512"])
     }
 
+    /// On a full link a step is heard of up to 1.5 s late: it ended when the worker says.
+    @Test func stepsEndWhenTheirWorkersSay() throws {
+        var run = SyntheticRun()
+        run.lateness = { $0.isMultiple(of: 31) ? 1_500_000_000 : 3_000_000 }
+        let late = try RunSummary(events: run.events)
+        #expect(isClose(late.pool.steadyTokensPerSecond, 122_880 * 30 / 60 / 6.225))
+        #expect(isClose(late.pool.steadyComputeUtilisation, 6 / 6.225))
+        // A time that cannot be is not taken: the worker's clock is another, or runs ahead.
+        for wrong in [Instant(nanoseconds: -1), Instant(nanoseconds: .max)] {
+            let events = run.events.map { stamped -> StampedEvent in
+                guard case .stepped(let worker, 31, let loss, let tokens, _) = stamped.event else {
+                    return stamped
+                }
+                return StampedEvent(
+                    time: stamped.time, source: stamped.source,
+                    event: .stepped(
+                        worker: worker, step: 31, loss: loss, tokens: tokens, at: wrong))
+            }
+            let summary = try RunSummary(events: events)
+            #expect(isClose(summary.pool.steadyComputeUtilisation, 6 / 7.725))
+        }
+    }
+
     @Test func regionsAndWorkersShareThePoolsFigures() throws {
         let run = SyntheticRun()
         let summary = try RunSummary(events: run.events)

@@ -11,6 +11,8 @@ struct SyntheticRun {
     var roundNanoseconds: [Int64] = [5_000_000, 20_000_000, 190_000_000, 5_000_000, 5_000_000]
     var startNanoseconds: Int64 = 2_000_000_000
     var isComplete = true
+    /// How late the coordinator hears of `step`; nil: at once, and the event has no time of its own.
+    var lateness: ((_ step: UInt32) -> Int64)?
     var model = RunConfiguration.Model.standard
     /// Loss of `worker` at `step`.
     var loss: (_ worker: Int, _ step: UInt32) -> Double = { worker, step in
@@ -67,10 +69,11 @@ struct SyntheticRun {
                 let tokens = UInt64(batches[worker] * Self.context)
                 events.append(
                     at(
-                        now,
+                        now + (lateness?(step) ?? 0),
                         .stepped(
                             worker: WorkerID(worker), step: step, loss: loss(worker, step),
-                            tokens: tokens)))
+                            tokens: tokens,
+                            at: lateness.map { _ in Instant(nanoseconds: now) })))
             }
             if step.isMultiple(of: syncEvery) {
                 now += roundNanoseconds.reduce(0, +)

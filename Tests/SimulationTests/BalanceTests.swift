@@ -16,7 +16,8 @@ import Testing
     private func losses(_ result: SimulationResult) -> [UInt32: Double] {
         var sums: [UInt32: (loss: Double, tokens: Double)] = [:]
         for stamped in result.events {
-            guard case .stepped(_, let step, let loss, let tokens) = stamped.event else { continue }
+            guard case .stepped(_, let step, let loss, let tokens, _) = stamped.event
+            else { continue }
             let sum = sums[step] ?? (0, 0)
             sums[step] = (sum.loss + loss * Double(tokens), sum.tokens + Double(tokens))
         }

@@ -33,7 +33,7 @@ import Testing
     private func steps(_ result: SimulationResult, _ worker: Int) -> [(time: Double, step: UInt32)]
     {
         result.events.compactMap { stamped in
-            if case .stepped(WorkerID(worker), let step, _, _) = stamped.event {
+            if case .stepped(WorkerID(worker), let step, _, _, _) = stamped.event {
                 return ((stamped.time - .zero).seconds, step)
             }
             return nil

@@ -190,7 +190,7 @@ import WireProtocol
             #expect(result.findings == [] && result.code == .ok, "\(result.findings)")
             var last: [UInt32] = [0, 0]
             for stamped in result.events {
-                if case .stepped(let worker, let step, _, _) = stamped.event {
+                if case .stepped(let worker, let step, _, _, _) = stamped.event {
                     last[Int(worker.rawValue)] = step
                 }
             }

@@ -27,7 +27,7 @@ extension SystemTests {
                 #expect(events.evicted == ["south-2"])
                 let lastSign = try #require(
                     events.last {
-                        if case .stepped(WorkerID(3), _, _, _) = $0.event { true } else { false }
+                        if case .stepped(WorkerID(3), _, _, _, _) = $0.event { true } else { false }
                     })
                 let evicted = try #require(
                     events.time { if case .workerEvicted = $0 { true } else { false } })
@@ -90,7 +90,7 @@ extension SystemTests {
                 #expect(events.commits.map(\.round) == Array(1...20))
                 #expect(events.commits.allSatisfy { $0.members == 4 })
                 let steps = events.filter {
-                    if case .stepped(WorkerID(2), _, _, _) = $0.event { true } else { false }
+                    if case .stepped(WorkerID(2), _, _, _, _) = $0.event { true } else { false }
                 }
                 // The pause is the longest gap between two steps of the stopped worker.
                 let gap = try #require(
@@ -153,10 +153,10 @@ extension SystemTests {
                         if case .runStarted = $0.event { true } else { false }
                     })
                 let steps = events[restart...].compactMap { stamped -> UInt32? in
-                    if case .stepped(_, let step, _, _) = stamped.event { step } else { nil }
+                    if case .stepped(_, let step, _, _, _) = stamped.event { step } else { nil }
                 }
                 let before = events[..<restart].compactMap { stamped -> UInt32? in
-                    if case .stepped(_, let step, _, _) = stamped.event { step } else { nil }
+                    if case .stepped(_, let step, _, _, _) = stamped.event { step } else { nil }
                 }
                 // They trained on without a coordinator, and that is not lost.
                 #expect(try #require(steps.min()) > (try #require(before.max())) + 50)

@@ -20,6 +20,8 @@ package final class TimeAccount: Sendable {
         var idle = IdleKind.wait
         /// Zero before the first step: nothing counts until then.
         var since: Int64 = 0
+        /// Processor time of the process then.
+        var processorBefore = 0.0
     }
     private let state = Mutex(State())
 
@@ -31,6 +33,7 @@ package final class TimeAccount: Sendable {
             if state.since == 0 {
                 guard case .compute = category else { return }
                 state.since = now
+                state.processorBefore = ProcessTime.cpuSeconds()
             }
             Self.settle(&state, now)
             state.category = category
@@ -56,7 +59,12 @@ package final class TimeAccount: Sendable {
         let now = MonotonicClock.now()
         return state.withLock { state in
             Self.settle(&state, now)
-            return state.budget
+            var budget = state.budget
+            if state.since != 0 {
+                budget.processor = Interval(
+                    seconds: ProcessTime.cpuSeconds() - state.processorBefore)
+            }
+            return budget
         }
     }
 

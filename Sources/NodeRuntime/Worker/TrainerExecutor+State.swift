@@ -124,7 +124,11 @@ extension TrainerExecutor {
         step = handover.step
         round = handover.round
         setup.synchroniseCounters(trainer, step: step)
-        emit(.event(.tookOver(handover)))
+        var answer = handover
+        answer.hasRest =
+            trainer.keepsOuterCopy
+            && digest(of: StateItem.parameters) != digest(of: StateItem.outerCopy)
+        emit(.event(.tookOver(answer)))
     }
 }
 

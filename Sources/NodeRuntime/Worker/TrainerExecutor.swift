@@ -195,6 +195,7 @@ final class TrainerExecutor {
         let kind = ContributionKind(encoding.source)
         if encoding.keeps { trainer.keepOuterGradient(ranges: map.all, as: kind) }
         encoder.choice = setup.losslessChoice(encoding.key.scope, encoding.transform)
+        passOver(encoding)
         let lent = kind == .gradient && encoding.transform == .fp32 ? trainer.gradientPlace : nil
         for chunk in encoding.chunks {
             do {
@@ -236,19 +237,13 @@ final class TrainerExecutor {
         into buffer: FrameBuffer
     ) throws -> EncodedExtent {
         let bound = ChunkFormat.encodedSizeBound(encoding.transform, elements: values.count)
-        let feedsBack = setup.configuration.wire.errorFeedback && encoding.key.scope == .pool
         let extent = try buffer.withMutablePayload(bound) { output in
-            if feedsBack,
+            if feedsBack(encoding),
                 let extent = try residues.encode(
                     values, chunk: chunk.position,
-                    of: SliceResidues.Departure(
-                        fragment: encoding.key.fragment, slice: chunk.slice,
-                        round: encoding.key.round, epoch: encoding.epoch),
-                    transform: encoding.transform, with: encoder, into: &output,
-                    chunks: {
-                        (encoding.chunks + encoding.absent).filter { $0.slice == chunk.slice }
-                            .sorted { $0.position < $1.position }.map(\.range)
-                    })
+                    of: encoding.departure(ofSlice: chunk.slice), transform: encoding.transform,
+                    with: encoder, into: &output,
+                    chunks: { encoding.ranges(ofSlice: chunk.slice) })
             {
                 return extent
             }
@@ -258,6 +253,21 @@ final class TrainerExecutor {
             emit(.report(SliceResidues.note(norm, source: setup.name)))
         }
         return extent
+    }
+
+    private func feedsBack(_ encoding: TrainerOrder.Encoding) -> Bool {
+        setup.configuration.wire.errorFeedback && encoding.key.scope == .pool
+    }
+
+    /// Slices of which nothing is due in this round keep what was withheld from them.
+    private func passOver(_ encoding: TrainerOrder.Encoding) {
+        guard feedsBack(encoding), !encoding.absent.isEmpty else { return }
+        let slices = Set(encoding.absent.map(\.slice)).subtracting(encoding.chunks.map(\.slice))
+        for slice in slices.sorted() {
+            residues.passOver(encoding.departure(ofSlice: slice)) {
+                encoding.ranges(ofSlice: slice)
+            }
+        }
     }
 
     private func gather(_ kind: ContributionKind, _ parts: [Range<Int>]) -> GatheredValues {
@@ -477,5 +487,18 @@ private struct GatheredValues {
         _ body: (Span<Float>) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         try body(values.span)
+    }
+}
+
+extension TrainerOrder.Encoding {
+    fileprivate func departure(ofSlice slice: Int) -> SliceResidues.Departure {
+        SliceResidues.Departure(
+            fragment: key.fragment, slice: slice, round: key.round, epoch: epoch)
+    }
+
+    /// Elements of all chunks this worker would send of the slice, in order.
+    fileprivate func ranges(ofSlice slice: Int) -> [Range<UInt64>] {
+        (chunks + absent).filter { $0.slice == slice }.sorted { $0.position < $1.position }
+            .map(\.range)
     }
 }

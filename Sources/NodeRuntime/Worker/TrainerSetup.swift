@@ -96,8 +96,10 @@ package struct TrainerSetup: Sendable {
             tiedHead: model.tiedHead, experts: model.experts.map { ExpertShape($0) })
     }
 
-    func loadCorpus() throws -> Corpus {
-        try Corpus.load(path: configuration.data.path, context: configuration.model.context)
+    /// Nil: a synthetic model reads none.
+    func loadCorpus() throws -> Corpus? {
+        guard configuration.model.synthetic == nil else { return nil }
+        return try Corpus.load(path: configuration.data.path, context: configuration.model.context)
     }
 
     /// What this worker's region draws from.
@@ -112,10 +114,25 @@ package struct TrainerSetup: Sendable {
         return samples
     }
 
-    /// - Parameter corpus: the configured text.
-    func makeTrainer(_ corpus: Corpus) throws -> any Trainer {
+    /// - Parameter corpus: the configured text (``loadCorpus()``).
+    func makeTrainer(_ corpus: Corpus?) throws -> any Trainer {
+        let trainer = try corpus.map { try makeTransformer($0) } ?? makeSynthetic()
+        if let path = configuration.startFrom {
+            try TrainerCheckpoint.restoreParameters(trainer, path: path)
+        }
+        return trainer
+    }
+
+    private func makeSynthetic() -> any Trainer {
+        SyntheticTrainer(
+            parameterCount: Int(configuration.model.parameterCount), seed: configuration.seed,
+            tokensPerSample: configuration.model.context,
+            keepsOuterCopy: !configuration.outerSchedule.sharesGradients)
+    }
+
+    private func makeTransformer(_ corpus: Corpus) throws -> any Trainer {
         let training = configuration.training
-        let trainer = try TransformerTrainer(
+        return try TransformerTrainer(
             settings: TransformerTrainerSettings(
                 shape: Self.shape(configuration.model), seed: configuration.seed,
                 optimiser: AdamWSettings(
@@ -130,10 +147,6 @@ package struct TrainerSetup: Sendable {
                 spreadsExperts: configuration.model.experts?.spread == .region,
                 placeEvery: Int(configuration.model.experts?.placeEvery ?? 0)),
             corpus: corpus, samples: try samples(corpus))
-        if let path = configuration.startFrom {
-            try TrainerCheckpoint.restoreParameters(trainer, path: path)
-        }
-        return trainer
     }
 }
 
@@ -143,6 +156,8 @@ package struct RestoredState: Sendable, Equatable {
     package var round: UInt32
     package var samples: UInt64
     package var digest: UInt64
+    /// Live parameters are not the outer copy: steps were taken since the last round.
+    package var hasRest = false
 }
 
 /// A saved state that cannot be used, and why.
@@ -209,6 +224,16 @@ extension TrainerSetup {
         return digest.value
     }
 
+    static func hasRest(_ trainer: any Trainer) -> Bool {
+        guard trainer.keepsOuterCopy else { return false }
+        let digests = [StateVector.parameters, .outerCopy].map { vector in
+            var digest = Digest64()
+            trainer.withState(vector, range: 0..<trainer.parameterCount) { digest.update($0) }
+            return digest.value
+        }
+        return digests[0] != digests[1]
+    }
+
     /// The digests over what was read must be the ones that were written: a flipped bit in a tensor
     /// is not otherwise visible.
     func restoreState(
@@ -224,7 +249,7 @@ extension TrainerSetup {
         let state = RestoredState(
             step: UInt32(clamping: try value(Key.step)),
             round: UInt32(clamping: try value(Key.round)), samples: try value(Key.samples),
-            digest: try value(Key.digest, radix: 16))
+            digest: try value(Key.digest, radix: 16), hasRest: Self.hasRest(trainer))
         guard try value(Key.seed) == configuration.seed else {
             throw StateFileError(
                 path: statePath, reason: "it belongs to a run with seed \(try value(Key.seed))")

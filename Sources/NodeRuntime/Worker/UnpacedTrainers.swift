@@ -11,7 +11,7 @@ package import WireProtocol
 ///
 /// All share one text. Orders run one after another on a thread beside the caller's.
 package final class UnpacedTrainers {
-    private let corpus: Corpus
+    private let corpus: Corpus?
     private let setups: [TrainerSetup]
     private let queue: TrainerQueue
     /// By seat: what the stages of earlier chunks cost is known per worker.

@@ -12,7 +12,16 @@ extension WorkerNode {
         if let line = WorkerFigures.line(for: event) { log(line) }
         if backlog.count >= CoordinationLimits.eventBacklog { try sendEvents() }
         if backlog.count >= CoordinationLimits.eventBacklog { backlog.removeFirst() }
-        backlog.append(event)
+        backlog.append(timed(event))
+    }
+
+    /// On a full link an event is heard of late: what the figures need the time of says it.
+    private func timed(_ event: RunEvent) -> RunEvent {
+        guard case .stepped(let worker, let step, let loss, let tokens, nil) = event else {
+            return event
+        }
+        return .stepped(
+            worker: worker, step: step, loss: loss, tokens: tokens, at: coordinatorClock.time(now))
     }
 
     /// While the coordinator is away they wait for it.

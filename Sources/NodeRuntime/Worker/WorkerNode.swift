@@ -25,6 +25,7 @@ package final class WorkerNode {
     let log: (String) -> Void
     /// Added to the monotonic clock: Instants are the coordinator's, to half a round trip.
     var clockOffset: Int64 = 0
+    var coordinatorClock = CoordinatorClock()
 
     var machine: Worker?
     private var lanes: LaneSockets?
@@ -65,7 +66,7 @@ package final class WorkerNode {
         trainer.mailbox.shuffle(options.tokenOrder)
     }
 
-    private var now: Instant { Instant(nanoseconds: MonotonicClock.now() + clockOffset) }
+    var now: Instant { Instant(nanoseconds: MonotonicClock.now() + clockOffset) }
 
     /// Joins, trains, leaves. Returns how it ended.
     package func run() throws -> (code: ExitCode, reason: String) {
@@ -191,11 +192,13 @@ package final class WorkerNode {
         reducer.classes = TensorClassTally(tensors: ready.tensors)
         machine = Worker(
             worker: welcome.workerID, region: seat.region, hello: hello,
-            configuration: briefing.configuration, topology: topology)
+            configuration: briefing.configuration, topology: topology,
+            hasRest: ready.restored?.hasRest ?? false)
         recorder?.begin(
             .worker(
                 welcome.workerID, region: seat.region, hello: hello,
-                configuration: briefing.configuration, topology: topology))
+                configuration: briefing.configuration, topology: topology,
+                hasRest: ready.restored?.hasRest))
         figures.regions = topology.seats.map(\.region)
     }
 
@@ -258,6 +261,7 @@ package final class WorkerNode {
             switch input {
             case .frame(let header, let message):
                 controlIsDown = false
+                coordinatorClock.heard(message, at: now)
                 try step(.control(message, epoch: header.epoch))
             case .down:
                 controlIsDown = true

@@ -36,7 +36,7 @@ struct ProgressState {
             var seat = seats[id] ?? Seat(name: name, region: region)
             seat.isHere = true
             seats[id] = seat
-        case .stepped(let id, let step, let loss, let tokens):
+        case .stepped(let id, let step, let loss, let tokens, _):
             firstStep = firstStep ?? (now, step)
             seats[id]?.step = step
             seats[id]?.loss = loss

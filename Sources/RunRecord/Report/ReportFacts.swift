@@ -48,8 +48,11 @@ enum ReportFacts {
             Fact(name: "Coordinator", value: "in \(setup.coordinatorRegion)"),
             Fact(
                 name: "Model",
-                value: "\(Figures.grouped(setup.parameterCount)) parameters: width \(setup.width), "
-                    + "\(setup.layers) layers, \(setup.heads) heads, context \(setup.contextTokens)"
+                value: "\(Figures.grouped(setup.parameterCount)) parameters: "
+                    + (setup.synthetic == true
+                        ? "synthetic, nothing is learnt"
+                        : "width \(setup.width), \(setup.layers) layers, \(setup.heads) heads, "
+                            + "context \(setup.contextTokens)")
             ),
             Fact(
                 name: "Schedule",

@@ -46,6 +46,9 @@ enum ReportHeader {
             banners.append(
                 "<p class=\"banner \(kind)\" role=\"note\"><strong>\(label)</strong> \(text)</p>")
         }
+        if summary.setup.synthetic == true {
+            add("broken", "Synthetic.", SummaryText.synthetic)
+        }
         if !summary.outcome.isComplete {
             add("broken", "Incomplete.", "\(summary.outcome.reason).")
         } else if let code = summary.outcome.exitCode, code != 0 {
@@ -63,7 +66,7 @@ enum ReportHeader {
         if summary.pool.isContended {
             add(
                 "attention", "Contended.",
-                "The trainer threads took \(HTMLReport.percent(summary.pool.coreShare)) of this "
+                "The workers took \(HTMLReport.percent(summary.pool.coreShare)) of this "
                     + "machine's cores, more than 75 %: CU says less about the links.")
         }
         if let text = summary.identity.simulated {

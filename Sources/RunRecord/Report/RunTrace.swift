@@ -65,10 +65,11 @@ package struct RunTrace {
         let now = stamped.time.nanoseconds + offset
         last = max(last, now)
         switch stamped.event {
-        case .stepped(let id, let step, _, _) where Int(id.rawValue) < workers:
-            let start = stepEnds[id] ?? now
-            trace.span("step \(step)", row: Int(id.rawValue), start: start, end: now)
-            stepEnds[id] = now
+        case .stepped(let id, let step, _, _, let at) where Int(id.rawValue) < workers:
+            let end = at.flatMap { past($0, now) } ?? now
+            let start = min(stepEnds[id] ?? end, end)
+            trace.span("step \(step)", row: Int(id.rawValue), start: start, end: end)
+            stepEnds[id] = end
         case .budget(let id, let budget): addBudget(id, budget, now)
         case .linkUse(let use) where relays:
             addLink(Direction(from: use.from, to: use.to), use.bytes, now)
@@ -93,13 +94,16 @@ package struct RunTrace {
             waits[told].names = waited
             return
         }
-        // By another clock, or before this life of the coordinator.
-        let (start, overflow) = since.nanoseconds.addingReportingOverflow(offset)
-        let isPossible = !overflow && start >= 0 && start <= now
         waits.append(
             Wait(
                 observer: observer, activity: activity, since: since, names: waited,
-                start: isPossible ? start : now, end: now))
+                start: past(since, now) ?? now, end: now))
+    }
+
+    /// Nil by another clock, or before this life of the coordinator.
+    private func past(_ time: Instant, _ now: Int64) -> Int64? {
+        let (start, overflow) = time.nanoseconds.addingReportingOverflow(offset)
+        return !overflow && start >= 0 && start <= now ? start : nil
     }
 
     /// Spans of one row must not overlap: what an observer waits for besides begins after the other.

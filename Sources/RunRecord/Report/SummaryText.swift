@@ -13,7 +13,17 @@ package enum SummaryText {
         return sections.filter { !$0.isEmpty }.joined(separator: "\n\n") + "\n"
     }
 
+    /// Of a run without a model.
+    static let synthetic =
+        "The trainer is synthetic: gradients are numbers of a generator, nothing was learnt, and no loss "
+        + "means anything."
+
     private static func heading(_ summary: RunSummary) -> String {
+        outcome(summary)
+            + (summary.setup.synthetic == true ? "\n" + TextTable.wrapped(synthetic) : "")
+    }
+
+    private static func outcome(_ summary: RunSummary) -> String {
         let outcome = summary.outcome
         guard outcome.isComplete else {
             return "\(summary.identity.name): INCOMPLETE\n" + TextTable.wrapped(outcome.reason)

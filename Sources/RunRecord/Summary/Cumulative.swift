@@ -41,6 +41,9 @@ extension RunEvent.TimeBudget: CumulativeCount {
         sum.apply = add(a.apply, b.apply)
         sum.recover = add(a.recover, b.recover)
         sum.paced = add(a.paced, b.paced)
+        if a.processor != nil || b.processor != nil {
+            sum.processor = add(a.processor ?? .zero, b.processor ?? .zero)
+        }
         return sum
     }
 }

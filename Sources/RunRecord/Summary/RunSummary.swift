@@ -92,6 +92,8 @@ extension RunSummary {
         package var wireBetween: String
         package var coordinatorRegion: String
         package var dataPath: String
+        /// True: no model trains; values come from a generator, and losses mean nothing.
+        package var synthetic: Bool?
     }
 
     package struct Outcome: Codable, Equatable, Sendable {
@@ -127,8 +129,8 @@ extension RunSummary {
         package var steadyComputeUtilisation: Double?
         package var bytesBetweenRegionsRelay: UInt64?
         package var bytesBetweenRegionsLanes: UInt64
-        /// Part of the machine's cores that the trainer threads together took; nil where workers
-        /// have machines of their own.
+        /// Part of the machine's cores that the workers' processes together took (processor time / wall
+        /// time of the trainer threads / cores); nil where workers have machines of their own.
         package var coreShare: Double?
 
         /// Above this share steps wait for cores, not for peers.

@@ -72,8 +72,9 @@ package struct SummaryBuilder {
             log.count { $0.epochs += 1 }
             log.add(
                 .epoch, at: now, "epoch \(epoch.rawValue) with \(members.count) workers: \(reason)")
-        case .stepped(let id, let step, let loss, let tokens):
-            seat(id) { $0.add(step: step, loss: loss, tokens: tokens, at: now) }
+        case .stepped(let id, let step, let loss, let tokens, let at):
+            let ended = at.map { past($0, now: now) } ?? now
+            seat(id) { $0.add(step: step, loss: loss, tokens: tokens, at: ended) }
         case .evaluated(let id, let step, let loss, let samples):
             seat(id) { $0.evaluations[step] = (loss, samples, now) }
         case .roundCommitted(let key, let digest, let members, let tokens):

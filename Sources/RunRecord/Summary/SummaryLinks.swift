@@ -96,6 +96,7 @@ extension RunSummary.Setup {
                 ? "auto" : "\(configuration.wire.betweenRegions)",
             coordinatorRegion: regions.indices.contains(coordinator)
                 ? regions[coordinator].name : "",
-            dataPath: configuration.data.path)
+            dataPath: configuration.model.synthetic == nil ? configuration.data.path : "none",
+            synthetic: configuration.model.synthetic == nil ? nil : true)
     }
 }

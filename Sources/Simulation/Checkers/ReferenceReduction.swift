@@ -72,6 +72,9 @@ struct ReferenceReduction {
     /// By fragment: the last committed round, and what it may be: one state, or, where a run begins
     /// again from what seats have saved, one of those.
     private var committed: [(round: UInt32, states: [Shared])] = []
+    /// By seat: whether the state it began with has what no round had taken in, and that state's step.
+    private var hasRest: [Bool]
+    private var stands: [UInt32]
     private let order: FragmentOrder
     /// Elements of each fragment.
     private let layout: [[Range<Int>]]
@@ -85,6 +88,8 @@ struct ReferenceReduction {
         offered = stepTokens.map { _ in (0, 0) }
         missed = stepTokens.map { _ in 0 }
         takenOutcomes = stepTokens.map { _ in [] }
+        hasRest = stepTokens.map { _ in false }
+        stands = stepTokens.map { _ in 0 }
         let fragments = configuration.schedule.fragments
         order = FragmentOrder(count: fragments)
         roundTokens = Array(repeating: Array(repeating: 0, count: fragments), count: seats)
@@ -127,6 +132,8 @@ struct ReferenceReduction {
     mutating func workerStarted(_ seat: Int, _ saved: TrainerState?) {
         forgetTokens(seat)
         departures[seat] = [:]
+        hasRest[seat] = saved?.hasRest == true
+        stands[seat] = saved?.step ?? 0
     }
 
     private mutating func forgetTokens(_ seat: Int) {
@@ -173,14 +180,35 @@ struct ReferenceReduction {
     }
 
     mutating func computed(_ seat: Int, tokens: UInt64) {
+        hasRest[seat] = false
         stepTokens[seat] = tokens
     }
 
-    mutating func installed(_ seat: Int) { forgetTokens(seat) }
+    mutating func installed(_ seat: Int, step: UInt32, hasRest: Bool) {
+        forgetTokens(seat)
+        self.hasRest[seat] = hasRest
+        stands[seat] = step
+    }
 
-    /// A seat goes on under a plan; from a boundary on all count anew.
+    /// A seat goes on under a plan; from a boundary on all count anew. What a run begins with after its last
+    /// step counts as one round.
     mutating func started(_ seat: Int, _ plan: Plan) {
-        if plan.activateAtRound > 0 { forgetTokens(seat) }
+        defer { hasRest[seat] = false }
+        if plan.activateAtRound > 0 { return forgetTokens(seat) }
+        guard hasRest[seat], !sharesGradients,
+            let me = plan.members.first(where: { $0.workerID == WorkerID(seat) }),
+            stands[seat] > 0, stands[seat] >= me.lastStep
+        else { return }
+        let replica = plan.members.filter {
+            configuration.schedule.inner == .everyStep
+                ? $0.region == me.region : $0.workerID == me.workerID
+        }
+        let batch = replica.reduce(UInt64(0)) { $0 + UInt64($1.microBatch) }
+        let steps = UInt64(max(1, me.syncEvery))
+        let tokens = batch * steps * UInt64(configuration.model.context)
+        roundTokens[seat] = roundTokens[seat].map { _ in tokens }
+        expertTokens[seat] = expertTokens[seat].map { _ in tokens }
+        roundSteps[seat] = min(steps, UInt64(stands[seat]))
     }
 
     /// A seat's fragment leaves, or contributes again what it left with.

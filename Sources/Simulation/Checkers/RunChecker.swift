@@ -113,11 +113,11 @@ struct RunChecker {
                 "commits", now,
                 "worker \(seat) ended well at round \(state.round), committed \(committedRounds)")
         }
-        if code == .ok, hasCommitted, last != nil, let state,
-            configuration.greatestExpertPeriod > 1,
-            state.parameters != state.outerCopy
+        let member = plans[lastEpoch[seat]]?.members.first { $0.workerID == WorkerID(seat) }
+        if code == .ok, configuration.schedule.outer != .everyStep, let state, let member,
+            state.step >= member.lastStep, state.hasRest
         {
-            find("experts", now, "worker \(seat) ended with values that no round has taken in")
+            find("merged", now, "worker \(seat) ended with values that no round has taken in")
         }
         if code == .evicted, !expectsEvictions {
             find("evictions", now, "worker \(seat) was evicted although nothing happened to it")

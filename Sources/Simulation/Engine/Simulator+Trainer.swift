@@ -243,12 +243,15 @@ extension Simulator {
                 "\(workers[seat].name) has taken over other \(item.item) than described")
         }
         workers[seat].trainer?.stand(at: handover)
-        checker.reference.installed(seat)
+        let hasRest = workers[seat].trainer?.state.hasRest == true
+        checker.reference.installed(seat, step: handover.step, hasRest: hasRest)
         if options.checks, let plan = workers[seat].machine?.round.plan?.plan,
             let state = workers[seat].trainer?.state
         {
             checker.tookOver(seat, state, plan, now)
         }
-        return [.tookOver(handover)]
+        var answer = handover
+        answer.hasRest = hasRest
+        return [.tookOver(answer)]
     }
 }

@@ -43,7 +43,8 @@ extension Simulator {
             worker: WorkerID(seat), region: workers[seat].region, hello: hello,
             configuration: configuration, topology: topology,
             chunkElements: options.fidelity == .slice
-                ? CollectiveGeometry.wholeSlice : CollectiveGeometry.chunkElements)
+                ? CollectiveGeometry.wholeSlice : CollectiveGeometry.chunkElements,
+            hasRest: saved?.hasRest ?? false)
     }
 
     func hello(_ seat: Int, _ saved: TrainerState?) -> Hello {

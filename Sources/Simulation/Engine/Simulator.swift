@@ -216,7 +216,8 @@ package final class Simulator {
                 process: UInt64(seat),
                 .worker(
                     WorkerID(seat), region: workers[seat].region, hello: hello,
-                    configuration: configuration, topology: topology)))
+                    configuration: configuration, topology: topology,
+                    hasRest: workers[seat].disk?.hasRest)))
     }
 
     /// Records an event as its source said it, at virtual time.

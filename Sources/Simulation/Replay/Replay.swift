@@ -69,11 +69,12 @@ package struct Replay {
 
     private static func machine(_ origin: MachineOrigin) -> Machine {
         switch origin {
-        case .worker(let worker, let region, let hello, let configuration, let topology):
+        case .worker(
+            let worker, let region, let hello, let configuration, let topology, let hasRest):
             .worker(
                 Worker(
                     worker: worker, region: region, hello: hello, configuration: configuration,
-                    topology: topology))
+                    topology: topology, hasRest: hasRest ?? false))
         case .coordinator(
             let configuration, let topology, let text, let digest, let parameterCount):
             .coordinator(

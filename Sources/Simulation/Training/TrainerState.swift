@@ -46,6 +46,9 @@ struct TrainerState: Equatable, Sendable {
         }
     }
 
+    /// What was trained since the last outer step, and is in none.
+    var hasRest: Bool { parameters != outerCopy }
+
     /// Digest of what all replicas share after an outer step.
     var outerDigest: UInt64 { Self.digest([outerCopy, outerMomentum]) }
     /// The same of one fragment.

@@ -8,11 +8,12 @@ struct LoneWorker {
     var machine: Worker
     var now = Instant.at(1)
 
-    init(_ plan: Plan) {
+    init(_ plan: Plan, laneWindow: UInt64? = nil) {
         let seat = Fixtures.topology().seats[0]
         machine = Worker(
             worker: seat.id, region: seat.region, hello: Fixtures.hello(seat),
-            configuration: Fixtures.configuration(), topology: Fixtures.topology())
+            configuration: Fixtures.configuration(), topology: Fixtures.topology(),
+            laneWindow: laneWindow)
         _ = machine.handle(.started, at: now)
         _ = machine.handle(
             .control(

@@ -210,7 +210,9 @@ extension TestCluster {
                 Issue.record("\(worker) has taken over other \(item.item) than described")
             }
             nodes[worker]!.trainer.stand(at: handover)
-            return [.tookOver(handover)]
+            var answer = handover
+            answer.hasRest = nodes[worker]!.trainer.live != nodes[worker]!.trainer.outer
+            return [.tookOver(answer)]
         }
     }
 

@@ -104,7 +104,8 @@ struct TestCluster {
         nodes[place.id] = Node(
             machine: Worker(
                 worker: place.id, region: place.region, hello: hello,
-                configuration: configuration, topology: Fixtures.topology(sizes)),
+                configuration: configuration, topology: Fixtures.topology(sizes),
+                hasRest: saved.map { $0.live != $0.outer } ?? false),
             trainer: trainer, incarnation: Incarnation(rawValue: incarnation),
             name: place.worker.name)
         give(.started, to: place.id)

@@ -45,7 +45,7 @@ struct Run {
     /// Waits until some worker has applied step `step`.
     func reaches(step: UInt32) async throws {
         try await event("step \(step)") {
-            if case .stepped(_, let number, _, _) = $0 { number >= step } else { false }
+            if case .stepped(_, let number, _, _, _) = $0 { number >= step } else { false }
         }
     }
 
@@ -79,7 +79,7 @@ extension [StampedEvent] {
     /// Per step: mean of the workers' losses, weighted by tokens.
     var trainingLoss: [UInt32: Double] {
         var sums: [UInt32: (loss: Double, tokens: Double)] = [:]
-        for case .stepped(_, let step, let loss, let tokens) in map(\.event) {
+        for case .stepped(_, let step, let loss, let tokens, _) in map(\.event) {
             let old = sums[step] ?? (0, 0)
             sums[step] = (old.loss + loss * Double(tokens), old.tokens + Double(tokens))
         }

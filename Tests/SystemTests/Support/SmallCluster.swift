@@ -27,6 +27,8 @@ struct SmallCluster {
     var between = "int8"
     var deadlines: [String: String] = [:]
     var checkpointEvery = 2
+    /// Parameters of a model that learns nothing, in place of one that does.
+    var synthetic: Int?
     /// Further keys of `model`, in order.
     var model: [String] = []
     /// `packet` or `relay`; nil: not said.
@@ -93,14 +95,19 @@ struct SmallCluster {
         if outer != "every-step" { lines.append("  sync_every: \(syncEvery)") }
         if let adapt { lines.append("  adapt: \(adapt)") }
         lines += further.map { "  \($0)" }
-        lines += ["model:", "  width: 32", "  layers: \(layers)", "  heads: 2", "  context: 32"]
-        lines += model.map { "  " + $0 }
-        lines += ["training:", "  evaluation_samples: 4", "  checkpoint_every: \(checkpointEvery)"]
+        lines += ["training:", "  checkpoint_every: \(checkpointEvery)"]
+        if let synthetic {
+            lines += ["model: {synthetic: \(synthetic)}"]
+        } else {
+            lines += ["  evaluation_samples: 4", "data: {path: \(textPath)}"]
+            lines += ["model:", "  width: 32", "  layers: \(layers)", "  heads: 2"]
+            lines += ["  context: 32"]
+            lines += model.map { "  " + $0 }
+        }
         if !deadlines.isEmpty {
             lines.append("deadlines:")
             lines += deadlines.sorted { $0.key < $1.key }.map { "  \($0.key): \($0.value)" }
         }
-        lines += ["data:", "  path: \(textPath)"]
         return lines.joined(separator: "\n") + "\n"
     }
 
