@@ -20,6 +20,7 @@ extension CheckReport {
             regions.allSatisfy { $0.stepSeconds != nil }
             ? regions.compactMap(\.stepSeconds).max() : nil
         let absent = Self.whyNoPrediction(topology, step: step)
+        links = Self.withTokens(links, file)
         if let step {
             links = Self.withCodecs(links, file, traffic: traffic, step: step)
         }
@@ -149,7 +150,9 @@ extension CheckReport {
         let streaming = Self.streaming(
             file, links: links, step: regions.compactMap(\.stepSeconds).min())
         let blocked = streaming?.blockedSeconds ?? (transfer + roundTrip)
-        let between = max(busy + blocked, streaming == nil ? 0 : transfer)
+        let tokenWait = tokenWait(file, links)
+        let steady = busy + steps * (tokenWait ?? 0)
+        let between = max(steady + blocked, streaming == nil ? 0 : transfer)
         let seats = file.topology.seats
         let local = LocalSteps.perSeat(schedule, file.topology)
         let compute = zip(seats, local).reduce(0) {
@@ -157,7 +160,8 @@ extension CheckReport {
         }
         let tokens = regions.reduce(0) { $0 + Double($1.tokensPerStep) * Double($1.stepsPerRound) }
         return Prediction(
-            secondsBetweenRounds: between, blockedSeconds: between - busy,
+            secondsBetweenRounds: between, blockedSeconds: between - steady,
+            tokenWaitSeconds: tokenWait,
             computeUtilisation: compute / (Double(seats.count) * between),
             tokensPerSecond: tokens / between,
             wallSeconds: between * Double(file.configuration.steps) / steps)

@@ -85,6 +85,9 @@ package struct CheckReport: Codable, Equatable, Sendable {
         /// The most precise transform whose transfer fits into the time there is; absent without step
         /// times.
         package var codec: LinkCodec?
+        /// Under `across: budget`: tokens and answers of a step at most, not in the figures above; absent
+        /// where budgets follow from what is measured.
+        package var tokenBytesPerStep: Double?
     }
 
     package struct Prediction: Codable, Equatable, Sendable {
@@ -92,6 +95,8 @@ package struct CheckReport: Codable, Equatable, Sendable {
         package var secondsBetweenRounds: Double
         /// Blocked per outer round: the fullest direction's bytes at its rate, and one round trip.
         package var blockedSeconds: Double
+        /// Under `across: budget`: what each step waits for tokens at most; absent where none cross.
+        package var tokenWaitSeconds: Double?
         package var computeUtilisation: Double
         package var tokensPerSecond: Double
         package var wallSeconds: Double

@@ -12,8 +12,8 @@ extension CheckReport {
             let tokens = region.workers.reduce(0) { $0 + $1.microBatch } * model.context
             let rows = SpreadCost.rowsPerToken(
                 experts: experts.count, topK: experts.topK, members: members)
-            let bytes = SpreadCost.bytesPerRow(
-                width: model.width, topK: experts.topK, transform: experts.tokenWire)
+            let visit = experts.visitBytes(width: model.width)
+            let bytes = visit.there + visit.back
             let perStep = Double(tokens) * rows * bytes * Double(model.layers)
             let leaves = Figures.bytes(perStep / Double(members))
             return
@@ -25,7 +25,7 @@ extension CheckReport {
     }
 }
 
-/// The formulas of docs/algorithms.md, "Tokens to experts and back".
+/// A formula of docs/algorithms.md, "Tokens to experts and back".
 enum SpreadCost {
     /// Other workers that a token goes to, if all experts are used alike: worker i holds those from
     /// ceil(i E / W) to ceil((i + 1) E / W). Mean over where the token is.
@@ -42,17 +42,5 @@ enum SpreadCost {
             return sum + 1 - none
         }
         return needed * Double(members - 1) / Double(members)
-    }
-
-    /// There, back, and both again for the gradients; k words of experts and twice k of weights.
-    static func bytesPerRow(width: Int, topK: Int, transform: TransformID) -> Double {
-        let values = Double(width)
-        let body =
-            switch transform {
-            case .bf16, .fp16: 2 * values
-            case .int8: values + values / 64
-            case .fp32, .int4, .e3m0, .topK: 4 * values
-            }
-        return 4 * body + 12 * Double(topK)
     }
 }

@@ -109,18 +109,25 @@ extension CheckReport {
 
     private var linkTable: String {
         guard !links.isEmpty else { return "" }
+        // Under `across: budget`, where budgets are known.
+        let cross = links.contains { $0.tokenBytesPerStep != nil }
         let rows = links.map { link in
-            [
+            let tokens = link.tokenBytesPerStep.map(Figures.bytes) ?? Figures.absent
+            return [
                 "\(link.from) -> \(link.to)",
                 link.distanceKilometres.map { Figures.significant($0) + " km" } ?? Figures.absent,
                 link.roundTripSeconds.map(Figures.duration) ?? Figures.absent,
                 link.rateBitsPerSecond.map { Figures.bitRate(Double($0)) } ?? "not limited",
                 Figures.bytes(Double(link.bytesPerRound)), Figures.bytes(Double(link.bytes)),
                 link.transferSeconds.map(Figures.duration) ?? Figures.absent,
-            ]
+            ] + (cross ? [tokens] : [])
         }
-        return TextTable.render(
-            ["link", "distance", "RTT", "rate", "bytes/round", "bytes/run", "transfer/round"], rows)
+        let heads = [
+            "link", "distance", "RTT", "rate", "bytes/round", "bytes/run", "transfer/round",
+        ]
+        return TextTable.render(heads + (cross ? ["tokens/step"] : []), rows)
+            + (model.experts?.crossing == nil
+                ? "" : "\nTokens that cross are not in the bytes of rounds and of the run.")
             + "\nBytes of encoded values "
             + (wireBetween == "auto"
                 ? "(as each link's encoding has it), "
@@ -155,6 +162,15 @@ extension CheckReport {
                 Figures.significant(bytes / experts.configured) + " x",
             ]
         }
+        let crossing = links.compactMap(\.tokenBytesPerStep)
+        let beside =
+            crossing.isEmpty || tokensPerStep == 0
+            ? []
+            : [
+                row(
+                    "besides: tokens to experts of one region, at most",
+                    crossing.reduce(0, +) / Double(tokensPerStep))
+            ]
         let names = [
             "configured: everything once a round",
             "gradients after each step, \(wireBetween)",
@@ -166,7 +182,7 @@ extension CheckReport {
         ]
         return TextTable.render(
             ["experts between regions", "bytes/token", "of configured"],
-            zip(names, values).map(row))
+            [row(names[0], values[0])] + beside + zip(names, values).dropFirst().map(row))
             + "\n"
             + TextTable.wrapped(
                 "Computed. Averaging all experts plainly (`expert_weights: mean`) sends the bytes of "
@@ -181,19 +197,29 @@ extension CheckReport {
         guard let prediction else {
             return "No prediction: \(predictionAbsent ?? "")."
         }
-        return table([
-            (
-                "predicted CU",
-                Figures.percent(prediction.computeUtilisation) + ", "
-                    + "\(Figures.grouped(prediction.tokensPerSecond)) tokens/s, "
-                    + Figures.duration(prediction.wallSeconds) + " of training"
-            ),
-            (
-                "outer round",
-                "blocks for \(Figures.duration(prediction.blockedSeconds)) every "
-                    + Figures.duration(prediction.secondsBetweenRounds)
-            ),
-        ]) + "\n" + TextTable.wrapped(Prediction.model)
+        let tokens = prediction.tokenWaitSeconds.map { wait in
+            [
+                (
+                    "tokens across",
+                    "each step waits at most \(Figures.duration(wait)): round trips, and the budget at the "
+                        + "link's rate; from the round on in which experts have owners"
+                )
+            ]
+        }
+        return table(
+            [
+                (
+                    "predicted CU",
+                    Figures.percent(prediction.computeUtilisation) + ", "
+                        + "\(Figures.grouped(prediction.tokensPerSecond)) tokens/s, "
+                        + Figures.duration(prediction.wallSeconds) + " of training"
+                ),
+                (
+                    "outer round",
+                    "blocks for \(Figures.duration(prediction.blockedSeconds)) every "
+                        + Figures.duration(prediction.secondsBetweenRounds)
+                ),
+            ] + (tokens ?? [])) + "\n" + TextTable.wrapped(Prediction.model)
     }
 
     private var similarityText: String {

@@ -194,4 +194,18 @@ struct Defaults {
         if section.line(of: field.key) != nil { isSound = false }
         return standard
     }
+
+    /// Nil where it is not given; also where it is wrong, which is not sound.
+    mutating func readIfGiven<Value>(_ field: Field<Value>) -> Value? {
+        guard section.line(of: field.key) != nil else { return nil }
+        let value = section.value(field)
+        if value == nil { isSound = false }
+        return value
+    }
+
+    /// A value that was read does not do.
+    mutating func refuse(_ key: String, _ problem: String, expected: String, example: String) {
+        isSound = false
+        section.refuse(key, problem, expected: expected, example: example)
+    }
 }

@@ -31,23 +31,28 @@ extension FileReader {
                 "budget_tokens", "two budgets: a share of a step's time, and a number of tokens",
                 expected: "`budget` or `budget_tokens`", example: "budget: 0.1")
         }
-        let most = max(0, experts.count - experts.topK)
+        let most = experts.count - experts.topK
+        guard most > 0 else {
+            reader.refuse(
+                "across",
+                "`across: budget` can own nothing: a token uses all \(experts.count) experts",
+                expected: "`top_k` below `experts`, or `across: never`",
+                example: "top_k: \(max(1, experts.count - 1))")
+            return
+        }
         experts.crossing = RunConfiguration.Model.Experts.Crossing(
             budget: readBudget(section, RoutingScenario.usualBudget, &reader),
-            tokens: section.value(
+            tokens: reader.readIfGiven(
                 .count(
                     "budget_tokens", 0...Limits.steps,
                     of: "tokens of a region that may go to another in a step", example: 512)
             ).map { UInt32($0) },
-            owned: section.value(
+            owned: reader.readIfGiven(
                 .count(
-                    "owned", 0...most,
+                    "owned", 1...most,
                     of: "experts of a block that one region has alone, so many that each region "
-                        + "has the \(experts.topK) a token uses", example: max(1, experts.count / 4)
-                )))
-        if section.line(of: "owned") != nil, experts.crossing?.owned == nil {
-            experts.crossing = nil
-        }
+                        + "has the \(experts.topK) a token uses",
+                    example: min(most, max(1, experts.count / 4)))))
     }
 
     /// What `across: budget` needs of the other groups.
@@ -70,6 +75,11 @@ extension FileReader {
             refuse(
                 "goes by the rates of `links`, and there are none",
                 "`links`, or `budget_tokens`", "budget_tokens: 512")
+        } else if !schedule.adapts, crossing.tokens == nil, LinkTime.step(topology) == nil {
+            refuse(
+                "goes by the time of a step, which `adapt: never` (or a seed) takes from the file, and "
+                    + "a worker has no `step`",
+                "`step` of every worker, `budget_tokens`, or `adapt: on`", "budget_tokens: 512")
         } else if schedule.inner != .everyStep
             || ![.diloco, .localSGD].contains(schedule.outer)
         {
@@ -105,77 +115,5 @@ extension FileReader {
                     + "owners", "fewer experts or layers",
                 "experts: \(Self.mostExperts / max(1, model.layers))")
         }
-    }
-}
-
-extension CheckReport {
-    /// What may cross in a step, by the file's rates and steps, and what that costs.
-    static func crossingNotes(_ file: ClusterFile) -> [String] {
-        let (configuration, topology) = (file.configuration, file.topology)
-        let model = configuration.model
-        guard let experts = model.experts, let crossing = experts.crossing else { return [] }
-        let bytes = experts.visitBytes(width: model.width)
-        let step = LinkTime.step(topology)
-        var parts: [String] = []
-        for from in topology.regions.indices {
-            for to in topology.regions.indices where to != from {
-                guard let tokens = tokens(from, to, file, step: step) else { continue }
-                let size = Double(tokens) * bytes.there
-                parts.append(
-                    "\(topology.regions[from].name) to \(topology.regions[to].name) "
-                        + "\(Figures.grouped(UInt64(tokens))) (\(Figures.bytes(size)))")
-            }
-        }
-        let cold =
-            crossing.owned.map { "\($0)" }
-            ?? "those that together have \(Figures.percent(RoutingScenario.coldShare)) of the choices"
-        let trips = topology.links.map {
-            ($0.parameters(from: $0.a).oneWayNanoseconds
-                + $0.parameters(from: $0.b).oneWayNanoseconds)
-        }.max()
-        let passes = "2 x \(model.layers) round trips a pass"
-        let wait = trips.map {
-            " (\(Figures.duration(Double(2 * model.layers) * Double($0) / 1e9)))"
-        }
-        return [
-            "Of each block's experts \(cold) are computed in one region only, once loads are "
-                + "known; tokens of other regions go there as \(experts.tokenWire) while a step's "
-                + "budget lasts: "
-                + (parts.isEmpty
-                    ? "it follows from the measured step" : parts.joined(separator: ", "))
-                + ". Every step then waits \(passes)\(wait ?? ""), and each region for the others. "
-                + "Every worker keeps all weights."
-        ]
-    }
-
-    private static func tokens(
-        _ from: Int, _ to: Int, _ file: ClusterFile, step: Double?
-    ) -> UInt32? {
-        let (configuration, topology) = (file.configuration, file.topology)
-        guard let experts = configuration.model.experts, let crossing = experts.crossing else {
-            return nil
-        }
-        if let tokens = crossing.tokens { return tokens }
-        guard let step, let link = topology.link(between: RegionID(from), and: RegionID(to)) else {
-            return nil
-        }
-        func rate(_ region: Int) -> Double {
-            let bits = link.parameters(from: RegionID(region)).bitsPerSecond
-            return bits > 0 ? Double(bits) : TokenPrice.unlimitedRate
-        }
-        let traffic = TrafficPlan(file)
-        let busy = max(
-            Double(traffic.bytesPerRound(from: from, to: to)) * 8 / rate(from),
-            Double(traffic.bytesPerRound(from: to, to: from)) * 8 / rate(to))
-        let seconds =
-            crossing.budget.map { $0 * step }
-            ?? max(0, step - busy / Double(configuration.schedule.syncEvery))
-        func samples(_ region: Int) -> Double {
-            topology.regions[region].workers.reduce(0) { $0 + Double($1.microBatch) }
-        }
-        return TokenPrice(
-            rates: (rate(from), rate(to)), seconds: seconds,
-            bytes: experts.visitBytes(width: configuration.model.width)
-        ).tokens(samples: (samples(from), samples(to)))
     }
 }

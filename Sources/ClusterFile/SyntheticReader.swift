@@ -29,9 +29,14 @@ extension FileReader {
                 "data", "a synthetic model reads no text",
                 expected: "no `data` beside `model: {synthetic: ...}`", example: "remove `data`")
         }
-        if let region = topology?.regions.first(where: { $0.text != nil }) {
-            top.refuse(
-                "regions", "region \(region.name) has a `text`, and a synthetic model reads none",
+        // Regions that are wrong have been refused already.
+        let regions = topology == nil ? nil : top.section("regions", keys: nil)
+        for entry in regions?.entries ?? [] {
+            guard let region = regions?.section(entry.key, keys: nil),
+                region.line(of: "text") != nil
+            else { continue }
+            region.refuse(
+                "text", "a synthetic model reads no text",
                 expected: "no `text` beside `model: {synthetic: ...}`", example: "remove `text`")
         }
         guard let training = top.section("training", keys: nil) else { return }

@@ -70,6 +70,15 @@ extension RunConfiguration.Model {
     }
 }
 
+extension RunConfiguration.Model {
+    /// Sequences that a trainer computes together. Measured at the default shape, 1 to 8 differ by 1 %, 16
+    /// costs 2 %; four bounds the memory of the activations. Experts share a pass's tokens, so their products
+    /// are small: 8 experts, top-2, gain 8 % from 2,048 tokens against 512.
+    package static func sequencesPerPass(context: Int, hasExperts: Bool) -> Int {
+        hasExperts ? max(4, min(16, 2_048 / context)) : 4
+    }
+}
+
 extension RunConfiguration.Model.Experts {
     /// `across: budget`: cold experts live in one region each, and tokens of other regions go there while a
     /// step's budget lasts (docs/experts.md).

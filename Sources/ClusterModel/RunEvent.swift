@@ -244,10 +244,10 @@ package enum RunEvent: Codable, Equatable, Sendable {
 
     /// Counts of tokens are summed over blocks.
     package struct TokensCrossed: Codable, Equatable, Sendable {
-        /// Steps that experts of other regions could be wanted in.
+        /// Steps that experts of other regions could be wanted in: those under a plan with owners.
         package var steps: UInt64 = 0
         package var tokens: UInt64 = 0
-        /// By region that they left for.
+        /// By region that they left for; one that leaves for two counts for both.
         package var crossed: [UInt64]
         /// Tokens whose budget was used up, and how many of their choices that changed.
         package var stayed: UInt64 = 0

@@ -11,39 +11,44 @@ extension Coordinator {
         for member in members { counts[member.region.index] += 1 }
         let adapts = configuration.schedule.adapts
         let nominal = LinkTime.step(topology)
-        let bytes = configuration.wire.betweenRegions.storedBytesPerValue
         let traffic = self.traffic
         return ExpertCrossing.Conditions(
             members: counts,
             samples: topology.regions.map { region in
                 region.workers.reduce(0) { $0 + Double($1.microBatch) }
             },
-            step: adapts ? slowestStep : nominal ?? slowestStep,
+            // Where plans follow nothing measured the file has it, or no budget needs it.
+            step: adapts ? slowestStep : nominal ?? 0,
             syncEvery: Double(configuration.schedule.syncEvery),
             roundBytes: regions.map { from in
-                regions.map { from == $0 ? 0 : traffic.values(from: from, to: $0) * bytes }
+                regions.map { to in
+                    guard to != from else { return 0 }
+                    return traffic.values(from: from, to: to)
+                        * links.transform(from: from, to: to).storedBytesPerValue
+                }
             }, adapts: adapts, turn: turn)
     }
 
     /// A member waits for tokens that do not come: the step is computed again, by each with what its own
-    /// region has, under a plan that lets no token leave.
+    /// region has, under a plan that lets no token leave. Whom it waits for decides nothing: its ranks are
+    /// those of the plan in force, and another with other ranks may be out.
     mutating func missTokens(_ connection: ConnectionID, _ suspect: Suspect, _ now: Instant) {
-        guard let plan, plan.members.indices.contains(suspect.rank.index),
-            let reporter = members[connection],
-            let member = members[plan.members[suspect.rank.index].workerID],
-            member.incarnation == suspect.incarnation, member.seat != reporter.seat,
+        guard let reporter = members[connection], reporter.isEstablished,
             !crossing.inForce.budgets.isEmpty
         else { return }
         switch stage {
         case .gathering, .stopping, .ended: return
         // That plan ends the wait already.
-        case .reconfiguring where plan.activateAtRound == 0: return
+        case .reconfiguring where plan?.activateAtRound == 0: return
         case .reconfiguring, .running: break
         }
         crossing.pause(after: committedTurn)
+        let awaited = planInForce?.members.first {
+            $0.rank == suspect.rank && $0.incarnation == suspect.incarnation
+        }
         replanInPlace(
-            reason: "\(reporter.name) waits for tokens of \(member.name): no token leaves its "
-                + "region, and the step is computed again without", now)
+            reason: "\(reporter.name) waits for tokens of \(awaited?.name ?? "another member"): no "
+                + "token leaves its region, and the step is computed again without", now)
     }
 
     /// What a plan takes away from experts whose region is gone.

@@ -60,6 +60,7 @@ extension Coordinator {
 
     /// A plan has started.
     mutating func adopt(_ plan: Plan) {
+        planInForce = plan
         balance.adopt(plan)
         codecsInForce = plan.codecs
         links.adopt(codecsInForce)

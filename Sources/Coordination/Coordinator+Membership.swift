@@ -279,6 +279,12 @@ extension Coordinator {
         guard case .reconfiguring = stage, members.awaitedCount == 0, let plan,
             plan.activateAtRound <= committedTurn
         else { return }
+        guard plan.tokenBudgets.isEmpty || crossing.isAlike else {
+            // They did not when it was made, two rounds before.
+            return replan(
+                reason: "regions have come to take unlike steps: no token leaves its region",
+                activateAtRound: plan.activateAtRound, now)
+        }
         go(now)
     }
 

@@ -85,6 +85,8 @@ package struct Coordinator: Sendable {
     var joiners: Roster
     package internal(set) var epoch = Epoch.none
     package internal(set) var plan: Plan?
+    /// Of the last GO.
+    var planInForce: Plan?
     var planVersion: UInt32 = 0
     /// The last GO and STOP, for a member whose connection broke before it came.
     var lastGo: Go?

@@ -62,7 +62,7 @@ package struct ExpertCrossing: Equatable, Sendable {
     private var knownRounds: UInt32 = 0
     private var unchangedRounds: UInt32 = 0
     /// All members stood at one step when the last round was committed.
-    private var isAlike = true
+    private(set) var isAlike = true
     /// Measured while no tokens crossed, `[from][to]`, bits per second: small frames say little of a link.
     private var meters: [[LinkMeter]]
     /// Times that tokens did not come, and until which round they stay.
@@ -241,7 +241,8 @@ extension ExpertCrossing {
                     PlanTokenBudget(from: RegionID(from), to: RegionID(to), tokens: tokens))
             }
         }
-        return budgets
+        // Budgets make all regions step together, for nothing if none lets a token leave.
+        return budgets.contains { $0.tokens > 0 } ? budgets : []
     }
 
     /// Nil while a step's time is not known.

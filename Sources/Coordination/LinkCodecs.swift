@@ -102,6 +102,11 @@ struct LinkCodecs: Equatable, Sendable {
         return codecs
     }
 
+    /// Of what leaves one region for another under the next boundary plan.
+    func transform(from: Int, to: Int) -> TransformID {
+        isChoosing ? pairs[from * regions + to].transform : fallback
+    }
+
     /// The smallest of what leaves the region.
     private func means(of region: Int) -> TransformID {
         let order = LinkCodec.candidates

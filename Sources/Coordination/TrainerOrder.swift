@@ -175,3 +175,20 @@ extension TrainerOrder.Handover {
         hasRest = try fields.decodeIfPresent(Bool.self, forKey: .hasRest)
     }
 }
+
+extension TrainerOrder.Encoding {
+    /// Recordings older than `round` have no such field: what was encoded was what the mean was of.
+    package init(from decoder: any Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(
+            key: try fields.decode(CollectiveKey.self, forKey: .key),
+            round: try fields.decodeIfPresent(CollectiveKey.self, forKey: .round),
+            epoch: try fields.decode(Epoch.self, forKey: .epoch),
+            source: try fields.decode(TrainerOrder.Source.self, forKey: .source),
+            keeps: try fields.decode(Bool.self, forKey: .keeps),
+            transform: try fields.decode(TransformID.self, forKey: .transform),
+            chunks: try fields.decode([TrainerOrder.Chunk].self, forKey: .chunks),
+            absent: try fields.decode([TrainerOrder.Chunk].self, forKey: .absent),
+            fragment: try fields.decode([ElementRange].self, forKey: .fragment))
+    }
+}

@@ -130,8 +130,8 @@ extension WorkerRound {
         if exchange?.merges == true { offer = nil }
     }
 
-    /// A boundary, where sets are closed: what was offered has not left the live parameters; after the last
-    /// step it is due at once.
+    /// The first GO or a boundary, where sets are closed: what was offered has not left the live parameters;
+    /// after the last step it is due at once.
     mutating func dropOffer() {
         offer = nil
         for index in fragments.indices { fragments[index].tokens = owesRest ? restTokens : 0 }

@@ -154,6 +154,7 @@ extension WorkerRound {
     mutating func install(step: UInt32, turn: UInt32, hasRest: Bool = false) {
         self.step = step
         self.hasRest = hasRest
+        isInstalled = true
         appliedTurn = turn
         departedTurn = turn
         leftAt = step

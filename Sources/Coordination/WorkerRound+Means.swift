@@ -32,7 +32,8 @@ extension WorkerRound {
     }
 
     private mutating func keepForLater(_ mean: Mean) {
-        guard let plan, accepts(mean.key), isPosition(mean, of: plan.geometry(of: mean.key)),
+        guard let plan, hasMeans(mean.key), accepts(mean.key),
+            isPosition(mean, of: plan.geometry(of: mean.key)),
             !earlyMeans.contains(where: {
                 $0.key == mean.key && $0.slice == mean.slice && $0.position == mean.position
             })
@@ -45,6 +46,11 @@ extension WorkerRound {
         }
         earlyMeans.append(mean)
         call(mean.key)
+    }
+
+    /// Where every step of all members is one collective, regions have none.
+    private func hasMeans(_ key: CollectiveKey) -> Bool {
+        key.scope == .pool || !configuration.schedule.isOneCollective
     }
 
     private func isPosition(_ mean: Mean, of geometry: CollectiveGeometry) -> Bool {
@@ -68,7 +74,7 @@ extension WorkerRound {
 
     private func isFinished(_ key: CollectiveKey) -> Bool {
         switch key.scope {
-        case .region: key.round <= step
+        case .region: hasMeans(key) && key.round <= step
         case .pool:
             fragments.indices.contains(key.fragment.index)
                 && key.round <= fragments[key.fragment.index].appliedRound

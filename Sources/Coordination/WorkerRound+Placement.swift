@@ -1,14 +1,24 @@
 package import ClusterModel
 
 extension WorkerRound {
-    /// Elements of the collective that `payload` is the mean of, if an exchange under way has taken it:
-    /// the driver may decode it ahead of the order to absorb.
-    package func elements(
+    /// Where a mean belongs.
+    package struct MeanPlacement: Equatable, Sendable {
+        package let key: CollectiveKey
+        /// Of the collective.
+        package let elements: Range<UInt64>
+    }
+
+    /// What `payload` is the mean of, if an exchange under way has taken it: the driver may decode it
+    /// ahead of the order to absorb. Of a pool of one region the mean is what the region's parts were
+    /// reduced to, so `key` may be theirs.
+    package func placement(
         ofMean payload: PayloadHandle, of key: CollectiveKey, slice: Int, position: Int
-    ) -> Range<UInt64>? {
-        guard let exchange = exchange(key),
+    ) -> MeanPlacement? {
+        guard let exchange = exchange(key) ?? roundUnderWay(ofParts: key),
             exchange.mean(slice: slice, position: position)?.handle == payload
         else { return nil }
-        return exchange.geometry.range(ofSlice: slice, position: position)
+        return MeanPlacement(
+            key: exchange.key,
+            elements: exchange.geometry.range(ofSlice: slice, position: position))
     }
 }

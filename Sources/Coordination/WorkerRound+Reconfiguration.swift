@@ -15,14 +15,12 @@ extension WorkerRound {
             return
         }
         if spreadsExperts, (self.plan?.replica.count ?? 0) > 1 { giveUpStep() }
-        let isFirst = self.plan == nil
         self.plan = active
         isFrozen = true
         boundary = nil
         if plan.activateAtRound == 0 { forgetCommits(beyond: plan) }
         closedSet = nil
         completed = nil
-        if schedule.closesSets, isFirst { dropOffer() }
         effects.append(.abandonShards)
         effects += earlyMeans.map { .release($0.payload.handle) }
         earlyMeans = []
@@ -72,6 +70,7 @@ extension WorkerRound {
         guard isFrozen else { return }
         isFrozen = false
         if plan.plan.activateAtRound > 0 { countAnew() } else { countRest() }
+        isInstalled = false
         for exchange in underWay where !exchange.isComplete {
             resume(exchange, verdicts.first { $0.key == exchange.key }, now)
         }

@@ -27,9 +27,13 @@ extension WorkerRound {
         return batch * UInt64(plan.pace.syncEvery) * UInt64(configuration.model.context)
     }
 
-    /// At GO. Where sets are closed it is offered instead (`dropOffer`).
+    /// At GO and not with the plan: members of a replica may have had other plans before, and some of them
+    /// no state yet. Where sets are closed it is offered (`dropOffer`).
     mutating func countRest() {
-        guard owesRest, !schedule.closesSets else { return }
-        for index in fragments.indices { fragments[index].tokens = restTokens }
+        if schedule.closesSets {
+            if isInstalled { dropOffer() }
+        } else if owesRest {
+            for index in fragments.indices { fragments[index].tokens = restTokens }
+        }
     }
 }

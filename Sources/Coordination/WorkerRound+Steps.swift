@@ -18,6 +18,8 @@ extension WorkerRound {
             guard step >= plan.pace.lastStep else {
                 if let boundary, appliedTurn >= boundary { return false }
                 mayDepart = false
+                // It leaves with what is trained from here on.
+                hasRest = false
                 stage = .computing(step: step + 1)
                 effects.append(
                     .train(.compute(step: step + 1, samples: plan.samples(ofStep: step + 1))))

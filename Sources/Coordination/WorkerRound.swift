@@ -188,6 +188,8 @@ package struct WorkerRound: Sendable {
     var coordinatorIsLost = false
     /// The run began from a state whose live parameters are not the outer copy, and nothing has left since.
     var hasRest = false
+    /// No GO has come since the state here was made, resumed or taken over.
+    var isInstalled = true
     /// The step being computed began under a plan that is over, and its experts were spread over that plan's
     /// members: it is computed again.
     var repeatsStep = false

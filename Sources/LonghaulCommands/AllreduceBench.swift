@@ -128,8 +128,9 @@ struct AllreduceBench: Sendable {
             children.append(
                 try start(seat.worker, seat.region, coordinator.endpoint, keys, directory, links))
         }
-        let outcome = try coordinator.run(
-            .note(source: "bench", text: "allreduce"), tick: { _ in })
+        let outcome = try coordinator.run(.note(source: "bench", text: "allreduce")) { _ in
+            try BenchWatch.check(children)
+        }
         guard outcome.code == .ok else {
             throw Failure(outcome.code, "the run ended: \(outcome.reason)")
         }

@@ -95,7 +95,9 @@ struct BenchControlCommand: ParsableCommand {
             interrupt.raise()
         }
         _ = try withExtendedLifetime(reader) {
-            try coordinator.run(.note(source: "bench", text: "control"), tick: { _ in })
+            try coordinator.run(.note(source: "bench", text: "control")) { _ in
+                try BenchWatch.checkReaders()
+            }
         }
         guard let text = line.withLock({ $0 }),
             let load = try? JSONDecoder().decode(ControlLoad.self, from: Data(text.utf8))

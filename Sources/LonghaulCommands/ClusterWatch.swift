@@ -27,6 +27,7 @@ struct ClusterWatch {
         while coordinator.isRunning || workers.contains(where: \.isRunning) {
             usleep(Self.period)
             onTurn()
+            if OutputReaders.areGone { interrupt.raise() }
             if interrupt.isRaised, !interrupt.isHandled {
                 interrupt.markHandled()
                 say("stopping in order; once more stops at once")

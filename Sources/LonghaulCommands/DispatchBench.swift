@@ -96,8 +96,9 @@ struct DispatchBench: Sendable {
             children.append(
                 try start(seat.worker.name, coordinator.endpoint, keys, folder.path))
         }
-        let outcome = try coordinator.run(
-            .note(source: "bench", text: "dispatch"), tick: { _ in })
+        let outcome = try coordinator.run(.note(source: "bench", text: "dispatch")) { _ in
+            try BenchWatch.check(children)
+        }
         guard outcome.code == .ok else {
             throw Failure(outcome.code, "the run ended: \(outcome.reason)")
         }

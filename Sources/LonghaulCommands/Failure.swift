@@ -126,8 +126,9 @@ struct EndOfRun: Error {
 enum Console {
     static func error(_ line: String) { write(line + "\n") }
 
+    /// Where nobody reads it: SIGPIPE ends the process, or, if that is ignored, the text is lost.
     static func write(_ text: String) {
-        FileHandle.standardError.write(Data(text.utf8))
+        try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
     }
 
     static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }

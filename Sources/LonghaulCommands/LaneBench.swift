@@ -104,6 +104,7 @@ struct LaneBench {
         var script = FaultScript(options.fault, after: options.faultAfter, linkStart: linkStart)
         let cpu = ProcessTime.cpuSeconds()
         try sender.run(until: linkStart + 1_800_000_000_000) { now in
+            try BenchWatch.checkReaders()
             switch script.next(now, firstSentAt: sender.counts.firstSentAt) {
             case .stop: receivers[0].process.signal(stop: true)
             case .resume:

@@ -62,7 +62,7 @@ struct MeasureCommand: ParsableCommand {
         guard realPoints == nil else {
             throw Failure(.usage, "--real-points goes with --sweep")
         }
-        try UpCommand.checkData(cluster.configuration.data.path)
+        try UpCommand.checkData(cluster)
         let directory = try UpCommand.makeDirectory(
             dir, resume: nil, name: "\(cluster.configuration.name)-measure")
         let runner = VariantRunner(
@@ -90,7 +90,8 @@ struct MeasureCommand: ParsableCommand {
             try Console.printJSON(measurement.report)
         } else {
             print(measurement.text)
-            print("\nreport with the loss curves of all variants: \(page)")
+            let learns = cluster.configuration.model.synthetic == nil
+            print("\nreport\(learns ? " with the loss curves of all variants" : ""): \(page)")
         }
     }
 
@@ -148,7 +149,7 @@ extension MeasureCommand {
         guard (1...100).contains(count) else {
             throw Failure(.usage, "--real-points \(count) is not in 1 to 100")
         }
-        try UpCommand.checkData(cluster.configuration.data.path)
+        try UpCommand.checkData(cluster)
         let directory = try UpCommand.makeDirectory(
             dir, resume: nil, name: "\(cluster.configuration.name)-sweep")
         let runner = VariantRunner(

@@ -31,6 +31,8 @@ struct Measurement {
 
     private let name: String
     private let warmStart: UInt32?
+    /// Losses mean something.
+    private let learns: Bool
     private var pools: [RunSummary] = []
     private var efficiencies: [Efficiency] = []
     private var aloneRates: [Double] = []
@@ -43,6 +45,7 @@ struct Measurement {
     init(_ cluster: ClusterFile, warmStart: UInt32?) {
         name = cluster.configuration.name
         self.warmStart = warmStart
+        learns = cluster.configuration.model.synthetic == nil
     }
 
     mutating func add(_ results: [Variant: [RunSummary]]) {
@@ -61,8 +64,8 @@ struct Measurement {
         efficiencies.append(Efficiency(pool: pool, alone: alone, reference: site))
         aloneRates.append(alone.compactMap(\.pool.tokensPerSecond).reduce(0, +))
         if let rate = site.pool.tokensPerSecond { siteRates.append(rate) }
-        if let here = pool.loss.finalValidationLoss, let there = site.loss.finalValidationLoss,
-            there > 0
+        if learns, let here = pool.loss.finalValidationLoss,
+            let there = site.loss.finalValidationLoss, there > 0
         {
             lossRatios.append(here / there)
         }
@@ -70,6 +73,7 @@ struct Measurement {
 
     var report: Report {
         var report = Report()
+        if !learns { report.definitions.removeAll { $0.term == "E3" } }
         report.repetitions = pools.count
         report.computeUtilisation = MeanInterval(pools.compactMap(\.pool.computeUtilisation))
         report.steadyComputeUtilisation = MeanInterval(
@@ -100,16 +104,14 @@ struct Measurement {
 
     private var rows: [MeasureReport.Row] {
         let report = report
-        return [
+        let efficiencies: [MeasureReport.Row] = [
             .init("CU", report.computeUtilisation, .share, "time computing / wall time"),
             .init("E1", report.e1, .share, "tokens/s of the pool / sum of the regions alone"),
             .init("E1 steady", report.e1Steady, .share, "E1 from the first step to the last"),
             .init("CU steady", report.steadyComputeUtilisation, .share, "CU likewise, of the pool"),
             .init("E2", report.e2, .share, "tokens/s of the pool / one site of equal compute"),
-            .init("E3", report.e3, .share, "time to the same loss: one site / pool"),
-            .init(
-                "loss", report.lossRatio, .share,
-                "validation loss at equal tokens: pool / one site"),
+        ]
+        let costs: [MeasureReport.Row] = [
             .init(
                 "encryption", report.encryption, .share,
                 "1 - tokens/s of the pool / without encryption of its data lanes"),
@@ -122,10 +124,21 @@ struct Measurement {
             .init("", report.aloneTokensPerSecond, .rate, "regions alone, together"),
             .init("", report.oneSiteTokensPerSecond, .rate, "one site"),
         ]
+        return efficiencies + (learns ? lossRows(report) : []) + costs
+    }
+
+    private func lossRows(_ report: Report) -> [MeasureReport.Row] {
+        [
+            .init("E3", report.e3, .share, "time to the same loss: one site / pool"),
+            .init(
+                "loss", report.lossRatio, .share,
+                "validation loss at equal tokens: pool / one site"),
+        ]
     }
 
     private var notes: [String] {
         var notes = ["Intervals are Student's t over the repetitions, 95 %."]
+        if !learns { notes.append(SummaryText.synthetic) }
         if let warmStart {
             notes.append(
                 "All runs started from what one site had learnt in \(warmStart) steps, with fresh "

@@ -38,6 +38,8 @@ struct PredictCommand: ParsableCommand {
         BlasLibrary.reexecIfMisdetected { Console.error("longhaul: \($0)") }
         BlasLibrary.setThreads(1)
         let cluster = try input.load()
+        // Before a real run of minutes.
+        try SimulatedRun.check(cluster)
         let directory: String
         if let from {
             guard dir == nil else {
@@ -49,7 +51,7 @@ struct PredictCommand: ParsableCommand {
         } else {
             directory = try UpCommand.makeDirectory(
                 dir, resume: nil, name: cluster.configuration.name)
-            try UpCommand.checkData(cluster.configuration.data.path)
+            try UpCommand.checkData(cluster)
             let launcher = ClusterLauncher(
                 cluster: cluster, directory: directory, binaries: try UpCommand.binaries(),
                 arguments: input.arguments(cluster), isResumed: false)

@@ -56,6 +56,11 @@ struct RunFile: ParsableArguments {
             cluster.configuration.steps = steps
         }
         if let data {
+            guard cluster.configuration.model.synthetic == nil else {
+                throw Failure(
+                    .usage, "--data '\(data)', and a synthetic model reads no text",
+                    hint: "leave --data out, or `synthetic` out of `model` in \(file)")
+            }
             cluster.configuration.data.path = data == "gcide" ? Corpus.defaultPath : data
         }
         if let onlyRegion {
@@ -65,6 +70,7 @@ struct RunFile: ParsableArguments {
             try keep(onlyRegion, of: &cluster)
         }
         if oneSite { merge(&cluster) }
+        try checkStep(cluster)
         if let startFrom { try start(&cluster, from: startFrom) }
         if let linkRate {
             guard (0.001...1e6).contains(linkRate) else {
@@ -109,6 +115,7 @@ struct RunFile: ParsableArguments {
         }
         cluster.topology = Topology(
             regions: [region], links: [], coordinatorRegion: RegionID(0))
+        computeAllExperts(&cluster)
     }
 
     /// The reference that pools are measured against: equal nominal compute, no distance.
@@ -122,6 +129,26 @@ struct RunFile: ParsableArguments {
             outerMomentum: 0, adapts: cluster.configuration.schedule.adapts)
         cluster.configuration.wire.insideRegion = .fp32
         cluster.configuration.wire.betweenRegions = .fp32
+        computeAllExperts(&cluster)
+    }
+
+    /// One region has nobody to leave an expert to.
+    private func computeAllExperts(_ cluster: inout ClusterFile) {
+        cluster.configuration.model.experts?.crossing = nil
+    }
+
+    /// What the cluster file is refused for may also come about by flags: `--seed` and `--adapt never` take
+    /// the time of a step from the file.
+    private func checkStep(_ cluster: ClusterFile) throws {
+        let configuration = cluster.configuration
+        guard let crossing = configuration.model.experts?.crossing, crossing.tokens == nil,
+            !configuration.schedule.adapts, LinkTime.step(cluster.topology) == nil
+        else { return }
+        throw Failure(
+            .usage,
+            "`across: budget` goes by the time of a step, which `--adapt never` (or `--seed`) takes from "
+                + "\(file), and a worker there has no `step`",
+            hint: "give `step` to every worker, or `budget_tokens`, or `--adapt on`")
     }
 
     /// Flags that a child process needs to arrive at the same configuration.
@@ -130,8 +157,9 @@ struct RunFile: ParsableArguments {
         let adapts: Adapt = configuration.schedule.adapts ? .on : .never
         var flags = [
             file, "--seed", String(configuration.seed), "--steps", String(configuration.steps),
-            "--data", configuration.data.path, "--adapt", adapts.rawValue,
+            "--adapt", adapts.rawValue,
         ]
+        if configuration.model.synthetic == nil { flags += ["--data", configuration.data.path] }
         if let path = configuration.startFrom { flags += ["--start-from", path] }
         if let linkRate { flags += ["--link-rate", String(linkRate)] }
         if let linkDistance { flags += ["--link-distance", String(linkDistance)] }

@@ -106,7 +106,7 @@ struct SimulateCommand: ParsableCommand {
                 .usage, "--train real moves real chunks: fidelity \(fidelity.rawValue) has none",
                 hint: "leave --fidelity out")
         }
-        try UpCommand.checkData(cluster.configuration.data.path)
+        try UpCommand.checkData(cluster)
         BlasLibrary.reexecIfMisdetected { Console.error("longhaul: \($0)") }
         BlasLibrary.setThreads(1)
     }

@@ -56,7 +56,8 @@ struct SimulatedRun {
         adjust(&options)
         let clock = ContinuousClock()
         let began = clock.now
-        statement = Self.statement(training, fidelity)
+        statement = Self.statement(
+            training, fidelity, learns: cluster.configuration.model.synthetic == nil)
         let collector = SummaryCollector()
         let take = { (event: StampedEvent) in
             // The run is told of below, with the command that made it.
@@ -127,7 +128,10 @@ struct SimulatedRun {
         return (result, (simulator.coordinatorEvents, total / .seconds(1)))
     }
 
-    private static func statement(_ training: Training, _ fidelity: Fidelity) -> String {
+    /// - Parameter learns: real training does; a synthetic trainer does not.
+    private static func statement(
+        _ training: Training, _ fidelity: Fidelity, learns: Bool
+    ) -> String {
         switch (training, fidelity) {
         case (.modelled, .round):
             """
@@ -139,6 +143,12 @@ struct SimulatedRun {
             """
             virtual clock; compute, links and payload sizes are modelled, nothing is \
             learnt (loss 0); the machines are those that ship
+            """
+        case (.real, _) where !learns:
+            """
+            virtual clock; durations and links are modelled; encoding and reduction are real, and so \
+            are the bytes and the digests; the trainer is synthetic: nothing is learnt, and no loss \
+            means anything; the machines are those that ship
             """
         case (.real, _):
             """

@@ -111,6 +111,7 @@ final class StateBench {
         }
         var killed: String?
         let outcome = try coordinator.run(.note(source: "bench", text: "state")) { time in
+            try BenchWatch.check(children.filter { $0.name != killed })
             guard let killAfter, let plannedAt, killed == nil,
                 time - plannedAt >= Interval(seconds: killAfter)
             else { return }

@@ -37,7 +37,7 @@ struct UpCommand: ParsableCommand {
 
     func run() throws {
         let cluster = try input.load()
-        try Self.checkData(cluster.configuration.data.path)
+        try Self.checkData(cluster)
         let recordPath = try record.map { try Self.newRecording($0) }
         let directory = try Self.makeDirectory(
             dir, resume: resume, name: cluster.configuration.name)
@@ -60,8 +60,12 @@ struct UpCommand: ParsableCommand {
         }
     }
 
-    static func checkData(_ path: String) throws {
-        guard !FileManager.default.isReadableFile(atPath: path) else { return }
+    /// A synthetic model reads no text.
+    static func checkData(_ cluster: ClusterFile) throws {
+        let path = cluster.configuration.data.path
+        guard cluster.configuration.model.synthetic == nil,
+            !FileManager.default.isReadableFile(atPath: path)
+        else { return }
         throw Failure(
             .data, "cannot read the training text '\(path)'",
             hint: path.hasSuffix("gcide.dict.dz")

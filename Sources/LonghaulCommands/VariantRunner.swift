@@ -35,7 +35,7 @@ struct VariantRunner {
                 "longhaul: waits for \(variants.map(\.directory).joined(separator: ", ")); each has its "
                     + "progress in a .log beside it")
         }
-        for (process, _) in processes { process.waitUntilExit() }
+        try wait(for: processes.map(\.process))
         for (process, log) in processes where process.terminationStatus != 0 {
             let text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
             let end = text.split(separator: "\n").suffix(3).joined(separator: "; ")
@@ -44,6 +44,24 @@ struct VariantRunner {
                 hint: "all it said: \(log)")
         }
         return try variants.map { try ReportFiles(directory: $0.directory).summary() }
+    }
+
+    /// Between two looks at the processes.
+    private static let period: UInt32 = 100_000
+
+    /// Until all have ended.
+    ///
+    /// - Throws: `Failure` when nobody reads the result any more; the runs are asked to stop.
+    private func wait(for processes: [Process]) throws {
+        while processes.contains(where: \.isRunning) {
+            usleep(Self.period)
+            do {
+                try BenchWatch.checkReaders()
+            } catch {
+                for process in processes where process.isRunning { process.terminate() }
+                throw error
+            }
+        }
     }
 
     /// Whether an earlier call finished this run. What it left unfinished is removed.

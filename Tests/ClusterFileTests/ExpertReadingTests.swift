@@ -104,15 +104,76 @@ struct ExpertReadingTests {
         let note = try #require(
             CheckReport(file, path: "t").notes.first { $0.contains("computed in one region only") })
         #expect(note.contains("east to west \(tokens) ("), "\(note)")
-        #expect(note.contains("2 x 2 round trips a pass"), "\(note)")
+        // A direction has its own tokens and the answers to the other's: 65 + 16 and 65 + 8 bytes.
+        let bytes = Double(tokens * (81 + 73))
+        #expect(note.contains("(\(Figures.bytes(bytes)))"), "\(note)")
+        #expect(note.contains("waits 4 round trips (120 ms)"), "\(note)")
+        try checkTokens(CheckReport(file, path: "t"), bytes: bytes)
         let number = try read("seed: 7", Self.budget + ", budget_tokens: 50}")
         #expect(number.configuration.model.experts?.crossing?.tokens == 50)
         let auto = try read("seed: 7", Self.budget + ", budget: auto}")
         #expect(auto.configuration.model.experts?.crossing == .init(budget: nil))
     }
 
+    /// In the link table, beside the experts' bytes, and in the prediction.
+    private func checkTokens(_ report: CheckReport, bytes: Double) throws {
+        #expect(report.links.map(\.tokenBytesPerStep) == [bytes, bytes])
+        let prediction = try #require(report.prediction)
+        let wait = 4 * 0.030 + bytes * 8 / 20e6
+        #expect(abs(try #require(prediction.tokenWaitSeconds) - wait) < 1e-9)
+        let blocked = Double(report.links[0].bytesPerRound) * 8 / 20e6 + 0.030
+        #expect(abs(prediction.blockedSeconds - blocked) < 1e-6)
+        let between = 30 * (0.1 + wait) + blocked
+        #expect(abs(prediction.secondsBetweenRounds - between) < 1e-6)
+        #expect(abs(prediction.computeUtilisation - 3 / between) < 1e-9)
+        for part in ["tokens/step", "besides: tokens to experts", "each step waits at most"] {
+            #expect(report.text.contains(part), "\(part) is missing in:\n\(report.text)")
+        }
+    }
+
+    @Test func aWorkerOfManySequencesWaitsOncePerPass() throws {
+        let yaml = try Sample.twoRegions(replacing: "batch: 3", with: "batch: 17")
+        let file = try ClusterFile.read(yaml: yaml + "\n" + Self.budget + "}", file: "t")
+        // 16 sequences of 128 in a pass.
+        let note = CheckReport(file, path: "t").notes.first {
+            $0.contains("8 round trips (240 ms)")
+        }
+        #expect(note != nil)
+    }
+
+    @Test func budgetsOfZeroAreSaidToBeNone() throws {
+        let report = CheckReport(
+            try read("seed: 7", Self.budget + ", budget_tokens: 0}"), path: "t")
+        #expect(report.notes.contains { $0.contains("no budget lets a token leave") })
+        #expect(report.links.map(\.tokenBytesPerStep) == [0, 0])
+        #expect(report.prediction?.tokenWaitSeconds == nil)
+    }
+
+    @Test func aBudgetIsNoMoreThanAllTokens() throws {
+        let file = try read("seed: 7", Self.budget + ", budget_tokens: 1000000}")
+        // Four sequences of 128 in two layers each way: 1,024 visits of 272 and 264 bytes.
+        #expect(CheckReport(file, path: "t").links[0].tokenBytesPerStep == 548_864.0)
+    }
+
+    @Test func aBudgetOfTheFileNeedsItsSteps() throws {
+        let yaml = Sample.twoRegions.replacing(", step: 100 ms", with: "") + "\n" + Self.budget
+        let issues = Sample.issues(yaml + "}")
+        #expect(issues.map(\.keyPath) == ["model.across"], "\(issues)")
+        #expect(issues.first?.problem.contains("goes by the time of a step") == true)
+        #expect(Sample.issues(yaml + ", budget_tokens: 9}").isEmpty)
+        let adapting = yaml.replacing("seed: 7\n", with: "") + "}"
+        #expect(Sample.issues(adapting).isEmpty)
+        let file = try ClusterFile.read(yaml: adapting, file: "t")
+        #expect(CheckReport(file, path: "t").notes.contains { $0.contains("the measured step") })
+    }
+
     @Test(arguments: [
         ("seed: 7", "model: {experts: 4, across: always}", "across", "found `always`"),
+        ("seed: 7", budget + ", top_k: 4}", "across", "can own nothing"),
+        ("seed: 7", budget + ", top_k: 4, owned: 1}", "across", "can own nothing"),
+        ("seed: 7", budget + ", owned: 0}", "owned", "found `0`"),
+        ("seed: 7", budget + ", owned: 7, token_wire: int8}", "owned", "found `7`"),
+        ("seed: 7", budget + ", budget_tokens: x}", "budget_tokens", "found `x`"),
         ("seed: 7", "model: {experts: 4, owned: 1}", "owned", "would do nothing"),
         ("seed: 7", "model: {experts: 4, budget: 0.5}", "budget", "would do nothing"),
         ("seed: 7", budget + ", owned: 3}", "owned", "found `3`"),
@@ -137,8 +198,17 @@ struct ExpertReadingTests {
     func whereTokensCannotCrossItIsSaid(old: String, new: String, key: String, says: String) throws
     {
         let issues = Sample.issues(try Sample.twoRegions(replacing: old, with: new))
-        #expect(issues.first?.keyPath == "model." + key, "\(issues)")
+        // Nothing false beside it.
+        #expect(issues.map(\.keyPath) == ["model." + key], "\(issues)")
         #expect(issues.first?.problem.contains(says) == true, "\(issues)")
+    }
+
+    @Test func aWrongBudgetIsNotAMissingLink() {
+        let links =
+            "links:\n  - {between: [east, west], distance: 1500 km, one_way: 15 ms, rate: 20 Mbit/s}\n"
+        let yaml = Sample.twoRegions.replacing(links, with: "")
+        let issues = Sample.issues(yaml + "\n" + Self.budget + ", budget_tokens: -1}")
+        #expect(issues.map(\.keyPath) == ["model.budget_tokens"], "\(issues)")
     }
 
     @Test func manyAlikeStandInOneLine() throws {

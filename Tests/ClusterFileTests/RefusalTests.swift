@@ -66,8 +66,8 @@ struct RefusalTests {
         Case(
             old: "coordinator: east\nregions:\n  east:\n",
             new: "coordinator: east\nmodel: {synthetic: 4096}\nregions:\n  east:\n"
-                + "    text: {from: 0, to: 0.5}\n", line: 6, keyPath: "regions",
-            says: "region east has a `text`"),
+                + "    text: {from: 0, to: 0.5}\n", line: 8, keyPath: "regions.east.text",
+            says: "reads no text"),
         Case(
             old: "seed: 7", new: "model: {expert: 8}", line: 3, keyPath: "model.expert",
             says: "did you mean `experts`?"),

@@ -118,4 +118,62 @@ import WireProtocol
                 payloadBytes: 0),
         ])
     }
+
+    /// Whole lines of recordings made by a program that knew neither owners of experts, budgets of tokens nor
+    /// rounds of encodings.
+    @Test func linesOfOlderRecordingsAreRead() throws {
+        let decoder = JSONDecoder()
+        let planned = try decoder.decode(MachineRecord.self, from: Data(Self.olderPlan.utf8))
+        guard case .worker(_, _, .control(.plan(let plan), _), let effects) = planned else {
+            Issue.record("\(planned)")
+            return
+        }
+        #expect(plan.members.map(\.name) == ["n1"] && plan.samplesPerStep == 1)
+        #expect(plan.expertOwners.isEmpty && plan.tokenBudgets.isEmpty)
+        #expect(effects.count == 2)
+        let encoded = try decoder.decode(MachineRecord.self, from: Data(Self.olderEncoding.utf8))
+        guard case .worker(_, _, _, let wanted) = encoded,
+            case .train(.encode(let encoding)) = wanted.last
+        else {
+            Issue.record("\(encoded)")
+            return
+        }
+        #expect(encoding.round == encoding.key && encoding.key.round == 1)
+        #expect(encoding.chunks.count == 2)
+        try roundTrip([planned, encoded])
+    }
+
+    /// Nothing but the first lists: what a plan of the first programs had.
+    @Test func plansWithoutLaterListsAreRead() throws {
+        var text = Self.olderPlan
+        for list in ["codecs", "detours", "expertPeriods", "experts"] {
+            text = text.replacingOccurrences(of: "\"\(list)\":[],", with: "")
+        }
+        #expect(
+            try JSONDecoder().decode(MachineRecord.self, from: Data(text.utf8))
+                == JSONDecoder().decode(MachineRecord.self, from: Data(Self.olderPlan.utf8)))
+    }
+
+    private static let olderPlan =
+        #"{"worker":{"_2":{"control":{"_0":{"plan":{"_0":{"activateAtRound":0,"cod"#
+        + #"ecs":[],"detours":[],"expertPeriods":[],"experts":[],"fragments":[{"id":"#
+        + #"0,"ranges":[{"count":30432,"start":0}],"round":1}],"members":[{"dataKey""#
+        + #":"1a010cb94a811dd8d815a888d011175a15b9e02bff1a24fe996456182f6e703e","end"#
+        + #"point":"tcp://127.0.0.1:36479","incarnation":1795947124957249792,"lastSt"#
+        + #"ep":2,"microBatch":1,"name":"n1","overlap":0,"ownerWeight":1,"rank":0,"r"#
+        + #"egion":0,"sampleOffset":0,"state":0,"stateSource":65535,"syncEvery":1,"w"#
+        + #"orkerID":0}],"planVersion":1,"poolTransform":0,"regionTransform":0,"samp"#
+        + #"lesPerStep":1}}},"epoch":1}},"_3":[{"allow":{"_0":[]}},{"control":{"_0":"#
+        + #"{"ready":{"_0":{"holdings":[],"planVersion":1,"step":0}}}}}],"at":{"nano"#
+        + #"seconds":79115635},"process":4475}}"#
+
+    private static let olderEncoding =
+        #"{"worker":{"_2":{"trainer":{"_0":{"absorbed":{"digest":0,"experts":[],"k"#
+        + #"ey":{"fragment":0,"region":0,"round":4,"scope":0},"target":"optimiserSte"#
+        + #"p"}}}},"_3":[{"release":{"_0":14}},{"release":{"_0":15}},{"train":{"_0":"#
+        + #"{"encode":{"_0":{"absent":[],"chunks":[{"position":0,"range":[15216,2282"#
+        + #"4],"slice":2},{"position":0,"range":[0,7608],"slice":0}],"epoch":1,"frag"#
+        + #"ment":[{"count":30432,"start":0}],"keeps":false,"key":{"fragment":0,"reg"#
+        + #"ion":65535,"round":1,"scope":1},"source":"outerGradient","transform":3}}"#
+        + #"}}}],"at":{"nanoseconds":429150450},"process":3016}}"#
 }

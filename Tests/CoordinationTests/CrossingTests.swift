@@ -20,21 +20,31 @@ import WireProtocol
     private func message(_ message: Message, from seat: Int) -> Coordinator.Event {
         .message(
             from: ConnectionID(rawValue: UInt64(seat)), name: seats[seat].worker.name,
-            incarnation: Incarnation(rawValue: 1), message)
+            incarnation: Incarnation(rawValue: UInt64(seat + 1)), message)
     }
 
     private func running(
-        _ crossing: RunConfiguration.Model.Experts.Crossing = .init(tokens: 100, owned: 2)
+        _ crossing: RunConfiguration.Model.Experts.Crossing = .init(tokens: 100, owned: 2),
+        _ topology: Topology = Fixtures.topology(), choosesCodec: Bool = false,
+        seats present: [Int] = [0, 1, 2, 3]
     ) -> Coordinator {
-        var coordinator = Fixtures.coordinator(Self.configuration(crossing))
+        var configuration = Self.configuration(crossing)
+        configuration.wire.choosesBetween = choosesCodec
+        var coordinator = Coordinator(
+            configuration: configuration, topology: topology, configurationText: "{}",
+            configurationDigest: Fixtures.configurationDigest,
+            parameterCount: Fixtures.parameterCount)
         _ = coordinator.handle(.started, at: .at(0))
-        for seat in 0..<4 {
-            _ = coordinator.handle(
-                message(.hello(Fixtures.hello(seats[seat])), from: seat), at: .at(0))
-        }
+        for seat in present { _ = join(&coordinator, seat, at: 0) }
         _ = coordinator.handle(.tick, at: .at(6))
-        ready(&coordinator)
+        ready(&coordinator, seats: present)
         return coordinator
+    }
+
+    private func join(
+        _ coordinator: inout Coordinator, _ seat: Int, at time: Double
+    ) -> [Coordinator.Effect] {
+        coordinator.handle(message(.hello(Fixtures.hello(seats[seat])), from: seat), at: .at(time))
     }
 
     @discardableResult
@@ -81,12 +91,13 @@ import WireProtocol
 
     /// The first plan with owners is in force, after round 4.
     private func withOwners(
-        _ crossing: RunConfiguration.Model.Experts.Crossing = .init(tokens: 100, owned: 2)
+        _ crossing: RunConfiguration.Model.Experts.Crossing = .init(tokens: 100, owned: 2),
+        seats present: [Int] = [0, 1, 2, 3]
     ) -> Coordinator {
-        var coordinator = running(crossing)
-        for round in UInt32(1)...3 { _ = commit(&coordinator, round) }
-        ready(&coordinator)
-        _ = commit(&coordinator, 4)
+        var coordinator = running(crossing, seats: present)
+        for round in UInt32(1)...3 { _ = commit(&coordinator, round, seats: present) }
+        ready(&coordinator, seats: present)
+        _ = commit(&coordinator, 4, seats: present)
         return coordinator
     }
 
@@ -107,6 +118,53 @@ import WireProtocol
         var again = running()
         _ = commit(&again, 1)
         #expect(plan(commit(&again, 2)) == found)
+    }
+
+    @Test func `budgets of zero are none: nobody waits for tokens that cannot come`() {
+        var coordinator = running(.init(tokens: 0, owned: 2))
+        _ = commit(&coordinator, 1)
+        let found = plan(commit(&coordinator, 2))
+        #expect(Self.owners(found) == [nil, nil, 1, 0, nil, 0, nil, 1])
+        #expect(found?.tokenBudgets == [])
+        _ = commit(&coordinator, 3)
+        ready(&coordinator)
+        for round in UInt32(4)...8 { #expect(plan(commit(&coordinator, round)) == nil) }
+    }
+
+    @Test func `what rounds leave of a link goes by the encodings that they have`() throws {
+        var topology = Fixtures.topology()
+        topology.links = [
+            Topology.Link(
+                a: RegionID(0), b: RegionID(1), distanceKilometres: 0, oneWayDelay: .zero,
+                rate: 100_000_000_000, jitter: .zero, queueBytes: 65_536)
+        ]
+        for region in 0..<2 {
+            for worker in 0..<2 {
+                topology.regions[region].workers[worker].nominalStep = .milliseconds(1)
+            }
+        }
+        func budget(_ topology: Topology, choosesCodec: Bool) -> UInt32? {
+            var coordinator = running(
+                .init(budget: nil, owned: 2), topology, choosesCodec: choosesCodec)
+            _ = commit(&coordinator, 1)
+            return plan(commit(&coordinator, 2))?.tokenBudgets.first?.tokens
+        }
+        let values = PoolTraffic(
+            topology, isOneReplica: true, values: Double(Fixtures.parameterCount)
+        )
+        .values(from: 0, to: 1)
+        func expected(_ transform: TransformID) -> UInt32 {
+            let busy = values * transform.storedBytesPerValue * 8 / 100e9
+            let configuration = Self.configuration(.init())
+            return TokenPrice(
+                rates: (there: 100e9, back: 100e9), seconds: 0.001 - busy / 2,
+                bytes: configuration.model.experts!.visitBytes(width: configuration.model.width)
+            ).tokens(samples: (own: 4, other: 4))
+        }
+        #expect(budget(topology, choosesCodec: false) == expected(.int8))
+        #expect(expected(.int8) != expected(.int4))
+        // A hundredth of two steps, 20 us, is enough for int4 only.
+        #expect(budget(topology, choosesCodec: true) == expected(.int4))
     }
 
     @Test func `owners stay while loads differ by little`() {
@@ -150,7 +208,7 @@ import WireProtocol
     @Test func `tokens that do not come end the step, and cross again some rounds later`() throws {
         var coordinator = withOwners()
         let suspect = Suspect(
-            rank: Rank(2), incarnation: Incarnation(rawValue: 1), reason: .tokensMissing)
+            rank: Rank(2), incarnation: Incarnation(rawValue: 3), reason: .tokensMissing)
         let effects = coordinator.handle(message(.suspect(suspect), from: 0), at: .at(7))
         let found = try #require(plan(effects))
         #expect(found.activateAtRound == 0 && found.tokenBudgets == [] && found.members.count == 4)
@@ -172,6 +230,53 @@ import WireProtocol
         // Twice as long: not after round 11.
         #expect(plan(commit(&coordinator, 8)) == nil)
         #expect(plan(commit(&coordinator, 9))?.activateAtRound == 11)
+    }
+
+    /// West-1 has rank 1 in the plan in force, and 2 in the one that is out.
+    @Test func `tokens that do not come end the step while a joiner's plan is out`() throws {
+        var coordinator = withOwners(seats: [1, 2, 3])
+        let joining = try #require(plan(join(&coordinator, 0, at: 6)))
+        #expect(joining.activateAtRound == 6 && joining.members.count == 4)
+        #expect(joining.tokenBudgets.count == 2)
+        // One that has been through no GO computes no step.
+        let suspect = Suspect(
+            rank: Rank(1), incarnation: Incarnation(rawValue: 3), reason: .tokensMissing)
+        #expect(plan(coordinator.handle(message(.suspect(suspect), from: 0), at: .at(7))) == nil)
+        let effects = coordinator.handle(message(.suspect(suspect), from: 1), at: .at(7))
+        let found = try #require(plan(effects))
+        #expect(found.activateAtRound == 0 && found.tokenBudgets == [] && found.members.count == 3)
+        let reasons = effects.compactMap {
+            if case .event(.epochStarted(_, _, let reason)) = $0 { reason } else { nil }
+        }
+        #expect(reasons.first?.hasPrefix("east-2 waits for tokens of west-1: no token") == true)
+        // The joiner waits for the next boundary.
+        ready(&coordinator, seats: [1, 2, 3])
+        #expect(coordinator.plan?.members.count == 4 && coordinator.plan?.activateAtRound == 6)
+    }
+
+    /// East has trained past a boundary since the plan with budgets went out.
+    @Test(arguments: [true, false])
+    func `budgets are not in force where regions have come to unlike steps`(
+        reportsLast: Bool
+    ) throws {
+        var coordinator = running()
+        for round in UInt32(1)...3 { _ = commit(&coordinator, round) }
+        #expect(coordinator.plan?.activateAtRound == 4)
+        #expect(coordinator.plan?.tokenBudgets.count == 2)
+        var effects: [Coordinator.Effect] = []
+        if reportsLast { effects += ready(&coordinator) }
+        effects += commit(&coordinator, 4, ahead: 1)
+        if !reportsLast { effects += ready(&coordinator) }
+        let found = try #require(plan(effects))
+        #expect(found.activateAtRound == 4 && found.tokenBudgets == [])
+        #expect(Self.owners(found) == [nil, nil, 1, 0, nil, 0, nil, 1])
+        var goes: [UInt32] = []
+        for effect in ready(&coordinator) {
+            if case .send(_, .go(let go), _) = effect { goes.append(go.planVersion) }
+            if case .event(.expertOwners(let now)) = effect { #expect(now.budgets == []) }
+        }
+        #expect(goes == Array(repeating: found.planVersion, count: 4))
+        #expect(plan(commit(&coordinator, 5, ahead: 1))?.expertOwners == [])
     }
 
     @Test func `regions that stand at unlike steps compute all experts`() {

@@ -281,6 +281,54 @@ import WireProtocol
         #expect(absorbed(1, &round).contains(.abandonShard(key(1))))
     }
 
+    // MARK: What an earlier run had not merged
+
+    /// A replica of two, micro-batches of two: 2 steps of 2 members.
+    private func resumed(seats: [Int], hasState: Bool) -> WorkerRound {
+        var configuration = Fixtures.configuration(outer: .decoupled, syncEvery: 2, steps: 6)
+        configuration.model.context = 10
+        var round = WorkerRound(
+            worker: WorkerID(0), region: RegionID(0), configuration: configuration)
+        if hasState { round.resume(step: 6, round: 2, hasRest: true) }
+        let plan = Fixtures.plan(seats: seats, elements: 8, configuration: configuration)
+        _ = round.handle(.plan(plan, epoch: epoch), at: .zero)
+        return round
+    }
+
+    private func start(_ round: inout WorkerRound, version: UInt32) -> [Offer] {
+        let go = round.handle(.go(planVersion: version, verdicts: []), at: .zero)
+        #expect(round.stage == .idle)
+        return offers(go)
+    }
+
+    private static let rest = Offer(fragment: FragmentID(0), step: 6, tokens: 80, steps: 2)
+
+    /// East-2 is gone before GO, and another member of the replica may not have seen the plan with it.
+    @Test func whatIsLeftCountsByThePlanThatStarts() {
+        var plain = resumed(seats: [0, 1, 2, 3], hasState: true)
+        #expect(start(&plain, version: 1) == [Self.rest])
+        var round = resumed(seats: [0, 1, 2, 3], hasState: true)
+        let next = Fixtures.plan(
+            version: 2, seats: [0, 2, 3], elements: 8,
+            configuration: Fixtures.configuration(outer: .decoupled, syncEvery: 2, steps: 6))
+        _ = round.handle(.plan(next, epoch: Epoch(rawValue: 2)), at: .zero)
+        var half = Self.rest
+        half.tokens = 40
+        #expect(start(&round, version: 2) == [half])
+        // Offered once: a death afterwards changes nothing of it.
+        var last = next
+        last.planVersion = 3
+        _ = round.handle(.plan(last, epoch: Epoch(rawValue: 3)), at: .zero)
+        #expect(start(&round, version: 3) == [half])
+    }
+
+    /// Members of a replica offer alike, also those that have taken the state over under the first plan.
+    @Test func whoTakesOverWhatIsLeftOffersItToo() {
+        var round = resumed(seats: [0, 1, 2, 3], hasState: false)
+        _ = round.handle(.stateInstalled(step: 6, round: 2, hasRest: true), at: .zero)
+        #expect(start(&round, version: 1) == [Self.rest])
+    }
+
     @Test func aRoundTooFarAheadIsAViolation() {
         var round = started()
         let effects = close(2, ranks: [0], &round)

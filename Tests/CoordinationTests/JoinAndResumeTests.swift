@@ -377,6 +377,21 @@ import WireProtocol
         #expect(notes(cluster) == [])
     }
 
+    /// The same where sets are closed: a replica counts only when all its members offer.
+    @Test func whoTakesOverSuchAStateOffersToo() {
+        var cluster = TestCluster(
+            Fixtures.configuration(outer: .decoupled, syncEvery: 2, steps: 6))
+        var west = saved(round: 2, step: 4)
+        west.step = 4
+        let states = [saved(round: 2, step: 6), saved(round: 1, step: 3), west, west]
+        for seat in 0..<4 { cluster.launch(seat, saved: states[seat]) }
+        cluster.settle()
+        #expect(cluster.coordinatorResult == .ok)
+        #expect((0..<4).allSatisfy { isMerged(cluster, $0) })
+        #expect(Set((0..<4).map { cluster.node($0).trainer.outer }).count == 1)
+        #expect(cluster.violations == [])
+    }
+
     @Test func newcomerWithoutStateTakesTheSavedOneOfItsRegion() {
         var cluster = TestCluster(Fixtures.configuration(syncEvery: 2, steps: 10))
         for seat in 0..<3 { cluster.launch(seat, saved: saved(round: 2, step: 5)) }

@@ -128,6 +128,42 @@ import WireProtocol
         #expect(!effects.contains(.openShard(Self.parts(0))))
     }
 
+    @Test func `alone, reduced parts are the mean, which has its place at once`() throws {
+        let plan = Fixtures.plan(seats: [0, 1], configuration: Self.configuration)
+        var round = started(plan)
+        _ = round.handle(.computed(step: 1, loss: 1, tokens: 256), at: .zero)
+        let mean = WorkerRound.Mean(
+            key: Self.round, slice: 0, position: 0,
+            payload: Fixtures.payload(7, elements: 65_536), weight: 512, mayLeave: false)
+        _ = round.handle(.mean(mean), at: .zero)
+        let placed = round.placement(
+            ofMean: mean.payload.handle, of: Self.parts(0), slice: 0, position: 0)
+        #expect(placed?.key == Self.round)
+        #expect(placed?.elements == 0..<65_536)
+        #expect(
+            round.placement(
+                ofMean: PayloadHandle(rawValue: 8), of: Self.parts(0), slice: 0, position: 0) == nil
+        )
+    }
+
+    @Test func `a mean of a region is refused, whatever its round`() {
+        var round = started(Fixtures.plan(configuration: Self.configuration))
+        for number in UInt32(0)...2 {
+            let key = CollectiveKey.inner(region: RegionID(0), step: number)
+            let payload = Fixtures.payload(UInt64(number + 1), elements: 65_536)
+            let effects = round.handle(
+                .mean(
+                    WorkerRound.Mean(
+                        key: key, slice: 0, position: 0, payload: payload, weight: 1,
+                        mayLeave: true)), at: .zero)
+            guard effects.count == 2, case .violation = effects[1] else {
+                Issue.record("round \(number): \(effects)")
+                continue
+            }
+            #expect(effects[0] == .release(payload.handle))
+        }
+    }
+
     @Test func `a restart contributes the same under the new plan`() throws {
         var round = started(Fixtures.plan(configuration: Self.configuration))
         _ = round.handle(.computed(step: 1, loss: 1, tokens: 256), at: .zero)

@@ -10,16 +10,16 @@ import WireProtocol
 @Suite("Contributions that a region reduces") struct RegionContributionTests {
     private static let elements = 3_000
 
+    private static let topology = Topology(
+        regions: (0..<2).map { region in
+            Topology.Region(
+                name: "r\(region)",
+                workers: (0..<2).map {
+                    Topology.Worker(name: "r\(region)w\($0)", microBatch: 1, nominalStep: .zero)
+                })
+        }, links: [], coordinatorRegion: RegionID(0))
+
     private static func setup(feedback: Bool) -> TrainerSetup {
-        let topology = Topology(
-            regions: (0..<2).map { region in
-                Topology.Region(
-                    name: "r\(region)",
-                    workers: (0..<2).map {
-                        Topology.Worker(
-                            name: "r\(region)w\($0)", microBatch: 1, nominalStep: .zero)
-                    })
-            }, links: [], coordinatorRegion: RegionID(0))
         var setup = TrainerSetup(
             configuration: RunConfiguration(
                 name: "test", seed: 1, steps: 4, model: .standard, training: .standard,
@@ -29,7 +29,7 @@ import WireProtocol
                 wire: RunConfiguration.Wire(
                     insideRegion: .fp32, betweenRegions: .int8, errorFeedback: feedback),
                 deadlines: .standard, data: RunConfiguration.Data(path: "/dev/null")),
-            topology: topology, worker: WorkerID(0), name: "r0w0", directory: "/nowhere")
+            topology: Self.topology, worker: WorkerID(0), name: "r0w0", directory: "/nowhere")
         setup.storesChunks = true
         return setup
     }
@@ -103,6 +103,30 @@ import WireProtocol
         }
         #expect(runner.takeNote(source: "r0w0") != nil)
         #expect(runner.takeNote(source: "r0w0") == nil)
+    }
+
+    @Test("a seat that begins again knows nothing of what was withheld")
+    func newTrainer() throws {
+        var configuration = Self.setup(feedback: true).configuration
+        configuration.model = .synthetic(parameters: Self.elements)
+        let trainers = try UnpacedTrainers(
+            configuration: configuration, topology: Self.topology, directory: nil)
+        func sent(_ round: UInt32) throws -> [Float] {
+            let bytes = try trainers.mean(
+                [(fp32(values(0, 1)), 1)], elements: Self.elements, transform: .int8,
+                scope: .region, contribution: contribution(round: round), owner: WorkerID(0))
+            var values = [Float](repeating: 0, count: Self.elements)
+            var span = values.mutableSpan
+            let encoded = bytes.copiedBytes
+            try ChunkDecoder().decode(
+                encoded.span, transform: .int8, stage: bytes.stage, into: &span)
+            return values
+        }
+        _ = try trainers.makeTrainer(seat: WorkerID(0))
+        let first = try sent(1)
+        #expect(try sent(2) != first, "what was withheld goes along")
+        _ = try trainers.makeTrainer(seat: WorkerID(0))
+        #expect(try sent(3) == first)
     }
 
     @Test("bytes count by class of tensor where they leave")

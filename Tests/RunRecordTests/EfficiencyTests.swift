@@ -32,6 +32,16 @@ struct EfficiencyTests {
         #expect(efficiency.e3 == there / here)
     }
 
+    @Test func lossesOfASyntheticTrainerAreNotCompared() throws {
+        var run = SyntheticRun()
+        run.loss = { _, step in 1 / Double(step + 1) }
+        run.model = .synthetic(parameters: 1_000_000)
+        let pool = try RunSummary(events: run.events)
+        let efficiency = Efficiency(pool: pool, reference: pool)
+        #expect(efficiency.e2 == 1)
+        #expect(efficiency.e3 == nil && efficiency.e3Loss == nil)
+    }
+
     @Test func aRunTooShortForASmoothedLossHasNoE3() throws {
         let short = try RunSummary(events: SyntheticRun(steps: 10, syncEvery: 10).events)
         #expect(Efficiency(pool: short, reference: short).e3 == nil)

@@ -38,6 +38,15 @@ struct ProgressTests {
         #expect(output.lines.last?.contains("run ended, code 0") == true)
     }
 
+    @Test func lossesOfASyntheticTrainerAreNotShown() {
+        var run = SyntheticRun()
+        run.model = .synthetic(parameters: 1_000_000)
+        let output = print(run.events, style: Self.pipe)
+        let status = output.lines.filter { $0.contains("step ") && $0.contains("/60") }
+        #expect(status.count >= 6 && status.last?.contains("tokens/s") == true)
+        #expect(!status.contains { $0.contains("loss ") || $0.contains("validation ") })
+    }
+
     /// Two of four fragments are committed: the first round goes on.
     @Test func aRoundIsDoneWhenAllItsFragmentsAre() {
         let events = SyntheticRun().events.map { stamped -> StampedEvent in

@@ -34,11 +34,12 @@ import Testing
 
     private func run(
         _ fidelity: Fidelity, _ topology: Topology, _ configuration: RunConfiguration,
-        parameters: UInt64 = 480_000
+        parameters: UInt64 = 480_000, change: (inout SimulationOptions) -> Void = { _ in }
     ) -> SimulationResult {
         var options = SimulationOptions(seed: 7, payloads: .modelled(parameters: parameters))
         options.checks = false
         options.fidelity = fidelity
+        change(&options)
         switch fidelity {
         case .chunk, .slice:
             return Simulator(
@@ -91,6 +92,25 @@ import Testing
                 chunk, run(.slice, topology, configuration), within: 0.12,
                 "slice \(name) \(inner) \(outer)")
         }
+    }
+
+    /// Its mean is what its parts make, in the encoding inside regions, and nobody reduces it again. A chunk
+    /// per owner, and passes so slow that one more would tell.
+    @Test func `one region that shares every step`() {
+        var topology = SampleCluster.topology(workers: [3], step: .milliseconds(5))
+        topology.regions[0].workers[1].nominalStep = .milliseconds(6)
+        var configuration = configuration(.everyStep, .everyStep)
+        func seconds(_ fidelity: Fidelity, between: TransformID) -> Double {
+            configuration.wire.betweenRegions = between
+            let result = run(fidelity, topology, configuration, parameters: 196_608) {
+                $0.cost.reduceRate = 10_000_000
+            }
+            #expect(result.code == .ok && result.committedRounds == 40)
+            return result.roundSeconds
+        }
+        let (chunk, round) = (seconds(.chunk, between: .int4), seconds(.round, between: .int4))
+        #expect(abs(round / chunk - 1) < 0.05, "\(chunk) s, \(round) s")
+        #expect(round == seconds(.round, between: .fp32))
     }
 
     @Test func `a slice is one frame`() {

@@ -58,7 +58,7 @@ extension SystemTests {
                 let pool = try OneProcessPool(try #require(start))
                 let unlimited = try OneProcessPool(try #require(start))
                 var losses: [[UInt32: Double]] = [[:], [:]]
-                for case .stepped(let worker, let step, let loss, _) in events.map(\.event) {
+                for case .stepped(let worker, let step, let loss, _, _) in events.map(\.event) {
                     losses[Int(worker.rawValue)][step] = loss
                 }
                 var (worst, apart) = (0.0, 0.0)
@@ -84,9 +84,42 @@ extension SystemTests {
                 print("crossed \(crossing.crossed), stayed \(crossing.stayed)")
                 #expect(crossing.crossed == UInt64(pool.crossed) && crossing.crossed > 500)
                 #expect(crossing.stayed == UInt64(pool.stayed) && crossing.stayed > 500)
+                // Five sequences of 32 tokens in two blocks, of the steps that had owners.
+                let steady = UInt64(steps - 5 * owners[0].turn)
+                #expect(crossing.tokens == 5 * 32 * 2 * steady)
                 #expect(crossing.tokenBytes > 4 * 4 * 32 * crossing.crossed)
                 #expect(summary.counts.violations == 0)
                 #expect(summary.rounds.committed == 16 && summary.rounds.conflicts.isEmpty)
+            }
+        }
+
+        @Test("one site, and one region by itself, compute all experts")
+        func oneRegion() async throws {
+            try await withScratch { scratch in
+                let cluster = Self.cluster(steps: 10, batches: [[2], [2]], tokens: 30)
+                let file = try cluster.write(to: scratch)
+                for flags in [["--one-site"], ["--only-region", "south"]] {
+                    let run = try Run(scratch, file, directory: flags[flags.count - 1], flags)
+                    try await #expect(run.program.ending() == .code(0), "\(run.program.errors)")
+                    #expect(try run.events().trainingLoss.keys.sorted() == Array(1...10))
+                    let summary = try run.summary()
+                    #expect(summary.experts != nil && summary.experts?.crossing == nil)
+                    #expect(summary.counts.violations == 0)
+                }
+            }
+        }
+
+        @Test("a prediction is refused before the run that it would be compared with")
+        func noPrediction() async throws {
+            try await withScratch { scratch in
+                let cluster = Self.cluster(steps: 10, batches: [[2], [2]], tokens: 30)
+                let directory = scratch.path("predicted")
+                let predict = try Program(
+                    "longhaul", ["predict", try cluster.write(to: scratch), "--dir", directory],
+                    in: scratch)
+                try await #expect(predict.ending() != .code(0))
+                #expect(predict.errors.contains("is not simulated"), "\(predict.errors)")
+                #expect(!FileManager.default.fileExists(atPath: directory))
             }
         }
 
@@ -96,7 +129,7 @@ extension SystemTests {
                 var digests: [[UInt64]] = []
                 for name in ["first", "second"] {
                     let cluster = Self.cluster(
-                        steps: 30, batches: [[2, 1], [2]], tokens: name == "first" ? 30 : 30)
+                        steps: 30, batches: [[2, 1], [2]], tokens: 30)
                     let file = try cluster.write(to: scratch, name: name)
                     let run = try Run(scratch, file, directory: name)
                     try await #expect(run.program.ending() == .code(0), "\(run.program.errors)")
@@ -108,7 +141,7 @@ extension SystemTests {
                     scratch, try none.write(to: scratch, name: "none"), directory: "none")
                 try await #expect(run.program.ending() == .code(0), "\(run.program.errors)")
                 let crossing = try #require(try run.summary().experts?.crossing)
-                #expect(crossing.crossed == 0 && crossing.stayed > 100)
+                #expect(crossing.crossed == 0 && crossing.stayed > 100 && crossing.tokenBytes == 0)
                 #expect(try run.events().commits.map(\.digest) != digests[0])
             }
         }

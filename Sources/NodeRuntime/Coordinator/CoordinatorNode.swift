@@ -61,6 +61,7 @@ package final class CoordinatorNode {
     private var enrolment: Enrolment
     private var inbox: Deque<Coordinator.Event> = []
     private var isStepping = false
+    private var isStopping = false
     private var outcome: (code: ExitCode, reason: String)?
     private var figuresDue: Int64 = 0
 
@@ -111,9 +112,10 @@ package final class CoordinatorNode {
 
     /// Coordinates until the run is over. Returns how it ended.
     ///
-    /// - Parameter tick: called at least twice a second, for views that show time passing.
+    /// - Parameter tick: called at least twice a second, for views that show time passing; what it throws
+    ///   ends the run.
     package func run(
-        _ started: RunEvent, tick: (Instant) -> Void
+        _ started: RunEvent, tick: (Instant) throws -> Void
     ) throws -> (code: ExitCode, reason: String) {
         defer {
             router.close()
@@ -129,7 +131,9 @@ package final class CoordinatorNode {
         while outcome == nil {
             let deadline = machine.nextDeadline.map { $0.nanoseconds + began }
             try poller.wait(until: min(deadline ?? .max, figuresDue), into: &ready)
-            if interrupt.isRaised, !interrupt.isHandled {
+            // Its own flag: several coordinators of one process may share an interrupt.
+            if interrupt.isRaised, !isStopping {
+                isStopping = true
                 interrupt.markHandled()
                 try step(.stop(code: interrupt.code, reason: "stopped by the operator"))
             }
@@ -138,7 +142,7 @@ package final class CoordinatorNode {
                 try receive(message)
             }
             try step(.tick)
-            tick(now)
+            try tick(now)
             if MonotonicClock.now() >= figuresDue {
                 figuresDue = MonotonicClock.now() + NodeLimits.figuresInterval.nanoseconds
                 try report(

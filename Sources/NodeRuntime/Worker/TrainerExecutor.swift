@@ -53,9 +53,7 @@ final class TrainerExecutor {
     private var residues = SliceResidues()
     private var hasNamedKernels = false
     private let countsExperts: Bool
-    /// Of all steps, each counted once.
-    private var crossed: RunEvent.TokensCrossed?
-    private var crossedAt: UInt32 = 0
+    private var crossed = CrossedTokens()
     /// As the trainer itself knows them: what a saved state says.
     var step: UInt32
     var round: UInt32
@@ -146,7 +144,12 @@ final class TrainerExecutor {
             codec: tokenCodec, account: account, emit: emit)
         do {
             let result = try trainer.computeGradient(samples: samples, with: exchange)
-            if let counts = trainer.takeCrossing() { note(counts, step, tokens: result.tokens) }
+            if let counts = trainer.takeCrossing() {
+                emit(.event(.routed(step: step, wanted: counts.wanted)))
+                crossed.note(
+                    counts, step, group.crossing,
+                    tokens: result.tokens * setup.configuration.model.layers)
+            }
             if let report = trainer.takeSpreadReport(),
                 let text = spreadText.update(report, members: group.members, step: step),
                 group.me == 0
@@ -159,23 +162,9 @@ final class TrainerExecutor {
         }
     }
 
-    private func note(_ counts: CrossingCounts, _ step: UInt32, tokens: Int) {
-        emit(.event(.routed(step: step, wanted: counts.wanted)))
-        guard step > crossedAt else { return }
-        crossedAt = step
-        let regions = counts.crossed.count
-        var total = crossed ?? RunEvent.TokensCrossed(regions: regions)
-        total.steps += 1
-        total.tokens += UInt64(tokens * setup.configuration.model.layers)
-        for region in 0..<regions { total.crossed[region] += UInt64(counts.crossed[region]) }
-        total.stayed += UInt64(counts.stayed)
-        total.changed += UInt64(counts.changed)
-        crossed = total
-    }
-
     private func reportCrossing() {
-        guard let crossed else { return }
-        emit(.report(.tokensCrossed(worker: setup.worker, crossed)))
+        guard let total = crossed.total else { return }
+        emit(.report(.tokensCrossed(worker: setup.worker, total)))
     }
 
     private func say(_ text: String) {
@@ -447,58 +436,11 @@ final class TrainerExecutor {
 
     private func reportCodecUse() {
         reportCrossing()
-        guard !classes.uses.isEmpty else { return }
-        emit(.report(.codecUse(worker: setup.worker, classes.uses)))
+        emit(.codecUse(classes))
     }
 
     private func writeState() throws -> UInt64 {
         try setup.writeState(
             trainer, step: step, round: round, samples: drawn, digest: stateDigest())
-    }
-}
-
-extension ContributionKind {
-    fileprivate init(_ source: TrainerOrder.Source) {
-        self =
-            switch source {
-            case .gradient: .gradient
-            case .outerGradient: .outerGradient
-            case .keptOuterGradient: .keptOuterGradient
-            case .offeredOuterGradient: .offeredOuterGradient
-            }
-    }
-}
-
-extension LiveUpdate {
-    fileprivate init(_ absorption: TrainerOrder.Absorption) {
-        self =
-            switch absorption.carried {
-            case nil: .blended(absorption.blend)
-            case .everything: .moved(merges: false)
-            case .sinceOffer: .moved(merges: true)
-            }
-    }
-}
-
-/// Values of several parts of the parameter vector, laid end to end.
-private struct GatheredValues {
-    let values: [Float]
-    func withSpan<Result, Failure: Error>(
-        _ body: (Span<Float>) throws(Failure) -> Result
-    ) throws(Failure) -> Result {
-        try body(values.span)
-    }
-}
-
-extension TrainerOrder.Encoding {
-    fileprivate func departure(ofSlice slice: Int) -> SliceResidues.Departure {
-        SliceResidues.Departure(
-            fragment: key.fragment, slice: slice, round: key.round, epoch: epoch)
-    }
-
-    /// Elements of all chunks this worker would send of the slice, in order.
-    fileprivate func ranges(ofSlice slice: Int) -> [Range<UInt64>] {
-        (chunks + absent).filter { $0.slice == slice }.sorted { $0.position < $1.position }
-            .map(\.range)
     }
 }

@@ -14,8 +14,10 @@ package final class UnpacedTrainers {
     private let corpus: Corpus?
     private let setups: [TrainerSetup]
     private let queue: TrainerQueue
-    /// By seat: what the stages of earlier chunks cost is known per worker.
-    private let reducers: [ReductionRunner]
+    private let frames: FramePool
+    /// By seat, of its trainer: what was withheld from earlier chunks, and what their stages cost, is known
+    /// per worker.
+    private var reducers: [ReductionRunner]
     private let writesModel: Bool
 
     /// - Parameter directory: where the first rank writes the model; nil: it does not.
@@ -29,6 +31,7 @@ package final class UnpacedTrainers {
                 name: seat.worker.name, directory: directory ?? "", isTimed: false)
         }
         let frames = FramePool()
+        self.frames = frames
         reducers = setups.map { _ in ReductionRunner(frames) }
         guard let first = setups.first else { preconditionFailure("a topology has workers") }
         corpus = try first.loadCorpus()
@@ -36,11 +39,14 @@ package final class UnpacedTrainers {
         writesModel = directory != nil
     }
 
+    /// A new process of this seat, which knows nothing of the one before.
+    ///
     /// - Throws: `ModelShapeError` when the configured model cannot be made.
     package func makeTrainer(seat: WorkerID) throws -> UnpacedTrainer {
         let setup = setups[Int(seat.rawValue)]
         let trainer = try setup.makeTrainer(corpus)
-        let reducer = reducers[Int(seat.rawValue)]
+        let reducer = ReductionRunner(frames)
+        reducers[Int(seat.rawValue)] = reducer
         reducer.classes = TensorClassTally(tensors: trainer.tensors)
         return UnpacedTrainer(
             trainer: trainer, setup: setup, writesModel: writesModel, queue: queue,

@@ -25,4 +25,30 @@ extension WorkerNode {
         let uses = classes.adding(reducer.classes).uses
         if !uses.isEmpty { try report(.codecUse(worker: worker, uses)) }
     }
+
+    /// Decodes a mean that the machine has taken, as long as it is in the cache.
+    func placeMean(of event: Worker.Event) {
+        switch event {
+        case .lane(_, let frame):
+            guard case .chunk(let chunk) = frame.message, chunk.kind == .mean,
+                let handle = frame.payload
+            else { return }
+            placeMean(handle, chunk.key, Int(chunk.slice), Int(chunk.position))
+        case .reduced(let key, _, let slice, let position, let mean):
+            placeMean(mean.handle, key, slice, position)
+        default: return
+        }
+    }
+
+    private func placeMean(
+        _ handle: PayloadHandle, _ key: CollectiveKey, _ slice: Int, _ position: Int
+    ) {
+        guard
+            let placement = machine?.round.placement(
+                ofMean: handle, of: key, slice: slice, position: position),
+            let placed = places.place(
+                payloads[handle], of: placement.key, elements: placement.elements)
+        else { return }
+        payloads.replace(handle, with: placed)
+    }
 }

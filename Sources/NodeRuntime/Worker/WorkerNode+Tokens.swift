@@ -35,6 +35,10 @@ extension WorkerNode {
         guard setup?.configuration.model.experts?.crossing != nil else {
             return TokenGroup(epoch: plan.epoch, members: members.map(\.workerID), me: me)
         }
+        // A plan that names no experts has none that belong to one region.
+        guard !plan.plan.experts.isEmpty else {
+            return TokenGroup(epoch: plan.epoch, members: [machine.worker], me: 0)
+        }
         // Without budgets nobody computes for another.
         let group = plan.crossesTokens ? members.map(\.workerID) : [machine.worker]
         return TokenGroup(

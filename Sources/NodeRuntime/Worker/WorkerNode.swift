@@ -32,7 +32,7 @@ package final class WorkerNode {
     var setup: TrainerSetup?
     var payloads = PayloadStore()
     let reducer: ReductionRunner
-    private var places = MeanPlaces(parameterCount: 0)
+    var places = MeanPlaces(parameterCount: 0)
     private var contributions: GradientContributions
     var figures = WorkerFigures()
     var backlog: [RunEvent] = []
@@ -363,31 +363,6 @@ package final class WorkerNode {
             placeMean(of: next)
         }
         if let kind = machine?.idleKind { trainer.account.idle(as: kind) }
-    }
-
-    /// Decodes a mean that the machine has taken, as long as it is in the cache.
-    private func placeMean(of event: Worker.Event) {
-        switch event {
-        case .lane(_, let frame):
-            guard case .chunk(let chunk) = frame.message, chunk.kind == .mean,
-                let handle = frame.payload
-            else { return }
-            placeMean(handle, chunk.key, Int(chunk.slice), Int(chunk.position))
-        case .reduced(let key, _, let slice, let position, let mean):
-            placeMean(mean.handle, key, slice, position)
-        default: return
-        }
-    }
-
-    private func placeMean(
-        _ handle: PayloadHandle, _ key: CollectiveKey, _ slice: Int, _ position: Int
-    ) {
-        guard
-            let elements = machine?.round.elements(
-                ofMean: handle, of: key, slice: slice, position: position),
-            let placed = places.place(payloads[handle], of: key, elements: elements)
-        else { return }
-        payloads.replace(handle, with: placed)
     }
 
     private func apply(_ effect: Worker.Effect) throws {

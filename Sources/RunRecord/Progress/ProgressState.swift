@@ -18,6 +18,8 @@ struct ProgressState {
     private var links = LinkTally()
     private var hasRelay = false
     private(set) var steps: UInt32 = 0
+    /// Losses mean something.
+    private var learns = true
     /// Of the last evaluated step, over the workers that told theirs so far.
     private var validation: (step: UInt32, weightedLoss: Double, samples: Double)?
     private var syncEvery: UInt32 = 1
@@ -65,6 +67,7 @@ struct ProgressState {
 
     private mutating func start(_ started: RunEvent.RunStarted) {
         steps = started.configuration.steps
+        learns = started.configuration.model.synthetic == nil
         syncEvery = max(1, started.configuration.schedule.syncEvery)
         fragments = max(1, started.configuration.schedule.fragments)
         regionNames = started.topology.regions.map(\.name)
@@ -113,16 +116,7 @@ struct ProgressState {
     /// The parts of the progress line, the most needed first.
     func parts(at now: Instant) -> [String] {
         var parts = ["step \(step)/\(steps)"]
-        let active = seats.values.filter { $0.stepTokens > 0 }
-        let tokens = active.reduce(0.0) { $0 + Double($1.stepTokens) }
-        if tokens > 0 {
-            let loss = active.reduce(0.0) { $0 + $1.loss * Double($1.stepTokens) } / tokens
-            parts.append("loss \(Figures.fixed(loss, 3))")
-        }
-        if let validation, validation.samples > 0 {
-            let loss = Figures.fixed(validation.weightedLoss / validation.samples, 3)
-            parts.append("validation \(loss) (step \(validation.step))")
-        }
+        if learns { parts += lossParts }
         if let rate = tokenRate(at: now) { parts.append("\(Figures.grouped(rate)) tokens/s") }
         let budgets = seats.values.map(\.budget.total)
         let wall = budgets.reduce(0) { $0 + $1.wall.seconds }
@@ -134,6 +128,21 @@ struct ProgressState {
         if let eta = remaining(at: now) { parts.append("ETA \(Figures.duration(eta))") }
         if let energy { parts.append(energy) }
         return parts + linkParts
+    }
+
+    private var lossParts: [String] {
+        var parts: [String] = []
+        let active = seats.values.filter { $0.stepTokens > 0 }
+        let tokens = active.reduce(0.0) { $0 + Double($1.stepTokens) }
+        if tokens > 0 {
+            let loss = active.reduce(0.0) { $0 + $1.loss * Double($1.stepTokens) } / tokens
+            parts.append("loss \(Figures.fixed(loss, 3))")
+        }
+        if let validation, validation.samples > 0 {
+            let loss = Figures.fixed(validation.weightedLoss / validation.samples, 3)
+            parts.append("validation \(loss) (step \(validation.step))")
+        }
+        return parts
     }
 
     /// By the device profiles, so far.

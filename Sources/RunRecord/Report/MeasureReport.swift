@@ -31,6 +31,9 @@ package enum MeasureReport {
         let version = runs.first?.summary.identity.version ?? ""
         let machine = runs.first?.summary.identity.machine ?? ""
         let lines = notes.map { note -> Markup in "<p class=\"note\">\(note)</p>" }
+        // Losses of a synthetic trainer mean nothing.
+        let learns = !runs.contains { $0.summary.setup.synthetic == true }
+        let losses: Markup = learns ? HTMLReport.section("Loss", id: "loss", curves(runs)) : ""
         let sections: [Markup] = [
             HTMLReport.section(
                 "What pooling brought", id: "figures",
@@ -40,7 +43,7 @@ package enum MeasureReport {
                     rows.map { [$0.term, $0.mean, $0.interval, $0.definition] }, wide: [3]))
                 \(lines)
                 """),
-            HTMLReport.section("Loss", id: "loss", curves(runs)),
+            losses,
             HTMLReport.section("The runs of the last repetition", id: "runs", table(runs)),
         ]
         let page: Markup = """
@@ -111,12 +114,13 @@ package enum MeasureReport {
             ["run", "seed", "tokens/s", "CU", "training loss", "validation loss", "cores taken"],
             runs.map { run in
                 let pool = run.summary.pool
+                let loss = run.summary.setup.synthetic == true ? nil : run.summary.loss
                 return [
                     run.name, "\(run.summary.identity.seed)",
                     pool.tokensPerSecond.map { Figures.grouped($0) } ?? Figures.absent,
                     HTMLReport.percent(pool.computeUtilisation),
-                    HTMLReport.loss(run.summary.loss.finalTrainingLoss),
-                    HTMLReport.loss(run.summary.loss.finalValidationLoss),
+                    HTMLReport.loss(loss?.finalTrainingLoss),
+                    HTMLReport.loss(loss?.finalValidationLoss),
                     HTMLReport.percent(pool.coreShare),
                 ]
             })

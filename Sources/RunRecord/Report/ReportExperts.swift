@@ -93,10 +93,11 @@ enum ReportExperts {
         let changes = crossing.changes.suffix(20).map { ["\($0.afterRound)", $0.text] }
         return """
             <h3>Experts of one region</h3>
-            \(HTMLReport.table(["tokens, summed over blocks", "number", "of all"], rows))
-            <p class="note">\(Figures.bytes(Double(crossing.tokenBytes))) of token frames on lanes between \
-            regions; \(Figures.grouped(crossing.changedChoices)) choices of tokens that stayed are others \
-            than they wanted.</p>
+            \(HTMLReport.table(["visits, summed over blocks", "number", "of all tokens"], rows))
+            <p class="note">Of the steps in which experts had owners. A token whose experts belong to two \
+            other regions visits both. \(Figures.bytes(Double(crossing.tokenBytes))) of token frames on \
+            lanes between regions; \(Figures.grouped(crossing.changedChoices)) choices of tokens that \
+            stayed are others than they wanted.</p>
             \(HTMLReport.table(["after round", "who computes what"], changes))
             """
     }
@@ -131,7 +132,7 @@ enum ReportExperts {
         rows.append(
             row("tokens cross to their experts, bf16", traffic.computed.tokensCross, "computed"))
         let note: Markup =
-            traffic.exchanged == nil
+            traffic.exchanged == nil && experts.crossing == nil
             ? "Plain averaging of all experts would send what this run sent. " : .nothing
         return """
             <h3>Bytes between regions per token</h3>

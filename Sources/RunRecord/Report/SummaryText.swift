@@ -14,7 +14,7 @@ package enum SummaryText {
     }
 
     /// Of a run without a model.
-    static let synthetic =
+    package static let synthetic =
         "The trainer is synthetic: gradients are numbers of a generator, nothing was learnt, and no loss "
         + "means anything."
 
@@ -133,8 +133,9 @@ package enum SummaryText {
     ) -> (String, String, String) {
         let share = Double(crossing.crossed) / Double(max(1, crossing.tokens))
         return (
-            "tokens across", percent(share),
-            "of tokens and blocks, \(Figures.bytes(Double(crossing.tokenBytes))) on lanes; "
+            "visits across", percent(share),
+            "of tokens and blocks while experts had owners, "
+                + "\(Figures.bytes(Double(crossing.tokenBytes))) on lanes; "
                 + "\(percent(Double(crossing.stayed) / Double(max(1, crossing.tokens)))) wanted to and "
                 + "stayed (budget); \(crossing.changes.count) changes of owners or budgets"
         )

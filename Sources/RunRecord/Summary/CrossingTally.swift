@@ -94,9 +94,10 @@ struct CrossingTally {
 }
 
 extension RunSummary.Experts {
-    /// Experts that one region alone computed (`across: budget`). Tokens are summed over blocks and steps.
+    /// Experts that one region alone computed (`across: budget`). Tokens are summed over blocks and steps,
+    /// and count once for each other region that they visit.
     package struct Crossing: Codable, Equatable, Sendable {
-        /// Of all steps in which a token could have left or had to stay.
+        /// All tokens of the steps in which experts had owners, wherever they went.
         package var tokens: UInt64
         /// Tokens that wanted to leave when the budget was used up, and how many choices that changed.
         package var stayed: UInt64

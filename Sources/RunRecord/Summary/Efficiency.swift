@@ -29,6 +29,8 @@ package struct Efficiency: Codable, Equatable, Sendable {
         if let rate = pool.pool.tokensPerSecond, let other = reference.pool.tokensPerSecond {
             e2 = rate / other
         }
+        // Losses of a synthetic trainer mean nothing.
+        guard ![pool, reference].contains(where: { $0.setup.synthetic == true }) else { return }
         let curves = [pool, reference].map { LossCrossing($0) }
         // The lowest loss both reached.
         guard let loss = curves.compactMap(\.lowest).max(), curves.allSatisfy({ $0.lowest != nil }),

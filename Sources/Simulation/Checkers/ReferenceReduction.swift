@@ -6,13 +6,13 @@ import WireProtocol
 /// mean a trainer takes must be the weighted mean of one complete set of contributions under one plan,
 /// and every committed digest that of the reference's own outer step.
 struct ReferenceReduction {
-    private struct Part {
+    struct Part {
         var range: Range<UInt64>
         var values: [Float]
     }
 
     /// What the seats of one plan put into one collective.
-    private struct Candidate {
+    struct Candidate {
         var parts: [Int: [Part]] = [:]
         var weights: [Int: Tokens] = [:]
         /// Tokens behind an offer.
@@ -20,7 +20,7 @@ struct ReferenceReduction {
     }
 
     /// What a contribution counts for: with all tokens, and where experts count their own, by expert.
-    private struct Tokens: Hashable {
+    struct Tokens: Hashable {
         var all: UInt64
         var experts: [UInt64] = []
 
@@ -36,17 +36,17 @@ struct ReferenceReduction {
         var digest: UInt64 { TrainerState.digest(tensors) }
     }
 
-    private struct Outcome {
+    struct Outcome {
         var digest: UInt64
         var tokens: UInt64
         var state: Shared
     }
 
-    private let configuration: RunConfiguration
-    private let elements: Int
-    private var plans: [Epoch: Plan] = [:]
+    let configuration: RunConfiguration
+    let elements: Int
+    var plans: [Epoch: Plan] = [:]
     private var latest = Epoch.none
-    private var candidates: [CollectiveKey: [Epoch: Candidate]] = [:]
+    var candidates: [CollectiveKey: [Epoch: Candidate]] = [:]
     /// Tokens behind what a seat would contribute: of its last step, and of its replica since the last outer
     /// step.
     private var stepTokens: [UInt64]
@@ -55,8 +55,8 @@ struct ReferenceReduction {
     /// Inner steps of a seat's replica since it last left; where sets are closed, what it has offered
     /// (tokens, steps), and how many rounds were committed without it since it was in one.
     private var roundSteps: [UInt64]
-    private var offered: [(tokens: UInt64, steps: UInt64)]
-    private var missed: [UInt32]
+    var offered: [(tokens: UInt64, steps: UInt64)]
+    var missed: [UInt32]
     /// What a seat's contribution to a round under way counts for.
     private var departures: [[CollectiveKey: Tokens]]
     /// By seat: tokens that used each expert since its fragment left last.
@@ -68,10 +68,10 @@ struct ReferenceReduction {
     /// Digests a seat may have after the step; nil: not known here.
     private var takenOutcomes: [[UInt64]?]
     /// Rounds that may be committed.
-    private var outcomes: [CollectiveKey: [Outcome]] = [:]
+    var outcomes: [CollectiveKey: [Outcome]] = [:]
     /// By fragment: the last committed round, and what it may be: one state, or, where a run begins
     /// again from what seats have saved, one of those.
-    private var committed: [(round: UInt32, states: [Shared])] = []
+    var committed: [(round: UInt32, states: [Shared])] = []
     /// By seat: whether the state it began with has what no round had taken in, and that state's step.
     private var hasRest: [Bool]
     private var stands: [UInt32]
@@ -319,7 +319,7 @@ struct ReferenceReduction {
     }
 
     /// Seats by contributing replica, in the order of accumulation: regions in order, ranks inside.
-    private func groups(_ plan: Plan, _ key: CollectiveKey) -> [[Int]] {
+    func groups(_ plan: Plan, _ key: CollectiveKey) -> [[Int]] {
         let members = plan.members.sorted { $0.rank < $1.rank }
         let seat = { (member: PlanMember) in Int(member.workerID.rawValue) }
         if key.scope == .region {
@@ -464,62 +464,6 @@ struct ReferenceReduction {
             if let expected = takenOutcomes[seat], !expected.contains(digest) {
                 return "worker \(seat) has other parameters after \(absorption.key) than it must"
             }
-        }
-        return nil
-    }
-
-    // MARK: Closed sets
-
-    private var closesSets: Bool { configuration.schedule.outer == .decoupled }
-
-    /// tokens x tokens / steps, and the discount once for each round missed; rounded down each time.
-    private func closedWeight(_ seat: Int) -> UInt64 {
-        let (tokens, steps) = offered[seat]
-        let late = UInt64(configuration.schedule.closing?.lateWeight ?? 1_000)
-        var weight = max(1, tokens * tokens / max(1, steps))
-        for _ in 0..<missed[seat] { weight = max(1, weight * late / 1_000) }
-        return weight
-    }
-
-    /// The newest attempt is the one that was taken.
-    private mutating func closedRoundCommitted(
-        _ key: CollectiveKey, _ tokens: UInt64
-    ) -> String? {
-        guard let epoch = candidates[key]?.keys.max(), let plan = plans[epoch],
-            let candidate = candidates[key]?[epoch]
-        else { return "nobody has put anything into \(key)" }
-        var sum: UInt64 = 0
-        for group in groups(plan, key) {
-            let isIn = group.contains { candidate.parts[$0] != nil }
-            sum += group.compactMap { candidate.tokens[$0] }.first ?? 0
-            for seat in group { missed[seat] = isIn ? 0 : missed[seat] + 1 }
-        }
-        return sum == tokens ? nil : "\(key) counts \(tokens) tokens, \(sum) were offered"
-    }
-
-    // MARK: Commits
-
-    /// A stopped worker may still take a mean the others have long committed.
-    private mutating func forget(before last: CollectiveKey) {
-        for key in candidates.keys.sorted()
-        where key.scope == .pool && key.fragment == last.fragment && key.round + 8 < last.round {
-            candidates[key] = nil
-        }
-    }
-
-    mutating func committed(_ key: CollectiveKey, _ digest: UInt64, _ tokens: UInt64) -> String? {
-        guard elements > 0 else { return nil }
-        defer {
-            outcomes[key] = nil
-            forget(before: key)
-        }
-        guard let outcome = outcomes[key]?.first(where: { $0.digest == digest }) else {
-            return "the committed digest of \(key) is not that of any mean taken"
-        }
-        committed[key.fragment.index] = (key.round, [outcome.state])
-        if closesSets { return closedRoundCommitted(key, tokens) }
-        guard outcome.tokens == tokens else {
-            return "\(key) counts \(tokens) tokens, \(outcome.tokens) were trained on"
         }
         return nil
     }

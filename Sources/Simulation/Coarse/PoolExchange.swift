@@ -54,6 +54,8 @@ struct PoolExchange {
         }
         var reduced = arrived
         for owner in shape.regions.indices where shape.regions[owner].chunks > 0 {
+            // Of one region the parts make the mean, and are reduced already.
+            if shape.regions.count == 1, reducing[owner] != nil { continue }
             let elements = shape.regions[owner].largestChunk
             let pass = cost.time(4 * elements * (shape.replicas + 1), at: cost.reduceRate)
             for portion in reduced[owner].indices { reduced[owner][portion] += pass }

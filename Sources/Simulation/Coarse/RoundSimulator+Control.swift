@@ -66,10 +66,12 @@ extension RoundSimulator {
         let members = plan.members.map {
             (seat: Int($0.workerID.rawValue), region: $0.region, weight: $0.ownerWeight)
         }
+        let isOfOneRegion = members.allSatisfy { $0.region == members[0].region }
         let shape = ExchangeShape(
             members: members, schedule: configuration.schedule, elements: parameters,
-            transform: plan.poolTransform, chunkElements: CollectiveGeometry.chunkElements,
-            encrypts: options.encrypts)
+            transform: isOfOneRegion && configuration.schedule.isOneCollective
+                ? plan.regionTransform : plan.poolTransform,
+            chunkElements: CollectiveGeometry.chunkElements, encrypts: options.encrypts)
         exchange = PoolExchange(
             shape: shape, cost: cost,
             acknowledgement: sizes.bytes(.acknowledge(Acknowledge(received: 0, grantedTo: 0))))

@@ -1,3 +1,4 @@
+import ClusterModel
 import ExpertRouting
 import TrainingKernels
 
@@ -27,11 +28,9 @@ package final class Transformer {
     /// loss that is returned.
     package private(set) var balanceLoss: Float = 0
 
-    /// Sequences per pass. Measured at the default shape, 1 to 8 differ by 1 %, 16 costs 2 %; four
-    /// bounds the memory of the activations. Experts share a pass's tokens, so their products are small: 8
-    /// experts, top-2, gain 8 % from 2,048 tokens against 512.
     package static func sequencesPerPass(_ shape: ModelShape) -> Int {
-        shape.experts == nil ? 4 : max(4, min(16, 2_048 / shape.context))
+        RunConfiguration.Model.sequencesPerPass(
+            context: shape.context, hasExperts: shape.experts != nil)
     }
 
     /// A model whose parameters are all zero; see `initialise(seed:)`. Sets BLAS, for the whole

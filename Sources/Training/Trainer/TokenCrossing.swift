@@ -18,6 +18,8 @@ package struct TokenCrossing: Equatable, Sendable {
         self.budgets = budgets
     }
 
+    package var hasOwners: Bool { owners.contains { $0.contains { $0 != nil } } }
+
     /// By block and expert: whether this member's region computes it.
     package var isOwn: [[Bool]] {
         owners.map { $0.map { $0 == nil || $0 == region } }

@@ -53,6 +53,27 @@ package struct Plan: Hashable, Codable, Sendable {
     }
 }
 
+extension Plan {
+    /// Recordings of older programs lack the lists that came later.
+    package init(from decoder: any Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        func list<Item: Decodable>(_ key: CodingKeys) throws -> [Item] {
+            try fields.decodeIfPresent([Item].self, forKey: key) ?? []
+        }
+        self.init(
+            planVersion: try fields.decode(UInt32.self, forKey: .planVersion),
+            activateAtRound: try fields.decode(UInt32.self, forKey: .activateAtRound),
+            members: try fields.decode([PlanMember].self, forKey: .members),
+            fragments: try fields.decode([PlanFragment].self, forKey: .fragments),
+            regionTransform: try fields.decode(TransformID.self, forKey: .regionTransform),
+            poolTransform: try fields.decode(TransformID.self, forKey: .poolTransform),
+            samplesPerStep: try fields.decode(UInt32.self, forKey: .samplesPerStep),
+            detours: try list(.detours), experts: try list(.experts), codecs: try list(.codecs),
+            expertPeriods: try list(.expertPeriods), expertOwners: try list(.expertOwners),
+            tokenBudgets: try list(.tokenBudgets))
+    }
+}
+
 extension Plan: MetaFields {
     init(reading reader: inout ByteReader) throws(FrameError) {
         self.init(
