@@ -146,6 +146,16 @@ extension SystemTests {
             }
         }
 
+        private static func tokensCross(in run: Run) async throws {
+            try await run.event("tokens that cross") {
+                if case .tokensCrossed(_, let count) = $0 {
+                    count.crossed.contains { $0 > 0 }
+                } else {
+                    false
+                }
+            }
+        }
+
         @Test("a region that owns experts dies: the other computes them, and says what is lost")
         func ownerDies() async throws {
             try await withScratch { scratch in
@@ -154,13 +164,7 @@ extension SystemTests {
                 cluster.step = "20 ms"
                 let run = try Run(scratch, try cluster.write(to: scratch))
                 let pids = try await run.pids()
-                try await run.event("tokens that cross") {
-                    if case .tokensCrossed(_, let count) = $0 {
-                        count.crossed.contains { $0 > 0 }
-                    } else {
-                        false
-                    }
-                }
+                try await Self.tokensCross(in: run)
                 kill(try #require(pids["south-1"]), SIGKILL)
                 try await #expect(run.program.ending() == .code(0), "\(run.program.errors)")
                 let events = try run.events()
@@ -219,13 +223,7 @@ extension SystemTests {
                 cluster.step = "20 ms"
                 let run = try Run(scratch, try cluster.write(to: scratch))
                 let pids = try await run.pids()
-                try await run.event("tokens that cross") {
-                    if case .tokensCrossed(_, let count) = $0 {
-                        count.crossed.contains { $0 > 0 }
-                    } else {
-                        false
-                    }
-                }
+                try await Self.tokensCross(in: run)
                 kill(try #require(pids["south-2"]), SIGKILL)
                 try await #expect(run.program.ending() == .code(0), "\(run.program.errors)")
                 let events = try run.events()
