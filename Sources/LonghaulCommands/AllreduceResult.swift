@@ -33,8 +33,9 @@ extension AllreduceBench {
         var emulation: String?
         /// Of packet mode; nothing: the kernel's.
         var congestion: String?
-        /// Frames of all operations per second and direction, as a share of what the link carries of TCP's
-        /// payload: rate x 1448 / 1500. Of a cluster of two regions.
+        /// Frames of all operations per second and direction, from the first counted exchange of any to the
+        /// last, as a share of what the link carries of TCP's payload: rate x 1448 / 1500. Of a cluster of
+        /// two regions.
         var payloadRateShare: [String: Double]?
         /// Processor seconds of one exchange, mean over the workers.
         var cpuSeconds: Double
@@ -76,16 +77,21 @@ extension AllreduceBench {
 
     private func payloadRateShare(_ operations: [[ExchangeResult]]) -> [String: Double]? {
         guard topology.regions.count == 2, let link = topology.links.first else { return nil }
+        // Series need not keep step: where one goes on alone, the link is not filled, and that counts too.
+        let results = operations.flatMap(\.self)
+        guard let began = results.map(\.began).min(), let ended = results.map(\.ended).max(),
+            ended > began
+        else { return nil }
         var shares: [String: Double] = [:]
         for (from, to) in [(link.a, link.b), (link.b, link.a)] {
             let rate = Double(link.parameters(from: from).bitsPerSecond) / 8 * 1448 / 1500
             guard rate > 0 else { return nil }
-            let perSecond = operations.reduce(0.0) { sum, results in
-                let bytes = zip(topology.seats, results).reduce(0.0) {
+            let bytes = operations.reduce(0.0) { sum, results in
+                zip(topology.seats, results).reduce(sum) {
                     $0 + ($1.0.region == from ? $1.1.bytesAcross : 0)
                 }
-                return sum + bytes / (results.map(\.secondsBackToBack).max() ?? .infinity)
             }
+            let perSecond = bytes * Double(method.repeats) / (ended - began)
             let names = topology.regions.map(\.name)
             shares["\(names[from.index]) -> \(names[to.index])"] = perSecond / rate
         }

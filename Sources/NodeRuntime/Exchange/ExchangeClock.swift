@@ -71,6 +71,7 @@ package final class ExchangeClock: Sendable {
             return ExchangeResult(
                 seconds: Array(state.seconds.dropFirst(warmup)),
                 secondsBackToBack: Double(last.time - first.time) / 1e9 / count,
+                began: Double(first.time) / 1e9, ended: Double(last.time) / 1e9,
                 cpuSeconds: (last.cpuSeconds - first.cpuSeconds) / count,
                 bytesSent: Double(traffic.bytes) / count,
                 bytesAcross: Double(traffic.bytesAcross) / count,
@@ -88,6 +89,9 @@ package struct ExchangeResult: Codable, Sendable {
     package var seconds: [Double]
     /// Wall time from one exchange to the next.
     package var secondsBackToBack: Double
+    /// Of those that count, seconds of this machine's monotonic clock.
+    package var began: Double
+    package var ended: Double
     package var cpuSeconds: Double
     package var bytesSent: Double
     /// Of them to other regions.
