@@ -109,6 +109,19 @@ extension RunConfiguration.Model.Experts {
     }
 }
 
+/// How many tokens of a region may go to another in an inner step, over all blocks.
+package struct TokenBudget: Hashable, Codable, Sendable {
+    package var from: RegionID
+    package var to: RegionID
+    package var tokens: UInt32
+
+    package init(from: RegionID, to: RegionID, tokens: UInt32) {
+        self.from = from
+        self.to = to
+        self.tokens = tokens
+    }
+}
+
 /// How many tokens of one region may go to another in an inner step, by what the link between them carries.
 package struct TokenPrice: Equatable, Sendable {
     /// Bits per second, there and back.

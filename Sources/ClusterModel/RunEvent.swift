@@ -219,23 +219,12 @@ package enum RunEvent: Codable, Equatable, Sendable {
     }
 
     package struct ExpertOwners: Codable, Equatable, Sendable {
-        package struct Budget: Codable, Equatable, Sendable {
-            package var from: RegionID
-            package var to: RegionID
-            /// Of a step, over all blocks.
-            package var tokens: UInt32
-            package init(from: RegionID, to: RegionID, tokens: UInt32) {
-                self.from = from
-                self.to = to
-                self.tokens = tokens
-            }
-        }
         /// The turn after which it holds.
         package var turn: UInt32
         /// By expert's number, ``RegionID/none`` where every region computes it; empty: all are so.
         package var owners: [RegionID]
-        package var budgets: [Budget]
-        package init(turn: UInt32, owners: [RegionID], budgets: [Budget]) {
+        package var budgets: [TokenBudget]
+        package init(turn: UInt32, owners: [RegionID], budgets: [TokenBudget]) {
             self.turn = turn
             self.owners = owners
             self.budgets = budgets

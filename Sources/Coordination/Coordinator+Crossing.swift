@@ -76,9 +76,6 @@ extension Coordinator {
             .event(
                 .expertOwners(
                     RunEvent.ExpertOwners(
-                        turn: committedTurn, owners: now.owners,
-                        budgets: now.budgets.map {
-                            .init(from: $0.from, to: $0.to, tokens: $0.tokens)
-                        }))))
+                        turn: committedTurn, owners: now.owners, budgets: now.budgets))))
     }
 }

@@ -11,7 +11,7 @@ package struct ExpertCrossing: Equatable, Sendable {
     package struct Choice: Equatable, Sendable {
         /// By number; empty: every region computes all.
         package var owners: [RegionID] = []
-        package var budgets: [PlanTokenBudget] = []
+        package var budgets: [TokenBudget] = []
 
         var hasOwners: Bool { owners.contains { $0 != .none } }
     }
@@ -232,13 +232,13 @@ extension ExpertCrossing {
         return owners.contains { $0 != .none } ? owners : []
     }
 
-    private func budgets(_ conditions: Conditions) -> [PlanTokenBudget] {
-        var budgets: [PlanTokenBudget] = []
+    private func budgets(_ conditions: Conditions) -> [TokenBudget] {
+        var budgets: [TokenBudget] = []
         for from in conditions.members.indices where conditions.members[from] > 0 {
             for to in conditions.members.indices where to != from && conditions.members[to] > 0 {
                 guard let tokens = tokens(from, to, conditions) else { return [] }
                 budgets.append(
-                    PlanTokenBudget(from: RegionID(from), to: RegionID(to), tokens: tokens))
+                    TokenBudget(from: RegionID(from), to: RegionID(to), tokens: tokens))
             }
         }
         // Budgets make all regions step together, for nothing if none lets a token leave.
@@ -273,7 +273,7 @@ extension ExpertCrossing {
     }
 
     /// Whether any budget differs by more than noise does.
-    private static func isFar(_ a: [PlanTokenBudget], _ b: [PlanTokenBudget]) -> Bool {
+    private static func isFar(_ a: [TokenBudget], _ b: [TokenBudget]) -> Bool {
         guard a.count == b.count else { return true }
         return zip(a, b).contains { next, now in
             let (low, high) = (min(next.tokens, now.tokens), max(next.tokens, now.tokens))

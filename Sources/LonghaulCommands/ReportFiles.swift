@@ -22,6 +22,15 @@ struct ReportFiles {
         return try RunLogReader(path: log).events()
     }
 
+    /// - Throws: `Failure` where a run has been recorded already: another would be mixed with it, and write
+    ///   over its checkpoints and its model.
+    func requireNone() throws {
+        guard FileManager.default.fileExists(atPath: log) else { return }
+        throw Failure(
+            .usage, "'\(directory)' has the record of another run",
+            hint: "give --dir a new directory; 'longhaul up FILE --resume DIR' goes on with a run")
+    }
+
     /// For chrome://tracing and Perfetto.
     func writeTrace(to path: String) throws {
         let trace = try RunTrace.json(events())

@@ -165,13 +165,9 @@ struct SimulateCommand: ParsableCommand {
     private func openLog(_ directory: String) throws -> RunLog {
         try FileManager.default.createDirectory(
             atPath: directory, withIntermediateDirectories: true)
-        let path = ReportFiles(directory: directory).log
-        guard !FileManager.default.fileExists(atPath: path) else {
-            throw Failure(
-                .usage, "'\(directory)' has the record of another run",
-                hint: "give --dir a new directory")
-        }
-        return try RunLog(path: path)
+        let files = ReportFiles(directory: directory)
+        try files.requireNone()
+        return try RunLog(path: files.log)
     }
 
     private func runSwarm() throws {

@@ -89,6 +89,7 @@ struct UpCommand: ParsableCommand {
         formatter.locale = Locale(identifier: "en_US_POSIX")
         formatter.dateFormat = "yyyyMMdd-HHmmss"
         let path = dir ?? "runs/\(name)-\(formatter.string(from: Date()))"
+        try ReportFiles(directory: path).requireNone()
         try FileManager.default.createDirectory(
             atPath: path, withIntermediateDirectories: true)
         return path

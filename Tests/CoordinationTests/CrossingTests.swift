@@ -111,8 +111,8 @@ import WireProtocol
         #expect(Self.owners(found) == [nil, nil, 1, 0, nil, 0, nil, 1])
         #expect(
             found?.tokenBudgets == [
-                PlanTokenBudget(from: RegionID(0), to: RegionID(1), tokens: 100),
-                PlanTokenBudget(from: RegionID(1), to: RegionID(0), tokens: 100),
+                TokenBudget(from: RegionID(0), to: RegionID(1), tokens: 100),
+                TokenBudget(from: RegionID(1), to: RegionID(0), tokens: 100),
             ])
         // The same reports, the same plan.
         var again = running()
@@ -355,7 +355,7 @@ import WireProtocol
     @Test func `a member's part of a budget, and who serves it`() throws {
         var plan = Fixtures.plan()
         plan.members[0].microBatch = 3
-        plan.tokenBudgets = [PlanTokenBudget(from: RegionID(0), to: RegionID(1), tokens: 99)]
+        plan.tokenBudgets = [TokenBudget(from: RegionID(0), to: RegionID(1), tokens: 99)]
         plan.experts = [ExpertBlock(start: 0, each: 10, count: 2)]
         plan.expertOwners = [.init(region: RegionID(1)), .init(region: .none)]
         func active(_ seat: Int) throws -> ActivePlan {

@@ -18,7 +18,7 @@ struct CrossingSummaryTests {
     }
 
     private func owners(
-        _ turn: UInt32, _ owners: [Int?], budgets: [RunEvent.ExpertOwners.Budget] = []
+        _ turn: UInt32, _ owners: [Int?], budgets: [TokenBudget] = []
     ) -> RunEvent {
         .expertOwners(
             RunEvent.ExpertOwners(

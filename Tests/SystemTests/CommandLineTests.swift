@@ -116,6 +116,14 @@ extension SystemTests {
                 try Data(repeating: 0x5A, count: 8_192)
                     .write(to: URL(filePath: "\(damaged)/run.sqlite"))
                 try await check(scratch, ["report", damaged], 65, "run.sqlite")
+                // A second run would be mixed with the first, and write over its checkpoints.
+                for command in [["up"], ["predict"], ["simulate", "--train", "real"]] {
+                    try await check(
+                        scratch, command + [file, "--dir", damaged], 2, "another run",
+                        hint: "--resume")
+                }
+                let record = try Data(contentsOf: URL(filePath: "\(damaged)/run.sqlite"))
+                #expect(record == Data(repeating: 0x5A, count: 8_192))
             }
         }
 

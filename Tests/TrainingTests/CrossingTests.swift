@@ -5,36 +5,19 @@ import Training
 
 @Suite("Experts of one region")
 struct CrossingTests {
-    private static let context = 12
+    private static let context = MemberModels.context
     /// Of two blocks: expert 1 of the first is region 0's, 2 and 3 are region 1's; of the second one each.
     private static let owners: [[Int?]] = [[nil, 0, 1, 1], [1, nil, nil, 0]]
 
-    private func model(_ experts: ExpertShape) throws -> Transformer {
-        let shape = ModelShape(
-            dModel: 16, layers: 2, heads: 2, context: Self.context, experts: experts)
-        let model = try Transformer(shape: shape, sequencesPerPass: 2)
-        model.initialisePerturbed(seed: 3, deviation: 0.2)
-        return model
-    }
-
     private static func shape(_ topK: Int, _ scoring: ExpertGate.Scoring) -> ExpertShape {
         ExpertShape(count: 4, topK: topK, width: 16, shared: 1, scoring: scoring)
-    }
-
-    private final class Results: @unchecked Sendable {
-        let models: [Transformer]
-        var losses: [Float]
-        init(_ models: [Transformer]) {
-            self.models = models
-            losses = models.map { _ in 0 }
-        }
     }
 
     /// Members by region, and how many tokens each may send to the other region.
     private func run(
         _ experts: ExpertShape, regions: [Int], batches: [Int], budget: Int, inputs: [UInt8],
         targets: [UInt8]
-    ) throws -> (Results, TokenRegion) {
+    ) throws -> (MemberModels, TokenRegion) {
         let pool = TokenRegion(regions.count)
         pool.crossings = regions.indices.map { me in
             let own = regions.indices.filter { regions[$0] == regions[me] }
@@ -47,27 +30,14 @@ struct CrossingTests {
                     return there[place % there.count]
                 }, budgets: (0..<2).map { $0 == regions[me] ? 0 : budget })
         }
-        let results = Results(try batches.map { _ in try model(experts) })
+        let results = MemberModels(try batches.map { _ in try MemberModels.model(experts) })
         pool.run { me, members in
-            let model = results.models[me]
-            let first = batches[..<me].reduce(0, +) * Self.context
-            let range = first..<first + batches[me] * Self.context
             guard let crossing = members.crossing else { return }
-            let memory = model.makeSpreadMemory(
-                members: batches.count,
+            results.pass(
+                me, members, batches: batches,
                 holders: crossing.owners.map { block in
                     block.map { owner in owner.flatMap { crossing.servers[$0] } ?? me }
-                })
-            // Twice: nothing may be left of the first time.
-            for _ in 0..<2 {
-                do {
-                    results.losses[me] = try model.forwardBackward(
-                        inputs: Array(inputs[range]), targets: Array(targets[range]),
-                        memory: memory, members: members)
-                } catch {
-                    Issue.record("interrupted")
-                }
-            }
+                }, inputs: inputs, targets: targets)
         }
         return (results, pool)
     }
@@ -81,7 +51,7 @@ struct CrossingTests {
         let sequences = batches.reduce(0, +)
         let inputs = randomBytes(sequences * Self.context, seed: 1)
         let targets = randomBytes(sequences * Self.context, seed: 2)
-        let one = try model(experts)
+        let one = try MemberModels.model(experts)
         let loss = one.forwardBackward(inputs: inputs, targets: targets)
         let (results, pool) = try run(
             experts, regions: regions, batches: batches, budget: 10_000, inputs: inputs,
@@ -148,7 +118,7 @@ struct CrossingTests {
         let square = gradient.reduce(0.0) { $0 + Double($1) * Double($1) }
         var losses: [Double] = []
         for sign in [Float(1), -1] {
-            let moved = try self.model(experts)
+            let moved = try MemberModels.model(experts)
             let step = sign * Float(1e-3 / square.squareRoot())
             moved.withMutableParameters(all) { span in
                 for index in span.indices { span[index] += step * gradient[index] }
@@ -157,7 +127,7 @@ struct CrossingTests {
         }
         let slope = (losses[0] - losses[1]) / 2e-3
         #expect(abs(slope - square.squareRoot()) < 0.02 * square.squareRoot(), "\(slope)")
-        let free = try self.model(experts).loss(
+        let free = try MemberModels.model(experts).loss(
             inputs: Array(inputs[..<(3 * Self.context)]),
             targets: Array(targets[..<(3 * Self.context)]))
         #expect(abs(free - results.losses[0]) > 1e-4)
@@ -171,7 +141,7 @@ struct CrossingTests {
             TokenCrossing(
                 owners: Self.owners, region: 0, servers: [nil, nil], budgets: [0, 0])
         ]
-        let results = Results([model])
+        let results = MemberModels([model])
         pool.run { _, members in
             let memory = results.models[0].makeSpreadMemory(
                 members: 1, holders: Self.owners.map { $0.map { _ in 0 } })

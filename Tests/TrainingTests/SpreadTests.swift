@@ -5,15 +5,7 @@ import Training
 
 @Suite("Experts spread over a region")
 struct SpreadTests {
-    private static let context = 12
-
-    private func model(_ experts: ExpertShape) throws -> Transformer {
-        let shape = ModelShape(
-            dModel: 16, layers: 2, heads: 2, context: Self.context, experts: experts)
-        let model = try Transformer(shape: shape, sequencesPerPass: 2)
-        model.initialisePerturbed(seed: 3, deviation: 0.2)
-        return model
-    }
+    private static let context = MemberModels.context
 
     private struct Outcome {
         var loss: Double
@@ -27,23 +19,11 @@ struct SpreadTests {
     ) throws -> Outcome {
         let region = TokenRegion(batches.count)
         let holders = (0..<experts.count).map { $0 * batches.count / experts.count }
-        let results = Results(try batches.map { _ in try model(experts) })
+        let results = MemberModels(try batches.map { _ in try MemberModels.model(experts) })
         region.run { me, members in
-            let model = results.models[me]
-            let first = batches[..<me].reduce(0, +) * Self.context
-            let range = first..<first + batches[me] * Self.context
-            let memory = model.makeSpreadMemory(
-                members: batches.count, holders: [holders, holders.reversed()])
-            // Twice: nothing may be left of the first time.
-            for _ in 0..<2 {
-                do {
-                    results.losses[me] = try model.forwardBackward(
-                        inputs: Array(inputs[range]), targets: Array(targets[range]),
-                        memory: memory, members: members)
-                } catch {
-                    Issue.record("interrupted")
-                }
-            }
+            results.pass(
+                me, members, batches: batches, holders: [holders, holders.reversed()],
+                inputs: inputs, targets: targets)
         }
         let tokens = batches.reduce(0, +)
         var outcome = Outcome(loss: 0, gradient: [], rows: region.rows)
@@ -57,22 +37,13 @@ struct SpreadTests {
         return outcome
     }
 
-    private final class Results: @unchecked Sendable {
-        let models: [Transformer]
-        var losses: [Float]
-        init(_ models: [Transformer]) {
-            self.models = models
-            losses = models.map { _ in 0 }
-        }
-    }
-
     @Test(
         "loss and every gradient are those of one worker with all tokens",
         arguments: ExpertTests.shapes, [[6], [3, 3], [5, 1], [2, 1, 3], [1, 2, 1, 2]])
     func equivalence(experts: ExpertShape, batches: [Int]) throws {
         let inputs = randomBytes(6 * Self.context, seed: 1)
         let targets = randomBytes(6 * Self.context, seed: 2)
-        let one = try model(experts)
+        let one = try MemberModels.model(experts)
         let loss = one.forwardBackward(inputs: inputs, targets: targets)
         let whole = try spread(experts, batches: batches, inputs: inputs, targets: targets)
         #expect(abs(whole.loss - Double(loss)) < 1e-6 * Double(loss))
@@ -87,7 +58,7 @@ struct SpreadTests {
     @Test("a member's gradient of an expert that another holds is zero")
     func holders() throws {
         let experts = ExpertTests.shapes[0]
-        let results = Results([try model(experts), try model(experts)])
+        let results = MemberModels(try (0..<2).map { _ in try MemberModels.model(experts) })
         TokenRegion(2).run { me, members in
             let memory = results.models[me].makeSpreadMemory(
                 members: 2, holders: [[0, 0, 1, 1], [0, 1, 0, 1]])
@@ -126,7 +97,7 @@ struct SpreadTests {
         for end in [0, 1, 3] {
             let region = TokenRegion(2)
             region.endsAt = end
-            let results = Results([try model(experts), try model(experts)])
+            let results = MemberModels(try (0..<2).map { _ in try MemberModels.model(experts) })
             region.run { me, members in
                 let memory = results.models[me].makeSpreadMemory(
                     members: 2, holders: [[0, 0, 1, 1], [0, 0, 1, 1]])
@@ -139,7 +110,7 @@ struct SpreadTests {
             }
             #expect(results.losses == [-1, -1])
             // Alone, as if the other were gone: as a model that was never interrupted.
-            let fresh = try model(experts)
+            let fresh = try MemberModels.model(experts)
             let expected = fresh.forwardBackward(inputs: inputs, targets: inputs)
             let loss = results.models[0].forwardBackward(inputs: inputs, targets: inputs)
             #expect(loss == expected)

@@ -27,7 +27,7 @@ package struct Plan: Hashable, Codable, Sendable {
     /// Which region computes an expert alone, by number; empty: none does.
     package var expertOwners: [PlanExpertOwner]
     /// Tokens that may leave for other regions; empty: none does.
-    package var tokenBudgets: [PlanTokenBudget]
+    package var tokenBudgets: [TokenBudget]
 
     package init(
         planVersion: UInt32, activateAtRound: UInt32, members: [PlanMember],
@@ -35,7 +35,7 @@ package struct Plan: Hashable, Codable, Sendable {
         samplesPerStep: UInt32,
         detours: [Detour] = [], experts: [ExpertBlock] = [], codecs: [PlanCodec] = [],
         expertPeriods: [ExpertPeriod] = [], expertOwners: [PlanExpertOwner] = [],
-        tokenBudgets: [PlanTokenBudget] = []
+        tokenBudgets: [TokenBudget] = []
     ) {
         self.planVersion = planVersion
         self.activateAtRound = activateAtRound

@@ -20,20 +20,7 @@ extension PlanExpertOwner: ListItem {
     }
 }
 
-/// How many tokens of a region may go to another in an inner step, over all layers.
-package struct PlanTokenBudget: Hashable, Codable, Sendable {
-    package var from: RegionID
-    package var to: RegionID
-    package var tokens: UInt32
-
-    package init(from: RegionID, to: RegionID, tokens: UInt32) {
-        self.from = from
-        self.to = to
-        self.tokens = tokens
-    }
-}
-
-extension PlanTokenBudget: ListItem {
+extension TokenBudget: ListItem {
     static let minimumBytes = 8
 
     init(reading reader: inout ByteReader) throws(FrameError) {
