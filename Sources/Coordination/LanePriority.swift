@@ -4,12 +4,15 @@ package import WireProtocol
 
 /// What leaves first when several messages wait for credit to one peer; less is sooner.
 package struct LanePriority: Comparable, Sendable {
-    /// 0: a question somebody waits for. 1: means, which are all that their receiver lacks for a step.
-    /// 2: tokens. 3: contributions. 4: state of a joiner.
-    private let rank: UInt8
+    /// A question somebody waits for; means, which are all that their receiver lacks for a step; tokens;
+    /// contributions; state of a joiner. ``LaneQueue`` lets contributions of a pool's round go before its
+    /// means.
+    private let rank: Rank
     /// Pool scope after region scope: the region's all-reduce blocks the step at hand.
     private let isPool: Bool
     private let due: UInt32
+
+    private enum Rank: UInt8 { case question, mean, tokens, contribution, state }
 
     /// - Parameter due: the inner step at which the fragment is needed, where a schedule knows it;
     ///   otherwise rounds leave in their order.
@@ -17,39 +20,61 @@ package struct LanePriority: Comparable, Sendable {
         switch message {
         case .chunk(let chunk):
             LanePriority(
-                rank: chunk.kind == .mean ? 1 : 3, isPool: chunk.key.scope == .pool,
+                rank: chunk.kind == .mean ? .mean : .contribution, isPool: chunk.key.scope == .pool,
                 due: due ?? chunk.key.round)
         case .relay:
             // Costs no credit on this lane and must not wait behind what does: the credit that its own
             // chunks lack may come back only when this one has arrived.
-            LanePriority(rank: 0, isPool: false, due: 0)
+            LanePriority(rank: .question, isPool: false, due: 0)
         case .tokens:
             // A layer of somebody's step waits for them; gradients wait for whole steps. But never before
             // means: a receiver that lacks one reads no tokens of the next step, and these may take all
             // credit there is.
-            LanePriority(rank: 2, isPool: false, due: 0)
+            LanePriority(rank: .tokens, isPool: false, due: 0)
         case .stateChunk:
-            LanePriority(rank: 4, isPool: false, due: 0)
+            LanePriority(rank: .state, isPool: false, due: 0)
         case .pull, .stateRequest, .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat,
             .heartbeatAck, .report, .commit, .close, .event, .suspect, .leave, .bye, .stop,
             .evicted, .error, .enrol, .enrolled, .offer, .laneHello, .laneWelcome, .acknowledge,
             .laneBye:
-            LanePriority(rank: 0, isPool: false, due: 0)
+            LanePriority(rank: .question, isPool: false, due: 0)
         }
     }
 
     package static func < (a: LanePriority, b: LanePriority) -> Bool {
-        (a.rank, a.isPool ? 1 : 0, a.due) < (b.rank, b.isPool ? 1 : 0, b.due)
+        (a.rank.rawValue, a.isPool ? 1 : 0, a.due) < (b.rank.rawValue, b.isPool ? 1 : 0, b.due)
+    }
+
+    fileprivate var isTokens: Bool { rank == .tokens }
+    fileprivate var isPoolMean: Bool { rank == .mean && isPool }
+    /// Whether it is a contribution to a pool's round that is needed as soon as `mean`.
+    fileprivate func feeds(_ mean: LanePriority) -> Bool {
+        rank == .contribution && isPool && due <= mean.due
     }
 }
 
 /// Messages to one peer that have not left: by priority, in order of arrival where it is equal.
+///
+/// But contributions to a pool's round leave before its means, unless tokens wait (which go before
+/// contributions and never before means). Both sides of a link send contributions and, as those of the
+/// other side arrive, means. Means first would let the side that is a little ahead hold back what the
+/// other makes its means of: that direction runs dry, and later the other one.
 struct LaneQueue: Sendable {
     /// Ascending, none empty: a handful, one for each kind and round under way.
     private var classes: [(priority: LanePriority, messages: Deque<LaneSession.Outgoing>)] = []
     private(set) var count = 0
 
-    var first: LaneSession.Outgoing? { classes.first?.messages.first }
+    var first: LaneSession.Outgoing? { classes.isEmpty ? nil : classes[next].messages.first }
+
+    /// The class that is served; there is one.
+    private var next: Int {
+        guard classes[0].priority.isPoolMean else { return 0 }
+        for (place, entry) in classes.enumerated() {
+            if entry.priority.isTokens { return 0 }
+            if entry.priority.feeds(classes[0].priority) { return place }
+        }
+        return 0
+    }
 
     mutating func append(_ outgoing: LaneSession.Outgoing, _ priority: LanePriority) {
         precondition(
@@ -67,8 +92,9 @@ struct LaneQueue: Sendable {
 
     mutating func removeFirst() -> LaneSession.Outgoing {
         count -= 1
-        let outgoing = classes[0].messages.removeFirst()
-        if classes[0].messages.isEmpty { classes.removeFirst() }
+        let next = next
+        let outgoing = classes[next].messages.removeFirst()
+        if classes[next].messages.isEmpty { classes.remove(at: next) }
         return outgoing
     }
 

@@ -177,6 +177,7 @@ struct AllreduceBench: Sendable {
 }
 
 extension AllreduceBench.Method {
-    /// Exchanges after the last one that counts: while one operation measures, the others are under way.
-    var cooldown: Int { inFlight > 1 ? 2 : 0 }
+    /// Exchanges after the last one that counts: while one operation measures, the others are under way,
+    /// also those that began later.
+    var cooldown: Int { inFlight > 1 ? 3 : 0 }
 }

@@ -33,10 +33,12 @@ extension AllreduceBench {
         var emulation: String?
         /// Of packet mode; nothing: the kernel's.
         var congestion: String?
-        /// Frames of all operations per second and direction, from the first counted exchange of any to the
-        /// last, as a share of what the link carries of TCP's payload: rate x 1448 / 1500. Of a cluster of
-        /// two regions.
+        /// Frames of all operations per second and direction, while all of them were under way, as a share
+        /// of what the link carries of TCP's payload: rate x 1448 / 1500. Of a cluster of two regions.
         var payloadRateShare: [String: Double]?
+        /// How long that was: from when the last operation had ended its first exchanges to when the first
+        /// one had none left.
+        var secondsTogether: Double?
         /// Processor seconds of one exchange, mean over the workers.
         var cpuSeconds: Double
         var digest: String
@@ -56,6 +58,7 @@ extension AllreduceBench {
         let slowest = results.max { median($0.seconds) < median($1.seconds) }?.seconds ?? []
         let seconds = median(slowest)
         let count = Double(operations.count)
+        let window = together(operations)
         return Result(
             workers: results.count / operations.count, elements: elements,
             wire: "\(wire)",
@@ -70,35 +73,62 @@ extension AllreduceBench {
             pageFaults: results.map(\.pageFaults).max() ?? 0,
             bufferBytesPeak: (results.map(\.buffersPeak).max() ?? 0) * FramePool.bufferBytes,
             inFlight: operations.count, emulation: cluster.map { "\($0.emulation)" },
-            congestion: method.congestion, payloadRateShare: payloadRateShare(operations),
+            congestion: method.congestion, payloadRateShare: payloadRateShare(operations, window),
+            secondsTogether: window.map { $0.upperBound - $0.lowerBound },
             cpuSeconds: results.reduce(0) { $0 + $1.cpuSeconds } / Double(results.count),
             digest: digest, error: results.map(\.error).max() ?? 0)
     }
 
-    private func payloadRateShare(_ operations: [[ExchangeResult]]) -> [String: Double]? {
-        guard topology.regions.count == 2, let link = topology.links.first else { return nil }
-        // Series need not keep step: where one goes on alone, the link is not filled, and that counts too.
-        let results = operations.flatMap(\.self)
-        guard let began = results.map(\.began).min(), let ended = results.map(\.ended).max(),
-            ended > began
+    /// When all operations were under way; nil: never.
+    private func together(_ operations: [[ExchangeResult]]) -> ClosedRange<Double>? {
+        let marks = operations.flatMap { $0.map(\.progress) }
+        guard let began = marks.map({ $0.first?.time ?? .infinity }).max(),
+            let ended = marks.map({ $0.last?.time ?? 0 }).min(), began < ended
         else { return nil }
+        return began...ended
+    }
+
+    private func payloadRateShare(
+        _ operations: [[ExchangeResult]], _ window: ClosedRange<Double>?
+    ) -> [String: Double]? {
+        guard topology.regions.count == 2, let link = topology.links.first, let window else {
+            return nil
+        }
         var shares: [String: Double] = [:]
         for (from, to) in [(link.a, link.b), (link.b, link.a)] {
             let rate = Double(link.parameters(from: from).bitsPerSecond) / 8 * 1448 / 1500
             guard rate > 0 else { return nil }
             let bytes = operations.reduce(0.0) { sum, results in
                 zip(topology.seats, results).reduce(sum) {
-                    $0 + ($1.0.region == from ? $1.1.bytesAcross : 0)
+                    $0 + ($1.0.region == from ? $1.1.bytesAcross(within: window) : 0)
                 }
             }
-            let perSecond = bytes * Double(method.repeats) / (ended - began)
             let names = topology.regions.map(\.name)
-            shares["\(names[from.index]) -> \(names[to.index])"] = perSecond / rate
+            shares["\(names[from.index]) -> \(names[to.index])"] =
+                bytes / (window.upperBound - window.lowerBound) / rate
         }
         return shares
     }
 
     private func median(_ values: [Double]) -> Double {
         values.isEmpty ? 0 : values.sorted()[values.count / 2]
+    }
+}
+
+extension ExchangeResult {
+    /// Bytes that left for other regions, between marks in proportion to time.
+    func bytesAcross(within window: ClosedRange<Double>) -> Double {
+        bytesAcross(until: window.upperBound) - bytesAcross(until: window.lowerBound)
+    }
+
+    private func bytesAcross(until time: Double) -> Double {
+        guard let after = progress.firstIndex(where: { $0.time >= time }) else {
+            return Double(progress.last?.bytesAcross ?? 0)
+        }
+        let mark = progress[after]
+        guard after > 0 else { return Double(mark.bytesAcross) }
+        let before = progress[after - 1]
+        let share = (time - before.time) / (mark.time - before.time)
+        return Double(before.bytesAcross) + share * Double(mark.bytesAcross - before.bytesAcross)
     }
 }

@@ -40,7 +40,7 @@ struct BenchAllreduceCommand: ParsableCommand {
     @Option(
         help: """
             All-reduces at once, 1 to 4, each with workers of its own on the same links; \
-            payload_rate_share adds them up.
+            payload_rate_share is of all together, while all are under way.
             """)
     var inFlight = 1
 

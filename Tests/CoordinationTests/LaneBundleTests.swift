@@ -221,6 +221,24 @@ import WireProtocol
             LanePriority.priority(of: pull, due: nil) == .priority(of: .bye(Bye()), due: 3))
     }
 
+    @Test("a pool's contributions leave before the means of their round, rounds in their order")
+    func contributionsFirst() {
+        var bundle = openBundle()
+        for handle: UInt64 in 1...12 { _ = bundle.handle(chunk(handle), at: .at(2)) }
+        for event in [
+            chunk(20, round: 9), chunk(21, kind: .mean, round: 9), chunk(22, kind: .mean, round: 8),
+            chunk(23, round: 8), chunk(24, round: 9), chunk(25, kind: .mean, round: 8),
+        ] {
+            #expect(bundle.handle(event, at: .at(2.1)) == [])
+        }
+        #expect(
+            sent(bundle.handle(acknowledge(1, 3, grantedTo: 3 * Self.grant), at: .at(2.3))) == [
+                "23 on 1 as 4", "22 on 1 as 5", "25 on 1 as 6", "20 on 1 as 7", "24 on 1 as 8",
+                "21 on 1 as 9",
+            ])
+        #expect(bundle.queued == 15)
+    }
+
     @Test("a reconfiguration takes back what has not left, of all lanes")
     func dropUnsent() {
         var bundle = openBundle()

@@ -6,9 +6,12 @@ import ZeroMQ
 package final class ExchangeClock: Sendable {
     private struct State {
         var began: Int64 = 0
+        var ended: Int64 = 0
         var seconds: [Double] = []
         var first: Reading?
         var last: Reading?
+        var progress: [ExchangeResult.Mark] = []
+        var isMarking = true
     }
 
     /// Counts of this process at one moment.
@@ -46,12 +49,30 @@ package final class ExchangeClock: Sendable {
 
     func end() {
         let now = MonotonicClock.now()
-        guard state.withLock({ $0.seconds.count }) < warmup + repeats else { return }
+        let counted = state.withLock { state in
+            state.ended = now
+            return state.seconds.count
+        }
+        guard counted < warmup + repeats else { return }
         let reading = read()
         state.withLock {
             $0.seconds.append(Double(now - $0.began) / 1e9)
             $0.last = reading
         }
+    }
+
+    /// Notes how much has left for other regions; false once that is no longer wanted.
+    func mark() -> Bool {
+        let mark = ExchangeResult.Mark(
+            time: Double(MonotonicClock.now()) / 1e9, bytesAcross: counters.reading.bytesAcross)
+        return state.withLock { state in
+            if state.first != nil { state.progress.append(mark) }
+            return state.isMarking
+        }
+    }
+
+    func stopMarking() {
+        state.withLock { $0.isMarking = false }
     }
 
     private func read() -> Reading {
@@ -71,7 +92,7 @@ package final class ExchangeClock: Sendable {
             return ExchangeResult(
                 seconds: Array(state.seconds.dropFirst(warmup)),
                 secondsBackToBack: Double(last.time - first.time) / 1e9 / count,
-                began: Double(first.time) / 1e9, ended: Double(last.time) / 1e9,
+                progress: state.progress.filter { $0.time <= Double(state.ended) / 1e9 },
                 cpuSeconds: (last.cpuSeconds - first.cpuSeconds) / count,
                 bytesSent: Double(traffic.bytes) / count,
                 bytesAcross: Double(traffic.bytesAcross) / count,
@@ -86,12 +107,19 @@ package final class ExchangeClock: Sendable {
 
 /// What one worker of a benchmark measured; figures are per exchange.
 package struct ExchangeResult: Codable, Sendable {
+    /// Bytes of frames given to lanes of other regions until `time`, seconds of this machine's monotonic
+    /// clock.
+    package struct Mark: Codable, Sendable {
+        package var time: Double
+        package var bytesAcross: UInt64
+    }
+
     package var seconds: [Double]
     /// Wall time from one exchange to the next.
     package var secondsBackToBack: Double
-    /// Of those that count, seconds of this machine's monotonic clock.
-    package var began: Double
-    package var ended: Double
+    /// What had left for other regions, every 50 ms from the first exchange that counts to the end of the
+    /// last one of the run, which need not count.
+    package var progress: [Mark]
     package var cpuSeconds: Double
     package var bytesSent: Double
     /// Of them to other regions.

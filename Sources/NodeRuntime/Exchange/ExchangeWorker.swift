@@ -34,6 +34,11 @@ package enum ExchangeWorker {
             let found = (digest.value, trainer.error(seats: setup.seats))
             verdict.withLock { $0 = found }
         }
+        // A thread of its own, so that it does not wait for the exchanges it watches.
+        Thread.detachNewThread {
+            while clock.mark() { Pause.nanoseconds(50_000_000) }
+        }
+        defer { clock.stopMarking() }
         let outcome = try WorkerNode(options, interrupt: interrupt, log: log).run()
         guard outcome.code == .ok else { throw NodeError(outcome.code, outcome.reason) }
         guard let found = verdict.withLock({ $0 }),
