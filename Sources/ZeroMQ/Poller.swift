@@ -1,9 +1,12 @@
 internal import CZeroMQ
 internal import Glibc
 
-/// Waits for sockets and descriptors of one thread (`zmq_poll`).
+/// Waits for sockets and descriptors of one thread.
 ///
-/// ZMQ_FD is edge-triggered and loses wake-ups; `zmq_poll` is level-triggered and does not.
+/// ZMQ_FD says only that commands wait for the socket, not that it is readable, and it is silent about what
+/// a call on the socket has taken in by the way. `zmq_poll` therefore asks every socket, twice in each wait,
+/// and each answer is a system call. This poller knows when a socket may hold something that its descriptor
+/// does not tell of (`Socket.mayHaveMessages`), asks those, and leaves the others to one `poll`.
 @safe package struct Poller {
     /// What to wait for, or what is the case.
     package struct Interest: OptionSet, Sendable, Hashable {
@@ -25,10 +28,16 @@ internal import Glibc
     /// More entries than a driver ever has: one ROUTER, lanes to every peer, monitors, wake-ups.
     package static let entryLimit = 16_384
 
-    private var items: [zmq_pollitem_t] = unsafe []
+    /// Descriptors of the entries; of a socket its ZMQ_FD.
+    private var items: [pollfd] = []
+    private var interests: [Interest] = []
     private var tokens: [UInt64] = []
-    /// Keeps every polled socket and wake-up alive for as long as its handle is in `items`.
+    /// By entry; nil: a descriptor.
+    private var sockets: [Socket?] = []
+    /// Keeps every wake-up alive for as long as its descriptor is in `items`.
     private var owners: [AnyObject?] = []
+    /// What was found of each entry in this wait.
+    private var found: [Interest] = []
     private var slots: [UInt64: Int] = [:]
 
     package init() {}
@@ -40,32 +49,25 @@ internal import Glibc
     package mutating func add(
         _ socket: Socket, token: UInt64, for interest: Interest
     ) throws(ZeroMQError) {
-        let raw = try unsafe socket.raw()
-        unsafe insert(
-            zmq_pollitem_t(socket: raw, fd: -1, events: interest.rawValue, revents: 0),
-            token, socket)
+        insert(try socket.descriptor(), interest, token, socket, nil)
     }
 
     /// Waits for a wake-up from now on (and retains it). `token` must be unused.
     package mutating func add(_ wakeUp: WakeUp, token: UInt64) {
-        unsafe insert(
-            zmq_pollitem_t(
-                socket: nil, fd: wakeUp.descriptor, events: Interest.readable.rawValue, revents: 0),
-            token, wakeUp)
+        insert(wakeUp.descriptor, .readable, token, nil, wakeUp)
     }
 
     /// Waits for a descriptor from now on, which must stay open until it is removed. `token` must be
     /// unused.
     package mutating func add(descriptor: Int32, token: UInt64, for interest: Interest) {
-        unsafe insert(
-            zmq_pollitem_t(socket: nil, fd: descriptor, events: interest.rawValue, revents: 0),
-            token, nil)
+        insert(descriptor, interest, token, nil, nil)
     }
 
     /// Changes what is waited for; an empty interest keeps the entry but never reports it.
     package mutating func update(token: UInt64, for interest: Interest) {
         guard let slot = slots[token] else { preconditionFailure("unknown token \(token)") }
-        unsafe items[slot].events = interest.rawValue
+        interests[slot] = interest
+        items[slot].events = Self.pollEvents(interest, isSocket: sockets[slot] != nil)
     }
 
     /// Stops waiting for the entry; false when there is none.
@@ -74,14 +76,19 @@ internal import Glibc
         guard let slot = slots.removeValue(forKey: token) else { return false }
         let last = tokens.count - 1
         if slot != last {
-            unsafe items[slot] = items[last]
+            items[slot] = items[last]
+            interests[slot] = interests[last]
             tokens[slot] = tokens[last]
+            sockets[slot] = sockets[last]
             owners[slot] = owners[last]
             slots[tokens[slot]] = slot
         }
-        unsafe items.removeLast()
+        items.removeLast()
+        interests.removeLast()
         tokens.removeLast()
+        sockets.removeLast()
         owners.removeLast()
+        found.removeLast()
         return true
     }
 
@@ -92,29 +99,82 @@ internal import Glibc
         until deadline: Int64?, into ready: inout [Ready]
     ) throws(ZeroMQError) {
         ready.removeAll(keepingCapacity: true)
-        var found: Int32
-        repeat {
-            let timeout = deadline.map { Int(MonotonicClock.milliseconds(until: $0)) } ?? -1
-            // SAFETY: every socket in `items` is retained by `owners` and open.
-            found = unsafe zmq_poll(&items, Int32(tokens.count), timeout)
-            guard found >= 0 || zmq_errno() == EINTR else {
-                throw .last("wait for", "\(tokens.count) sockets")
+        while true {
+            let isFound = try lookAtSockets()
+            let timeout =
+                isFound ? 0 : deadline.map { MonotonicClock.milliseconds(until: $0) } ?? -1
+            // SAFETY: the kernel writes into `items`, which has that many; their descriptors are open,
+            // because `sockets` and `owners` retain what they belong to.
+            let count = unsafe poll(&items, nfds_t(items.count), timeout)
+            guard count >= 0 || errno == EINTR else {
+                throw .system("wait for", "\(tokens.count) sockets")
             }
-        } while found < 0
-        guard found > 0 else { return }
-        for slot in tokens.indices where unsafe items[slot].revents != 0 {
-            unsafe ready.append(
-                Ready(token: tokens[slot], events: Interest(rawValue: items[slot].revents)))
+            if count > 0 { try lookAtDescriptors() }
+            for slot in tokens.indices where !found[slot].isEmpty {
+                ready.append(Ready(token: tokens[slot], events: found[slot]))
+            }
+            // A command that makes nothing readable ends a `poll`, but not a wait.
+            if !ready.isEmpty || (count == 0 && timeout >= 0) { return }
         }
     }
 
-    private mutating func insert(_ item: zmq_pollitem_t, _ token: UInt64, _ owner: AnyObject?) {
+    /// Sockets whose descriptor may be silent about what they hold. True: one is ready.
+    private mutating func lookAtSockets() throws(ZeroMQError) -> Bool {
+        var isFound = false
+        for slot in tokens.indices {
+            found[slot] = []
+            guard let socket = sockets[slot], !interests[slot].isEmpty,
+                socket.mayHaveMessages || interests[slot].contains(.writable)
+            else { continue }
+            found[slot] = try socket.readiness().intersection(interests[slot])
+            if !found[slot].isEmpty { isFound = true }
+        }
+        return isFound
+    }
+
+    private mutating func lookAtDescriptors() throws(ZeroMQError) {
+        for slot in tokens.indices where items[slot].revents != 0 {
+            guard let socket = sockets[slot] else {
+                found[slot] = Self.interest(items[slot].revents)
+                continue
+            }
+            found[slot] = try socket.readiness().intersection(interests[slot])
+        }
+    }
+
+    private mutating func insert(
+        _ descriptor: Int32, _ interest: Interest, _ token: UInt64, _ socket: Socket?,
+        _ owner: AnyObject?
+    ) {
         precondition(slots[token] == nil, "token \(token) is in use")
         precondition(tokens.count < Self.entryLimit, "more than \(Self.entryLimit) poll entries")
         slots[token] = tokens.count
-        unsafe items.append(item)
+        items.append(
+            pollfd(
+                fd: descriptor, events: Self.pollEvents(interest, isSocket: socket != nil),
+                revents: 0))
+        interests.append(interest)
         tokens.append(token)
+        sockets.append(socket)
         owners.append(owner)
+        found.append([])
+    }
+
+    /// Commands for a socket make its descriptor readable, whatever they change.
+    private static func pollEvents(_ interest: Interest, isSocket: Bool) -> Int16 {
+        guard !isSocket else { return interest.isEmpty ? 0 : Int16(POLLIN) }
+        var events: Int16 = 0
+        if interest.contains(.readable) { events |= Int16(POLLIN) }
+        if interest.contains(.writable) { events |= Int16(POLLOUT) }
+        return events
+    }
+
+    private static func interest(_ events: Int16) -> Interest {
+        var interest: Interest = []
+        if events & Int16(POLLIN) != 0 { interest.insert(.readable) }
+        if events & Int16(POLLOUT) != 0 { interest.insert(.writable) }
+        if events & ~Int16(POLLIN | POLLOUT) != 0 { interest.insert(.failed) }
+        return interest
     }
 }
 

@@ -14,6 +14,7 @@ extension Socket {
     ) throws(ZeroMQError) -> SendOutcome {
         let socket = try unsafe raw()
         let flags = more ? ZMQ_DONTWAIT | ZMQ_SNDMORE : ZMQ_DONTWAIT
+        tookCommands()
         while true {
             // SAFETY: the socket is open and belongs to this thread.
             let code = unsafe message.withMutableStorage { unsafe zmq_msg_send($0, socket, flags) }
@@ -52,9 +53,14 @@ extension Socket {
             let code = unsafe message.withMutableStorage {
                 unsafe zmq_msg_recv($0, socket, ZMQ_DONTWAIT)
             }
-            if code >= 0 { return message }
+            if code >= 0 {
+                tookCommands()
+                return message
+            }
             switch zmq_errno() {
-            case EAGAIN: return nil
+            case EAGAIN:
+                foundNoMessage()
+                return nil
             case EINTR: continue
             default: throw .last("receive on", "\(kind) socket")
             }

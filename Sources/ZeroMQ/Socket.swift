@@ -40,6 +40,10 @@ package struct RoutedMessage: ~Copyable {
     let context: Context
     private let isServer: Bool
     private var handle: UnsafeMutableRawPointer?
+    /// False: there was nothing to receive when this was last looked at, and whatever comes from then on
+    /// makes the socket's descriptor readable, which a `Poller` that waits for the socket notices. So where
+    /// it is false after such a wait, `receive` need not be called; it would cost a system call.
+    package private(set) var mayHaveMessages = true
     /// Messages dropped because the peer had chosen its own identity (rule 6).
     package private(set) var droppedForeignIdentities: UInt64 = 0
 
@@ -79,12 +83,14 @@ package struct RoutedMessage: ~Copyable {
                 reason: "no ZAP handler runs, so any client key would be admitted",
                 hint: "start a ZapAuthenticator in this context first")
         }
+        mayHaveMessages = true
         guard try unsafe zmq_bind(raw(), endpoint) == 0 else { throw .last("bind", endpoint) }
         return try lastEndpoint()
     }
 
     /// Starts connecting to `endpoint`; returns at once. The monitor tells how it went.
     package func connect(_ endpoint: String) throws(ZeroMQError) {
+        mayHaveMessages = true
         guard try unsafe zmq_connect(raw(), endpoint) == 0 else {
             throw .last("connect to", endpoint)
         }
@@ -92,6 +98,7 @@ package struct RoutedMessage: ~Copyable {
 
     /// Ends the connection made by `connect(endpoint)`.
     package func disconnect(_ endpoint: String) throws(ZeroMQError) {
+        mayHaveMessages = true
         guard try unsafe zmq_disconnect(raw(), endpoint) == 0 else {
             throw .last("disconnect from", endpoint)
         }
@@ -99,6 +106,7 @@ package struct RoutedMessage: ~Copyable {
 
     /// Stops listening on a *resolved* endpoint.
     package func unbind(_ endpoint: String) throws(ZeroMQError) {
+        mayHaveMessages = true
         guard try unsafe zmq_unbind(raw(), endpoint) == 0 else { throw .last("unbind", endpoint) }
     }
 
@@ -121,6 +129,36 @@ package struct RoutedMessage: ~Copyable {
                 reason: "the socket is closed")
         }
         return unsafe open
+    }
+
+    /// libzmq has taken in commands, as nearly every call on a socket may: messages among them make no
+    /// descriptor readable any more.
+    func tookCommands() { mayHaveMessages = true }
+
+    func foundNoMessage() { mayHaveMessages = false }
+
+    /// Readable when commands wait for the socket (ZMQ_FD).
+    func descriptor() throws(ZeroMQError) -> Int32 {
+        var descriptor: Int32 = -1
+        var size = MemoryLayout<Int32>.size
+        // SAFETY: here and below libzmq fills a local of the type and size it expects during the call.
+        guard try unsafe zmq_getsockopt(raw(), ZMQ_FD, &descriptor, &size) == 0 else {
+            throw .last("read", "the descriptor of a \(kind) socket")
+        }
+        return descriptor
+    }
+
+    /// What is the case now (ZMQ_EVENTS); takes in the commands that wait.
+    func readiness() throws(ZeroMQError) -> Poller.Interest {
+        var events: Int32 = 0
+        var size = MemoryLayout<Int32>.size
+        while try unsafe zmq_getsockopt(raw(), ZMQ_EVENTS, &events, &size) != 0 {
+            guard zmq_errno() == EINTR else { throw .last("look at", "\(kind) socket") }
+        }
+        let found = Poller.Interest(rawValue: Int16(truncatingIfNeeded: events))
+            .intersection([.readable, .writable])
+        mayHaveMessages = found.contains(.readable)
+        return found
     }
 
     func countForeignIdentity() { droppedForeignIdentities += 1 }

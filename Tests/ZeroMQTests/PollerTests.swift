@@ -120,6 +120,48 @@ struct PollerTests {
         #expect(held.userID == nil)
     }
 
+    @Test("what a call has taken in by the way is found, and a socket at rest is not asked")
+    func takenInByTheWay() throws {
+        let context = try Context()
+        let options = SocketOptions(security: .plaintext)
+        let router = try Socket(context, kind: .router, options: options)
+        let endpoint = try router.bind("tcp://127.0.0.1:*")
+        let dealer = try Socket(context, kind: .dealer, options: options)
+        try dealer.connect(endpoint)
+        try sendWhenPossible(dealer, [1])
+        var sender: RoutingID?
+        try turn([router]) {
+            guard let message = try router.receiveRouted() else { return false }
+            sender = message.sender
+            return true
+        }
+        let peer = try #require(sender)
+        var poller = Poller()
+        try poller.add(dealer, token: 7, for: .readable)
+        var ready: [Poller.Ready] = []
+        for round in 0..<20 as Range<UInt8> {
+            let nothing = try dealer.receive() == nil
+            #expect(nothing && !dealer.mayHaveMessages)
+            var answer = try Message(copying: [round])
+            let outcome = try router.send(to: peer, &answer)
+            #expect(outcome == .sent)
+            // Long enough for libzmq to look for commands when the next message is sent: the answer is then
+            // in the socket, and its descriptor is silent.
+            if round % 2 == 0 {
+                Thread.sleep(forTimeInterval: 0.02)
+                try sendWhenPossible(dealer, [round])
+            }
+            try poller.wait(until: MonotonicClock.now() + patienceNanoseconds, into: &ready)
+            #expect(ready.map(\.token) == [7] && ready.map(\.events) == [.readable])
+            #expect(dealer.mayHaveMessages)
+            let received = try dealer.receive()?.copiedBytes
+            #expect(received == [round])
+        }
+        dealer.close()
+        router.close()
+        try context.terminate()
+    }
+
     @Test("small messages, which libzmq keeps inside the message itself, survive being moved")
     func smallMessages() throws {
         for count in [0, 1, 32, 33, 34, 64] {

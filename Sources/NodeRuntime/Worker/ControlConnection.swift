@@ -46,9 +46,9 @@ final class ControlConnection {
         _ = try socket.send(&frame)
     }
 
-    /// The next input, or nil if there is none now.
+    /// The next input, or nil if there was none when both sockets were last waited for.
     func next() throws -> Input? {
-        if let event = try monitor.next() {
+        if monitor.socket.mayHaveMessages, let event = try monitor.next() {
             switch event.kind {
             case .disconnected: return .down
             case .handshakeFailedAuthentication:
@@ -63,7 +63,7 @@ final class ControlConnection {
                 return try next()
             }
         }
-        guard let message = try socket.receive() else { return nil }
+        guard socket.mayHaveMessages, let message = try socket.receive() else { return nil }
         do {
             let frame = try message.withBytes { bytes throws(FrameError) in
                 try FrameDecoder.decode(bytes, limits: .control)

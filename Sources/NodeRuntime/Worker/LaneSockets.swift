@@ -175,17 +175,18 @@ final class LaneSockets {
         try dial(member, lane: lane.index)
     }
 
-    /// Takes what has arrived, at most a burst from each socket.
+    /// Takes what has arrived, at most a burst from each socket; for after a wait for all of them.
     func poll(now: Int64, _ deliver: (Input) throws -> Void) throws {
         try redialDue(now)
-        for _ in 0..<NodeLimits.burst {
+        for _ in 0..<NodeLimits.burst where router.mayHaveMessages {
             guard let routed = try router.receiveRouted() else { break }
             let sender = routed.sender
             try accept(sender, routed.holdBody(), deliver)
         }
         for entry in dialledInOrder where entry.socket.isOpen {
             try watch(entry, now, deliver)
-            for _ in 0..<NodeLimits.burst where entry.socket.isOpen {
+            for _ in 0..<NodeLimits.burst
+            where entry.socket.isOpen && entry.socket.mayHaveMessages {
                 guard let message = try entry.socket.receive() else { break }
                 try decode(entry.lane, HeldMessage(message), deliver)
             }
@@ -206,7 +207,8 @@ final class LaneSockets {
     private func watch(
         _ entry: Dialled, _ now: Int64, _ deliver: (Input) throws -> Void
     ) throws {
-        while entry.monitor.socket.isOpen, let event = try entry.monitor.next() {
+        let monitor = entry.monitor.socket
+        while monitor.isOpen, monitor.mayHaveMessages, let event = try entry.monitor.next() {
             switch event.kind {
             case .handshakeSucceeded:
                 try deliver(.connected(entry.lane))

@@ -97,7 +97,11 @@ final class TrainerThread: Sendable {
     }
 
     /// Everything put out since the last call.
-    func take() -> [TrainerOutput] {
+    ///
+    /// - Parameter isAwake: the wake-up was found signalled. Where it was not and there are no outputs,
+    ///   draining it would be a system call for nothing.
+    func take(isAwake: Bool) -> [TrainerOutput] {
+        guard isAwake || outputs.withLock({ !$0.isEmpty }) else { return [] }
         wakeUp.drain()
         return outputs.withLock { outputs in
             defer { outputs = [] }

@@ -223,9 +223,9 @@ package final class WorkerNode {
             }
             try takeControl()
             try lanes.poll(now: MonotonicClock.now()) { try self.take($0) }
-            try takeTrainer()
+            try takeTrainer(isAwake: ready.contains { $0.token == Token.trainer })
             try contribute()
-            try step(.tick)
+            if let deadline = machine?.nextDeadline, now >= deadline { try step(.tick) }
             for (lane, message) in acknowledgements.take(now: MonotonicClock.now()) {
                 try send(lane, 0, .none, message, nil)
             }
@@ -314,8 +314,8 @@ package final class WorkerNode {
                     payload: payload)))
     }
 
-    private func takeTrainer() throws {
-        for output in trainer.take() {
+    private func takeTrainer(isAwake: Bool) throws {
+        for output in trainer.take(isAwake: isAwake) {
             switch output {
             case .event(let event): try step(.trainer(tokenWatch.noting(event)))
             case .gradient(let place): contributions.gradient = place
