@@ -126,12 +126,55 @@ package struct ShardReduction: Sendable {
             }
         }
 
-        func weight(_ part: Contribution) -> UInt64 { weights[part.group] ?? part.weight }
+        private func weight(_ part: Contribution) -> UInt64 { weights[part.group] ?? part.weight }
 
         /// Where nobody has trained on anything (a round after the last step), all count alike.
-        func sources(_ parts: [Contribution]) -> [Source] {
+        private func sources(_ parts: [Contribution]) -> [Source] {
             let isWeighted = parts.contains { weight($0) > 0 }
             return parts.map { Source(handle: $0.handle, weight: isWeighted ? weight($0) : 1) }
+        }
+
+        // Changed in place, all three: a copy of a shard would make each change copy all positions.
+
+        /// Keeps a contribution; says why not, if it must not come.
+        mutating func take(_ part: Contribution) -> String? {
+            guard positions.indices.contains(part.position),
+                geometry.groups.indices.contains(part.group)
+            else { return "no such chunk or group" }
+            guard parts[part.position][part.group] == nil,
+                positions[part.position] == .collecting
+            else { return "contributed twice" }
+            parts[part.position][part.group] = part
+            return nil
+        }
+
+        /// The pass over a position; nil as long as something is missing, or if it was asked for already.
+        mutating func beginPass(
+            _ position: Int
+        ) -> (epoch: Epoch, slice: Int, sources: [Source])? {
+            guard !awaitsClose, positions[position] == .collecting,
+                expected.allSatisfy({ parts[position][$0] != nil })
+            else { return nil }
+            positions[position] = .reducing
+            hasReduced = true
+            let counted = expected.compactMap { parts[position][$0] }
+            return (geometry.epoch, slice, sources(counted))
+        }
+
+        /// All parts of a position, which may go, and what the counted ones say together; nil if no pass of
+        /// `epoch` is under way over it.
+        mutating func endPass(
+            _ position: Int, _ epoch: Epoch
+        ) -> (parts: [PayloadHandle], weight: UInt64, mayLeave: Bool)? {
+            guard geometry.epoch == epoch, positions[position] == .reducing else { return nil }
+            let counted = expected.compactMap { parts[position][$0] }
+            let all = parts[position].compactMap { $0?.handle }
+            parts[position] = Array(repeating: nil, count: geometry.groups.count)
+            positions[position] = .done
+            return (
+                all, counted.reduce(0) { saturatingSum($0, weight($1)) },
+                counted.allSatisfy(\.mayLeave)
+            )
         }
     }
 
@@ -157,9 +200,9 @@ package struct ShardReduction: Sendable {
 
     /// Whether a group has sent nothing yet of what is collected here, `own` left out; nil: nothing is.
     package func awaitsFirstPart(_ key: CollectiveKey, apartFrom own: Int?) -> Bool? {
-        guard let shards = shards[key], let first = shards.first else { return nil }
-        guard !shards.contains(where: \.hasReduced), isOpen(key) else { return false }
-        return first.expected.contains { group in
+        guard let shards = shards[key], !shards.isEmpty else { return nil }
+        guard !shards.contains(where: { $0.hasReduced }), isOpen(key) else { return false }
+        return shards[0].expected.contains { group in
             group != own && shards.allSatisfy { $0.parts.allSatisfy { $0[group] == nil } }
         }
     }
@@ -209,46 +252,29 @@ package struct ShardReduction: Sendable {
     }
 
     private mutating func contribute(_ part: Contribution) -> [Effect] {
-        guard let place = place(part.key, part.slice), let shard = shards[part.key]?[place] else {
+        guard let place = place(part.key, part.slice) else {
             return [
                 .release(part.handle),
                 .violation(key: part.key, group: part.group, what: "collective is not open here"),
             ]
         }
-        guard shard.positions.indices.contains(part.position),
-            shard.geometry.groups.indices.contains(part.group)
-        else {
+        if let what = shards[part.key]?[place].take(part) {
             return [
                 .release(part.handle),
-                .violation(key: part.key, group: part.group, what: "no such chunk or group"),
+                .violation(key: part.key, group: part.group, what: what),
             ]
         }
-        guard shard.parts[part.position][part.group] == nil,
-            shard.positions[part.position] == .collecting
-        else {
-            return [
-                .release(part.handle),
-                .violation(key: part.key, group: part.group, what: "contributed twice"),
-            ]
-        }
-        shards[part.key]?[place].parts[part.position][part.group] = part
         return reduceIfComplete(part.key, place, part.position)
     }
 
     private mutating func reduceIfComplete(
         _ key: CollectiveKey, _ place: Int, _ position: Int
     ) -> [Effect] {
-        guard let shard = shards[key]?[place], !shard.awaitsClose,
-            shard.positions[position] == .collecting
-        else { return [] }
-        let parts = shard.expected.compactMap { shard.parts[position][$0] }
-        guard parts.count == shard.expected.count else { return [] }
-        shards[key]?[place].positions[position] = .reducing
-        shards[key]?[place].hasReduced = true
+        guard let pass = shards[key]?[place].beginPass(position) else { return [] }
         return [
             .reduce(
-                key: key, epoch: shard.geometry.epoch, slice: shard.slice, position: position,
-                sources: shard.sources(parts))
+                key: key, epoch: pass.epoch, slice: pass.slice, position: position,
+                sources: pass.sources)
         ]
     }
 
@@ -256,21 +282,16 @@ package struct ShardReduction: Sendable {
         _ key: CollectiveKey, _ epoch: Epoch, _ slice: Int, _ position: Int, _ mean: PayloadHandle
     ) -> [Effect] {
         // A pass asked for before a reconfiguration ends here too late: its inputs are gone.
-        guard let place = place(key, slice), let shard = shards[key]?[place],
-            shard.geometry.epoch == epoch, shard.positions[position] == .reducing
+        guard let place = place(key, slice),
+            let passed = shards[key]?[place].endPass(position, epoch)
         else {
             return [.release(mean)]
         }
-        let counted = shard.expected.compactMap { shard.parts[position][$0] }
-        var effects: [Effect] = shard.parts[position].compactMap { $0.map { .release($0.handle) } }
+        var effects: [Effect] = passed.parts.map { .release($0) }
         effects.append(
             .mean(
-                key: key, slice: slice, position: position, handle: mean,
-                weight: counted.reduce(0) { saturatingSum($0, shard.weight($1)) },
-                mayLeave: counted.allSatisfy(\.mayLeave)))
-        shards[key]?[place].parts[position] = Array(
-            repeating: nil, count: shard.geometry.groups.count)
-        shards[key]?[place].positions[position] = .done
+                key: key, slice: slice, position: position, handle: mean, weight: passed.weight,
+                mayLeave: passed.mayLeave))
         return effects
     }
 

@@ -56,7 +56,7 @@ extension Worker {
     }
 
     /// The lane over a detour to `peer`, if the plan in force has one.
-    func activeDetour(_ peer: WorkerID) -> DetourLane? {
+    @inline(__always) func activeDetour(_ peer: WorkerID) -> DetourLane? {
         detours[peer].flatMap { $0.relay == nil ? nil : $0 }
     }
 

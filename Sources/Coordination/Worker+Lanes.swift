@@ -121,7 +121,7 @@ extension Worker {
     }
 
     /// Of the peer whose lane it is; nil for a lane this worker does not have.
-    func incarnation(of lane: LaneID) -> Incarnation? {
+    @inline(__always) func incarnation(of lane: LaneID) -> Incarnation? {
         switch lane.role {
         case .dialler: bundles[lane.peer]?.member.incarnation
         case .acceptor: acceptedIncarnations[lane]

@@ -154,19 +154,20 @@ extension Worker {
 
     /// Never silent: after `patience`, and again every `patience`, says for whom and why.
     private mutating func reportWaiting(_ now: Instant) {
-        guard let waiting = round.waiting(shards: shards) else {
+        guard let wait = round.wait else {
             waitingSince = nil
             waitingReportedAt = nil
             return
         }
-        if waitingSince?.activity != waiting.activity {
-            waitingSince = (waiting.activity, waiting.ranks, now)
+        if waitingSince?.wait != wait {
+            waitingSince = (wait, now)
             waitingReportedAt = nil
             return
         }
         guard let since = waitingSince,
             now - (waitingReportedAt ?? since.at)
-                >= configuration.deadlines.patience - CoordinationLimits.heartbeatInterval
+                >= configuration.deadlines.patience - CoordinationLimits.heartbeatInterval,
+            let waiting = round.waiting(shards: shards)
         else { return }
         waitingReportedAt = now
         let silence = Int(configuration.deadlines.silence.seconds)

@@ -204,7 +204,7 @@ package struct Worker: Sendable {
     var helloDelay = CoordinationLimits.helloRetryMinimum
     var lastHeard = Instant.zero
     var coordinatorLostAt: Instant?
-    var waitingSince: (activity: String, ranks: [Rank], at: Instant)?
+    var waitingSince: (wait: WorkerRound.Wait, at: Instant)?
     var waitingReportedAt: Instant?
     var lastTick: Instant?
     /// Of the event being handled.
@@ -282,7 +282,7 @@ package struct Worker: Sendable {
     }
 
     private func checkInvariants() {
-        if round.plan != nil, case .joining = phase {
+        if case .joining = phase, round.plan != nil {
             preconditionFailure("a plan without a welcome")
         }
     }
@@ -310,11 +310,20 @@ package struct Worker: Sendable {
         }
     }
 
-    func peer(_ rank: Rank) -> WorkerID? {
-        guard let plan = round.plan, plan.plan.members.indices.contains(rank.index) else {
+    // Inlined, as other small questions are that come with every frame: else a copy of the whole machine is
+    // made to be asked.
+    @inline(__always) func peer(_ rank: Rank) -> WorkerID? {
+        guard let members = round.plan?.plan.members, members.indices.contains(rank.index) else {
             return nil
         }
-        return plan.plan.members[rank.index].workerID
+        return members[rank.index].workerID
+    }
+
+    /// See ``WorkerRound/placement(ofMean:of:slice:position:)``. Mutating, so that the driver asks in place.
+    package mutating func placement(
+        ofMean payload: PayloadHandle, of key: CollectiveKey, slice: Int, position: Int
+    ) -> WorkerRound.MeanPlacement? {
+        round.placement(ofMean: payload, of: key, slice: slice, position: position)
     }
 
     /// Payload bytes granted to `member` on all its lanes together.

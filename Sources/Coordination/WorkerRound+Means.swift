@@ -8,10 +8,11 @@ extension WorkerRound {
     mutating func hold(_ mean: Mean, _ now: Instant) {
         // Before GO an exchange of the old plan takes nothing: a mean of the new plan belongs to an
         // attempt that has not begun here.
-        guard let plan, !isFrozen, let exchange = exchange(mean.key) else {
+        guard let plan, !isFrozen, let geometry = geometry(underWay: mean.key) else {
             return keepForLater(mean)
         }
-        let isOwn = exchange.geometry.owner(ofSlice: mean.slice) == plan.rank
+        let isOwn =
+            mean.slice < geometry.sliceCount && geometry.owner(ofSlice: mean.slice) == plan.rank
         var taken = false
         change(mean.key) {
             taken = $0.hold(
@@ -23,11 +24,11 @@ extension WorkerRound {
             effects.append(.release(mean.payload.handle))
             return
         }
-        guard exchange.geometry.epoch == plan.epoch else { return }
+        guard geometry.epoch == plan.epoch else { return }
         let onward =
             isOwn
-            ? exchange.geometry.meanReceivers(slice: mean.slice)
-            : exchange.geometry.forwards(slice: mean.slice, from: plan.rank)
+            ? geometry.meanReceivers(slice: mean.slice)
+            : geometry.forwards(slice: mean.slice, from: plan.rank)
         effects += onward.map { .forward(to: $0, mean) }
     }
 

@@ -14,11 +14,19 @@ extension WorkerRound {
     package func placement(
         ofMean payload: PayloadHandle, of key: CollectiveKey, slice: Int, position: Int
     ) -> MeanPlacement? {
-        guard let exchange = exchange(key) ?? roundUnderWay(ofParts: key),
-            exchange.mean(slice: slice, position: position)?.handle == payload
+        if inner?.key == key { return inner?.placement(ofMean: payload, slice, position) }
+        guard let index = flights.firstIndex(where: { $0.key == key || $0.parts?.key == key })
         else { return nil }
-        return MeanPlacement(
-            key: exchange.key,
-            elements: exchange.geometry.range(ofSlice: slice, position: position))
+        return flights[index].placement(ofMean: payload, slice, position)
+    }
+}
+
+extension Exchange {
+    fileprivate func placement(
+        ofMean payload: PayloadHandle, _ slice: Int, _ position: Int
+    ) -> WorkerRound.MeanPlacement? {
+        guard mean(slice: slice, position: position)?.handle == payload else { return nil }
+        return WorkerRound.MeanPlacement(
+            key: key, elements: geometry.range(ofSlice: slice, position: position))
     }
 }

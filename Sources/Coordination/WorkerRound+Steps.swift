@@ -40,7 +40,7 @@ extension WorkerRound {
             depart(key, weight: weight, now)
             return true
         case .sharing(let key):
-            guard exchange(key)?.isComplete == true else { return false }
+            guard isComplete(key) else { return false }
             stage = .awaitingCommit(key)
             return true
         case .awaitingCommit(let key):

@@ -19,29 +19,65 @@ extension WorkerRound {
         if isFrozen { return .recover }
         switch stage {
         case .sharing(let key):
-            guard let exchange = exchange(key), let rank = plan?.rank else { return .wait }
-            let geometry = exchange.geometry
-            let awaits = [
-                exchange.parts.flatMap {
-                    shards.awaitsFirstPart($0.key, apartFrom: $0.geometry.group(of: rank))
-                },
-                shards.awaitsFirstPart(key, apartFrom: geometry.group(of: rank)),
-            ].compactMap(\.self)
-            if !awaits.isEmpty { return awaits.contains(true) ? .wait : .transfer }
+            guard let geometry = geometry(underWay: key), let rank = plan?.rank else {
+                return .wait
+            }
+            let parts = parts(underWay: key)
+            let ofParts = parts.flatMap {
+                shards.awaitsFirstPart($0.key, apartFrom: $0.geometry.group(of: rank))
+            }
+            let ofRound = shards.awaitsFirstPart(key, apartFrom: geometry.group(of: rank))
+            if ofParts ?? ofRound != nil {
+                return ofParts == true || ofRound == true ? .wait : .transfer
+            }
             // All that this worker owns is reduced. One that owns nothing goes by anything that has come.
             let owns = geometry.slice(ownedBy: rank).map { geometry.duePositions(ofSlice: $0) > 0 }
-            return owns == true || exchange.firstArrival != nil ? .transfer : .wait
+            return owns == true || exchange(key)?.firstArrival != nil ? .transfer : .wait
         case .idle, .computing, .readyToShare, .readyToExchange, .awaitingCommit, .absorbing,
             .trained:
             return .wait
         }
     }
 
+    private func parts(underWay key: CollectiveKey) -> Exchange.Parts? {
+        if inner?.key == key { return inner?.parts }
+        return flights.firstIndex { $0.key == key }.flatMap { flights[$0].parts }
+    }
+
+    /// What a worker waits for, as far as a new wait must be told from the one before.
+    enum Wait: Equatable, Sendable {
+        case plan(isFirst: Bool)
+        /// Whose parts or means: see `waiting`, which looks through all positions.
+        case shares(CollectiveKey)
+        case commit(CollectiveKey)
+        case firstTurn, offerTaken, lastCommit
+    }
+
+    /// Asked for after every event; `waiting` says it in words. Nil while it works.
+    var wait: Wait? {
+        if isFrozen { return .plan(isFirst: plan == nil) }
+        switch stage {
+        case .sharing(let key): return isUnderWay(key) ? .shares(key) : nil
+        case .awaitingCommit(let key):
+            return .commit(order.key(of: order.turn(of: key) - order.count))
+        case .readyToShare(let next, _) where waitsForCommit(beforeSharing: next):
+            return awaitedCommit
+        case .idle where plan.map { step >= $0.pace.lastStep } ?? false: return awaitedCommit
+        case .idle, .computing, .readyToShare, .readyToExchange, .absorbing: return nil
+        case .trained: return .lastCommit
+        }
+    }
+
+    private func isUnderWay(_ key: CollectiveKey) -> Bool {
+        inner?.key == key || flights.contains { $0.key == key }
+    }
+
     /// What the worker waits for, in words, and for which members; nil while it works.
     package func waiting(shards: ShardReduction) -> (activity: String, ranks: [Rank])? {
-        if isFrozen { return (plan == nil ? "the first plan" : "the new plan to start", []) }
-        switch stage {
-        case .sharing(let key):
+        guard let wait else { return nil }
+        switch wait {
+        case .plan(let isFirst): return (isFirst ? "the first plan" : "the new plan to start", [])
+        case .shares(let key):
             guard let exchange = exchange(key) else { return nil }
             var contributors = shards.missingGroups(key).map {
                 exchange.geometry.sender(
@@ -55,28 +91,19 @@ extension WorkerRound {
             }
             let ranks = contributors.isEmpty ? exchange.missingOwners : contributors
             return (Self.describe(key), ranks.filter { $0 != plan?.rank })
-        case .awaitingCommit(let key):
-            return (
-                "the commit of \(Self.describe(order.key(of: order.turn(of: key) - order.count)))",
-                []
-            )
-        case .readyToShare(let next, _) where waitsForCommit(beforeSharing: next):
-            return (awaitedCommit, [])
-        case .idle where plan.map { step >= $0.pace.lastStep } ?? false:
-            return (awaitedCommit, [])
-        case .idle, .computing, .readyToShare, .readyToExchange, .absorbing:
-            return nil
-        case .trained:
-            return ("the commit of the last round", [])
+        case .commit(let key): return ("the commit of \(Self.describe(key))", [])
+        case .firstTurn: return ("the first turn", [])
+        case .offerTaken: return ("the round that takes in what it has offered last", [])
+        case .lastCommit: return ("the commit of the last round", [])
         }
     }
 
     /// The commit without which the next turn may not leave.
-    private var awaitedCommit: String {
-        if schedule.closesSets { return "the round that takes in what it has offered last" }
+    private var awaitedCommit: Wait {
+        if schedule.closesSets { return .offerTaken }
         let turn = departedTurn + 1
-        guard turn > order.count else { return "the first turn" }
-        return "the commit of \(Self.describe(order.key(of: turn - order.count)))"
+        guard turn > order.count else { return .firstTurn }
+        return .commit(order.key(of: turn - order.count))
     }
 
     static func describe(_ key: CollectiveKey) -> String {

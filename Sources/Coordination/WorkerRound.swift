@@ -259,6 +259,19 @@ package struct WorkerRound: Sendable {
         inner?.key == key ? inner : flights.first { $0.key == key }
     }
 
+    /// Of the exchange of `key` under way here. Who holds the exchange itself while it changes makes the
+    /// change copy all its positions.
+    func geometry(underWay key: CollectiveKey) -> CollectiveGeometry? {
+        if inner?.key == key { return inner?.geometry }
+        return flights.firstIndex { $0.key == key }.map { flights[$0].geometry }
+    }
+
+    /// Whether the exchange of `key` is under way here and complete.
+    func isComplete(_ key: CollectiveKey) -> Bool {
+        if inner?.key == key { return inner?.isComplete ?? false }
+        return flights.contains { $0.key == key && $0.isComplete }
+    }
+
     /// The exchange under way here to which own chunks leave under `key`.
     func exchange(contributing key: CollectiveKey) -> Exchange? {
         inner?.contributes.key == key ? inner : flights.first { $0.contributes.key == key }

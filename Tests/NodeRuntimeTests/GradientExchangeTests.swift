@@ -129,10 +129,11 @@ private struct TwoSlices {
         try #require(begins)
         var settled: [PayloadBytes] = []
         while let (_, chunk, bytes) = try contributions.next() {
-            let placed = try #require(
-                places.place(bytes, of: slices.key, elements: chunk.range))
+            let first = places.place(bytes, of: slices.key, elements: chunk.range)
+            let placed = try #require(first)
             #expect(placed.copiedBytes == bytes.copiedBytes)
-            #expect(places.place(placed, of: slices.key, elements: chunk.range) == nil, "once")
+            let second = places.place(placed, of: slices.key, elements: chunk.range)
+            #expect(second == nil, "once")
             settled.append(placed)
         }
         let finished = places.finish(slices.key)

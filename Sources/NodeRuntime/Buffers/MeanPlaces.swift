@@ -55,8 +55,9 @@ package struct MeanPlaces {
         return places[places.count - 1]
     }
 
-    /// Decodes a mean the machine has just taken; nil: it has no place here, and stays as it is.
-    package func place(
+    /// Decodes a mean the machine has just taken; nil: it has no place here, and stays as it is. Mutating, so
+    /// that its owner lends it instead of a copy.
+    package mutating func place(
         _ bytes: PayloadBytes, of key: CollectiveKey, elements: Range<UInt64>
     ) -> PayloadBytes? {
         guard let open, open.key == key, !bytes.isPlaced else { return nil }

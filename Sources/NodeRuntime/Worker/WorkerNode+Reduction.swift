@@ -44,7 +44,7 @@ extension WorkerNode {
         _ handle: PayloadHandle, _ key: CollectiveKey, _ slice: Int, _ position: Int
     ) {
         guard
-            let placement = machine?.round.placement(
+            let placement = machine?.placement(
                 ofMean: handle, of: key, slice: slice, position: position),
             let placed = places.place(
                 payloads[handle], of: placement.key, elements: placement.elements)

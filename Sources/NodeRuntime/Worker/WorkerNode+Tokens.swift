@@ -25,22 +25,24 @@ struct TokenWatch {
 extension WorkerNode {
     /// Whom this worker exchanges tokens with under the plan in force.
     var tokenGroup: TokenGroup {
-        guard let machine, let plan = machine.round.plan else {
+        guard let plan = machine?.round.plan, let region = machine?.round.region,
+            let worker = machine?.worker
+        else {
             return TokenGroup(epoch: .none, members: [], me: 0)
         }
         let members = plan.plan.members.filter {
-            plan.crossesTokens || $0.region == machine.round.region
+            plan.crossesTokens || $0.region == region
         }
-        let me = members.firstIndex { $0.workerID == machine.worker } ?? 0
+        let me = members.firstIndex { $0.workerID == worker } ?? 0
         guard setup?.configuration.model.experts?.crossing != nil else {
             return TokenGroup(epoch: plan.epoch, members: members.map(\.workerID), me: me)
         }
         // A plan that names no experts has none that belong to one region.
         guard !plan.plan.experts.isEmpty else {
-            return TokenGroup(epoch: plan.epoch, members: [machine.worker], me: 0)
+            return TokenGroup(epoch: plan.epoch, members: [worker], me: 0)
         }
         // Without budgets nobody computes for another.
-        let group = plan.crossesTokens ? members.map(\.workerID) : [machine.worker]
+        let group = plan.crossesTokens ? members.map(\.workerID) : [worker]
         return TokenGroup(
             epoch: plan.epoch, members: group, me: plan.crossesTokens ? me : 0,
             crossing: crossing(plan))
