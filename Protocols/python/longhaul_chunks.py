@@ -8,7 +8,7 @@ python3-zstandard. Slow on purpose: every rule of the text is one line here.
 
 import struct
 
-CHUNK_ELEMENTS = 65_536
+CHUNK_ELEMENTS_MOST = 196_608
 BLOCK = 256
 GROUP = 4_096
 FP32, BF16, FP16, INT8, INT4, E3M0, TOPK = range(7)
@@ -54,7 +54,7 @@ def body_bytes(transform, elements):
 def decode(payload, transform, stage, elements):
     """The bit patterns of the `elements` binary32 values which the payload stands for."""
     require(transform in range(7) and stage in range(6), "unknown transform or stage")
-    require(0 < elements <= CHUNK_ELEMENTS, "a chunk holds 1 to 65,536 values")
+    require(0 < elements <= CHUNK_ELEMENTS_MOST, "a chunk holds 1 to 196,608 values")
     require(allows(transform, stage), "this stage is not defined after this transform")
     size = body_bytes(transform, elements)
     if stage == STORED:

@@ -24,6 +24,7 @@ DATA_PAYLOAD_BYTES = 256 * 1024
 DATA_FRAME_BYTES = DATA_PAYLOAD_BYTES + 1024
 FRAME_BYTES = {"control": CONTROL_FRAME_BYTES, "data": DATA_FRAME_BYTES}
 CHUNK_ELEMENTS = 65_536
+CHUNK_ELEMENTS_MOST = 196_608
 LANES = 16
 EVENT_BYTES = 32 * 1024
 CONFIGURATION_BYTES = 48 * 1024
@@ -469,7 +470,7 @@ MESSAGES = {
     "CHUNK": _shape(
         34, payload=(1, DATA_PAYLOAD_BYTES), header_flags=1, key=KEY, kind=Enum("B", (0, 1)),
         transform=TRANSFORM, stage=STAGE, reserved15=Reserved(1), slice=U16, group=U16,
-        position=U32, elements=Integer("I", (1, CHUNK_ELEMENTS)), weight=U64, origin=RANK,
+        position=U32, elements=Integer("I", (1, CHUNK_ELEMENTS_MOST)), weight=U64, origin=RANK,
         flags=Bits("H", 1)),
     "ACK": _shape(35, received=U64, grantedTo=U64),
     "PULL": _shape(

@@ -216,6 +216,8 @@ DATA = [
     ("a forwarded mean of 65,536 elements that shrank to 9 bytes", "CHUNK",
      dict(CHUNK, key=inner(1, 210), kind=1, transform=3, stage=2, group=0, position=2**32 - 1,
           elements=65_536, weight=2**64 - 1, origin=0, flags=1), b"123456789", dict(flags=1)),
+    ("a region's part of 196,608 elements that shrank to 9 bytes", "CHUNK",
+     dict(CHUNK, key=inner(1, 211), transform=3, stage=2, elements=196_608), b"123456789", {}),
     ("what arrived, and more credit", "ACK", dict(received=17, grantedTo=12_582_912), b"",
      dict(sequence=0)),
     ("one chunk of the mean", "PULL", dict(key=outer(1, 7), kind=1, slice=1, position=4), b"", {}),
@@ -455,7 +457,7 @@ def rejected():
     add("invalidEnum", "stage 6 in a chunk", "data", patched(chunk, 78, "B", 6))
     add("reservedNotZero", "reserved byte 15 of a chunk", "data", patched(chunk, 79, "B", 1))
     add("outOfRange", "no elements in a chunk", "data", patched(chunk, 88, "I", 0))
-    add("outOfRange", "65,537 elements in a chunk", "data", patched(chunk, 88, "I", 65_537))
+    add("outOfRange", "196,609 elements in a chunk", "data", patched(chunk, 88, "I", 196_609))
     add("undefinedFlags", "an undefined flag in a chunk's fields", "data",
         patched(chunk, 102, "H", 2))
     add("outOfRange", "17 lanes in a greeting", "data", patched(data["LANE-HELLO"], 76, "H", 17))

@@ -61,7 +61,7 @@ package func benchCodec(
 ) throws(ChunkError) -> CodecBenchmark {
     let encoder = ChunkEncoder(choice: .always(codec.stage))
     let decoder = ChunkDecoder()
-    let limit = ChunkFormat.elementLimit
+    let limit = ChunkFormat.usualElements
     let starts = Array(stride(from: 0, to: values.count, by: limit))
     var buffers = starts.map { start in
         let size = min(limit, values.count - start)

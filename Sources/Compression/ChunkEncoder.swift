@@ -37,7 +37,7 @@ package final class ChunkEncoder {
     /// What the kernels in use were compiled for.
     package var instructionSet: String { kernels.name }
 
-    /// Encodes `source` (1 to 65,536 values) into the start of `output`.
+    /// Encodes `source` (1 to `ChunkFormat.elementLimit` values) into the start of `output`.
     package func encode(
         _ source: Span<Float>, transform: TransformID, into output: inout MutableSpan<UInt8>
     ) throws(ChunkError) -> EncodedExtent {

@@ -7,7 +7,9 @@ package import ClusterModel
 package enum ChunkFormat {
     /// Elements of one chunk; the last chunk of a slice may hold fewer. 256 KiB as fp32, which is
     /// the largest message the links carry without starving their heartbeats.
-    package static let elementLimit = 65_536
+    package static let usualElements = 65_536
+    /// The most a chunk holds, where its values are small (protocol, 7.1).
+    package static let elementLimit = 3 * usualElements
 
     /// Elements which share one scale.
     package static let blockElements = 256

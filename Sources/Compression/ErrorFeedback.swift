@@ -14,7 +14,7 @@ package struct ErrorFeedback: Sendable {
     /// A zero residue for `count` elements in chunks of 65,536.
     package init(count: Int) {
         precondition(count >= 0, "a range of \(count) elements")
-        let limit = ChunkFormat.elementLimit
+        let limit = ChunkFormat.usualElements
         self.init(
             chunks: stride(from: 0, to: count, by: limit).map { min(limit, count - $0) })
     }

@@ -69,7 +69,7 @@ package struct ReductionResult: Equatable, Sendable {
 /// and sum rounded to fp32. The finite check costs nothing per source: a NaN or an infinity reaches the
 /// mean's sum of squares, and only then the sources are searched.
 package final class FusedReducer {
-    /// Sources of one reduction: a bound on scratch memory (256 KiB each when compressed).
+    /// Sources of one reduction: a bound on scratch memory (768 KiB each when compressed).
     package static let sourceLimit = 1_024
 
     private let kernels: any KernelSet.Type

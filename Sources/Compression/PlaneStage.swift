@@ -113,8 +113,8 @@ final class PlaneStage {
     private func bitPlanes(_ exponents: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
         let padded = (exponents.count + 255) & ~255
         let output = unsafe bits.bytes.baseAddress.unsafelyUnwrapped
-        // SAFETY: both scratches hold 65,536 bytes, and padded <= 65,536. A partial group is
-        // copied and padded first.
+        // SAFETY: both scratches hold a multiple of 256 bytes, `elementLimit`, and padded is at most that. A
+        // partial group is copied and padded first.
         guard padded > exponents.count else {
             unsafe kernels.splitBits(
                 exponents.baseAddress.unsafelyUnwrapped, count: padded, into: output)

@@ -46,7 +46,7 @@ struct StageChooser {
             }
             return oldest ?? .stored
         }
-        let elements = Double(ChunkFormat.elementLimit)
+        let elements = Double(ChunkFormat.usualElements)
         let stored = Double(ChunkFormat.bodyBytes(transform, elements: Int(elements))) / elements
         var best = (stage: StageID.stored, cost: stored / linkBytesPerSecond)
         for stage in candidates {

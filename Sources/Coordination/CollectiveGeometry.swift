@@ -8,13 +8,23 @@ package import WireProtocol
 /// ```
 /// fragment elements  0 ................................................ N
 /// slices             | owner 0      | owner 1      | owner 2      | ...
-/// chunks             |65536|65536|..|65536|65536|..|
+/// chunks             |65536|65536|..|65536|65536|..|   (more of smaller values, inside a region)
 /// ```
 ///
 /// Where experts count by their own tokens, a chunk also ends where an expert begins or ends.
 package struct CollectiveGeometry: Equatable, Sendable {
-    /// Elements of one slice that travel together on the wire, whatever their encoding.
+    /// Elements of one slice that travel together on the wire; 256 KiB as fp32.
     package static let chunkElements = 65_536
+    /// Where a region shares by itself and all that travels is encoded alike: as many times that as are
+    /// still a frame of at most 256 KiB, because what a frame costs beside its bytes is the same for every
+    /// encoding. Three at most, so that small vectors are still several chunks.
+    package static func chunkElements(of transform: TransformID) -> Int {
+        switch transform {
+        case .fp32, .topK: chunkElements
+        case .bf16, .fp16: 2 * chunkElements
+        case .int8, .int4, .e3m0: 3 * chunkElements
+        }
+    }
     /// What a simulator at fidelity `slice` puts in its place: every slice is one chunk, as long as its
     /// elements can be counted in 32 bits.
     package static let wholeSlice = 1 << 31
@@ -206,7 +216,7 @@ package struct ActivePlan: Equatable, Sendable {
     package let plan: Plan
     package let schedule: RunConfiguration.Schedule
     package let rank: Rank
-    /// Elements of a slice that travel together.
+    /// Elements of a slice that travel together in pool scope; in region scope see ``CollectiveGeometry``.
     package let chunkElements: Int
     /// Asked for each chunk, and the same as long as the plan holds: of this worker's region, by fragment.
     private var regionGeometry: CollectiveGeometry?
@@ -315,7 +325,8 @@ package struct ActivePlan: Equatable, Sendable {
         return CollectiveGeometry(
             epoch: epoch, participants: members, groups: members.map { [$0] },
             elements: plan.fragments.reduce(UInt64(0)) { $0 + $1.elements },
-            chunkElements: chunkElements)
+            chunkElements: chunkElements == CollectiveGeometry.chunkElements
+                ? CollectiveGeometry.chunkElements(of: plan.regionTransform) : chunkElements)
     }
 
     /// Without those that the plan leaves out of this round.

@@ -111,7 +111,7 @@ struct CodecTests {
             }
             // One value more or less keeps as many of a sparse chunk.
             let wrong = transform == .topK ? [640, 1_089] : [999, 1_001]
-            for count in wrong + [65_536, 65_537] {
+            for count in wrong + [ChunkFormat.elementLimit, ChunkFormat.elementLimit + 1] {
                 #expect(throws: ChunkError.self, "\(choice) as \(count)") {
                     try decode(chunk, count: count)
                 }

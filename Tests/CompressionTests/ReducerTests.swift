@@ -240,8 +240,8 @@ struct ErrorFeedbackTests {
         let rounds = 8
         for _ in 0..<rounds {
             for chunk in 0..<feedback.chunkCount {
-                let start = chunk * ChunkFormat.elementLimit
-                let size = min(ChunkFormat.elementLimit, count - start)
+                let start = chunk * ChunkFormat.usualElements
+                let size = min(ChunkFormat.usualElements, count - start)
                 var bytes = [UInt8](
                     repeating: 0,
                     count: ChunkFormat.encodedSizeBound(transform, elements: size))

@@ -1,6 +1,7 @@
 import ClusterModel
 import Coordination
 import Testing
+import WireProtocol
 
 @Suite struct CollectiveGeometryTests {
     private func twoRegionsOfTwo(elements: UInt64) -> CollectiveGeometry {
@@ -23,6 +24,51 @@ import Testing
             }
             #expect(next == elements)
         }
+    }
+
+    @Test func chunksInsideARegionFillAFrameWhateverTheirEncoding() throws {
+        var schedule = Fixtures.configuration().schedule
+        schedule.outer = .diloco
+        for transform in TransformID.allCases {
+            var plan = Fixtures.plan(elements: 2_000_000)
+            plan.regionTransform = transform
+            let active = try #require(
+                ActivePlan(
+                    epoch: Epoch(rawValue: 1), plan: plan, schedule: schedule,
+                    worker: WorkerID(0)))
+            let region = active.geometry(of: .inner(region: RegionID(0), step: 1))
+            let chunk = region.range(ofSlice: 0, position: 0).count
+            #expect(chunk == CollectiveGeometry.chunkElements(of: transform))
+            #expect(
+                Double(chunk) * transform.storedBytesPerValue
+                    <= Double(ProtocolLimits.dataPayloadBytes))
+            #expect(chunk <= ProtocolLimits.chunkElementsMost)
+            let first = plan.fragments[0].id
+            let pool = active.geometry(of: .outer(fragment: first, round: 1))
+            #expect(pool.range(ofSlice: 0, position: 0).count <= CollectiveGeometry.chunkElements)
+            // A simulator's whole slices, or a test's small chunks, stay what they are.
+            let whole = try #require(
+                ActivePlan(
+                    epoch: Epoch(rawValue: 1), plan: plan, schedule: schedule,
+                    worker: WorkerID(0), chunkElements: CollectiveGeometry.wholeSlice))
+            let geometry = whole.geometry(of: .inner(region: RegionID(0), step: 1))
+            #expect(geometry.totalPositions == geometry.sliceCount)
+        }
+    }
+
+    @Test func partsOfOneCollectiveHaveItsChunks() throws {
+        var schedule = Fixtures.configuration().schedule
+        schedule.inner = .everyStep
+        schedule.outer = .everyStep
+        var plan = Fixtures.plan(elements: 2_000_000)
+        plan.regionTransform = .int8
+        let active = try #require(
+            ActivePlan(
+                epoch: Epoch(rawValue: 1), plan: plan, schedule: schedule, worker: WorkerID(0)))
+        let parts = active.geometry(of: .inner(region: RegionID(0), step: 1))
+        let pool = active.geometry(of: .outer(fragment: FragmentID(0), round: 1))
+        #expect(parts.totalPositions == pool.totalPositions)
+        #expect(parts.range(ofSlice: 0, position: 0).count == CollectiveGeometry.chunkElements)
     }
 
     @Test func everyGroupSendsEverySliceExactlyOnce() {

@@ -87,7 +87,9 @@ extension RoundSimulator {
                 regionExchanges[region.id.index] = RegionExchange(
                     workers: region.seats.count, elements: parameters,
                     transform: plan.regionTransform, options: options,
-                    chunk: CollectiveGeometry.chunkElements,
+                    chunk: configuration.schedule.isOneCollective
+                        ? CollectiveGeometry.chunkElements
+                        : CollectiveGeometry.chunkElements(of: plan.regionTransform),
                     hasMeans: !schedule.sharesGradients)
             }
         }

@@ -39,7 +39,12 @@ extension Simulator {
         // A slice in one frame still counts the bytes of the chunks it stands for.
         var frames = 1
         if case .chunk(let chunk) = message {
-            let most = CollectiveGeometry.chunkElements
+            let isShared =
+                chunk.key.scope == .region && !configuration.schedule.isOneCollective
+            let most =
+                isShared
+                ? CollectiveGeometry.chunkElements(of: chunk.transform)
+                : CollectiveGeometry.chunkElements
             frames = max(1, (Int(chunk.elements) + most - 1) / most)
         }
         let header = ProtocolLimits.headerBytes + message.type.shape.meta.lowerBound

@@ -1,8 +1,8 @@
 package import ClusterModel
 
-/// Up to 65,536 consecutive elements of one slice: a member's contribution on its way to the owner,
-/// or the mean on its way back. The encoded values are the frame's payload, ``payloadOffset`` bytes
-/// after its start.
+/// Up to 65,536 consecutive elements of one slice, or 196,608 where a region shares them in fewer bytes: a
+/// member's contribution on its way to the owner, or the mean on its way back. The encoded values are the
+/// frame's payload, ``payloadOffset`` bytes after its start.
 package struct Chunk: Hashable, Codable, Sendable {
     package var key: CollectiveKey
     package var kind: ChunkKind
@@ -16,7 +16,7 @@ package struct Chunk: Hashable, Codable, Sendable {
     package var group: UInt16
     /// Index of the chunk in the slice.
     package var position: UInt32
-    /// 1 to 65,536.
+    /// 1 to 196,608.
     package var elements: UInt32
     /// Tokens; in a mean their sum over the contributions.
     package var weight: UInt64
@@ -80,7 +80,7 @@ extension Chunk: MetaFields {
         try flags.write(to: &writer)
     }
 
-    private static let elementCounts = 1...UInt32(ProtocolLimits.chunkElements)
+    private static let elementCounts = 1...UInt32(ProtocolLimits.chunkElementsMost)
 }
 
 package struct ChunkFlags: OptionSet, Hashable, Codable, Sendable {
