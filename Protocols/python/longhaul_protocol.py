@@ -606,5 +606,5 @@ def _check_payload(frame, start):
         values = fields["rows"] * fields["width"]
         body = (4 * values, 2 * values, 2 * values,
                 (values + 255) // 256 * 4 + values)[fields["transform"]]
-        if values > CHUNK_ELEMENTS or len(frame.payload) != 4 * fields["rows"] * fields["words"] + body:
+        if values > CHUNK_ELEMENTS_MOST or len(frame.payload) != 4 * fields["rows"] * fields["words"] + body:
             raise FrameError("payloadLength", 44, f"{fields['rows']} rows")

@@ -15,9 +15,9 @@ package enum ProtocolLimits {
     package static let dataPayloadBytes = 256 * 1024
     /// The payload and 1 KiB for header and meta: the value for ZMQ_MAXMSGSIZE on data sockets.
     package static let dataFrameBytes = dataPayloadBytes + 1024
-    /// Elements of one slice in one chunk, 256 KiB as fp32; of a state's piece, and of token rows.
+    /// Elements of one slice in one chunk, 256 KiB as fp32; of a state's piece.
     package static let chunkElements = 65_536
-    /// The most that a chunk holds: what a region shares in int8 travels so many together, 195 KiB.
+    /// The most that a chunk or a frame of token rows holds: 195 KiB as int8.
     package static let chunkElementsMost = 3 * chunkElements
     /// One run event as JSON; half a control frame is more than any event needs.
     package static let eventBytes = 32 * 1024

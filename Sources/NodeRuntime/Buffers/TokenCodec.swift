@@ -63,7 +63,7 @@ package final class TokenCodec {
         do {
             _ = try encoder.encode(values, transform: transform, into: &body)
         } catch {
-            preconditionFailure("rows of at most 65,536 values into room for them: \(error)")
+            preconditionFailure("rows of at most 196,608 values into room for them: \(error)")
         }
     }
 

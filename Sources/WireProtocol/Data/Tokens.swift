@@ -75,7 +75,7 @@ package struct Tokens: Hashable, Codable, Sendable {
     package static func rowsPerFrame(_ transform: TransformID, width: Int, words: Int) -> Int {
         let limit = ProtocolLimits.dataPayloadBytes
         var rows = min(
-            ProtocolLimits.chunkElements / width,
+            ProtocolLimits.chunkElementsMost / width,
             limit / payloadBytes(transform, rows: 1, width: width, words: words))
         while rows > 0, payloadBytes(transform, rows: rows, width: width, words: words) > limit {
             rows -= 1
@@ -89,7 +89,7 @@ package struct Tokens: Hashable, Codable, Sendable {
         let values = Int(rows) * Int(width)
         let expected = Self.payloadBytes(
             transform, rows: Int(rows), width: Int(width), words: Int(words))
-        guard values <= ProtocolLimits.chunkElements, count == expected else {
+        guard values <= ProtocolLimits.chunkElementsMost, count == expected else {
             let most = min(expected, ProtocolLimits.dataPayloadBytes)
             throw .payloadLength(type: .tokens, allowed: most...most, got: count)
         }
