@@ -164,6 +164,21 @@ import WireProtocol
         }
     }
 
+    @Test func `a mean of no slice or no position is let go`() {
+        var round = started(Fixtures.plan(configuration: Self.configuration))
+        _ = round.handle(.computed(step: 1, loss: 1, tokens: 256), at: .zero)
+        for (slice, position) in [(4, 0), (65_535, 0), (0, 9_999)] {
+            let payload = Fixtures.payload(9, elements: 65_536)
+            let effects = round.handle(
+                .mean(
+                    WorkerRound.Mean(
+                        key: Self.round, slice: slice, position: position, payload: payload,
+                        weight: 1, mayLeave: true)), at: .zero)
+            #expect(effects == [.release(payload.handle)], "slice \(slice), position \(position)")
+            #expect(round.stage == .sharing(Self.round))
+        }
+    }
+
     @Test func `a restart contributes the same under the new plan`() throws {
         var round = started(Fixtures.plan(configuration: Self.configuration))
         _ = round.handle(.computed(step: 1, loss: 1, tokens: 256), at: .zero)
