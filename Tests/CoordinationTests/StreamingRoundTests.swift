@@ -63,6 +63,47 @@ import WireProtocol
         }
     }
 
+    /// Resumed with a step left and what an outage had left unmerged; somebody dies as that step, the last
+    /// one, is taken. Both turns count for the tokens of the step: the unmerged work is in the parameters it
+    /// began from, and counts as a round only where no step follows it.
+    @Test func unmergedWorkThatAStepFollowsCountsWithItsTokens() throws {
+        let configuration = configuration()
+        var round = WorkerRound(
+            worker: WorkerID(0), region: RegionID(0), configuration: configuration)
+        round.resume(step: 11, round: 5, hasRest: true)
+        var plan = Fixtures.plan(elements: 8, configuration: configuration)
+        for index in plan.fragments.indices {
+            plan.fragments[index].round = order.rounds(of: FragmentID(index), through: 5) + 1
+        }
+        _ = round.handle(.plan(plan, epoch: Epoch(rawValue: 1)), at: .zero)
+        _ = round.handle(.go(planVersion: 1, verdicts: []), at: .zero)
+        #expect(round.stage == .computing(step: 12))
+        _ = round.handle(.computed(step: 12, loss: 1, tokens: 10), at: .zero)
+        plan.planVersion = 2
+        _ = round.handle(.plan(plan, epoch: Epoch(rawValue: 2)), at: .zero)
+        _ = round.handle(
+            .absorbed(
+                key: .inner(region: RegionID(0), step: 12), target: .optimiserStep, digest: 0),
+            at: .zero)
+        #expect(round.step == 12 && round.holdings == [])
+        let effects = round.handle(.go(planVersion: 2, verdicts: []), at: .zero)
+        var leaving: [TrainerOrder.Encoding] = []
+        for case .train(.encode(let encoding)) in effects { leaving.append(encoding) }
+        #expect(leaving.map(\.key) == [order.key(of: 6), order.key(of: 7)])
+        for encoding in leaving {
+            let chunk = try #require(encoding.chunks.first)
+            let sent = round.handle(
+                .encoded(
+                    key: encoding.key, epoch: encoding.epoch, slice: chunk.slice,
+                    position: chunk.position, payload: Fixtures.payload(9, elements: 1)),
+                at: .zero)
+            let weights = sent.compactMap {
+                if case .contribute(_, _, _, _, _, _, let weight, _) = $0 { weight } else { nil }
+            }
+            #expect(weights == [10], "\(encoding.key)")
+        }
+    }
+
     @Test func aTurnLeavesAndTheNextStepBegins() throws {
         var round = started()
         #expect(encoding(step(&round)) == nil)
