@@ -30,9 +30,8 @@ extension Coordinator {
     }
 
     /// A member waits for tokens that do not come: the step is computed again, by each with what its own
-    /// region has, under a plan that lets no token leave. Whom it waits for decides nothing: its ranks are
-    /// those of the plan in force, and another with other ranks may be out.
-    mutating func missTokens(_ connection: ConnectionID, _ suspect: Suspect, _ now: Instant) {
+    /// region has, under a plan that lets no token leave. Whom it waits for decides nothing.
+    mutating func missTokens(_ connection: ConnectionID, of name: String?, _ now: Instant) {
         guard let reporter = members[connection], reporter.isEstablished,
             !crossing.inForce.budgets.isEmpty
         else { return }
@@ -43,11 +42,8 @@ extension Coordinator {
         case .reconfiguring, .running: break
         }
         crossing.pause(after: committedTurn)
-        let awaited = planInForce?.members.first {
-            $0.rank == suspect.rank && $0.incarnation == suspect.incarnation
-        }
         replanInPlace(
-            reason: "\(reporter.name) waits for tokens of \(awaited?.name ?? "another member"): no "
+            reason: "\(reporter.name) waits for tokens of \(name ?? "another member"): no "
                 + "token leaves its region, and the step is computed again without", now)
     }
 

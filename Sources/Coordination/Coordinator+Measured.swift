@@ -61,6 +61,7 @@ extension Coordinator {
     /// A plan has started.
     mutating func adopt(_ plan: Plan) {
         planInForce = plan
+        spoken.forgetOlder()
         balance.adopt(plan)
         codecsInForce = plan.codecs
         links.adopt(codecsInForce)

@@ -135,6 +135,7 @@ extension Coordinator {
         sayDetours(plan)
         if let note = sayLostExperts(plan) { effects.append(note) }
         self.plan = plan
+        spoken.note(plan, epoch)
         var rank = 0
         members.updateAll {
             $0.holdings = []

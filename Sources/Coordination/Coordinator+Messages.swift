@@ -6,7 +6,7 @@ import WireProtocol
 extension Coordinator {
     mutating func receive(
         _ connection: ConnectionID, _ name: String, _ incarnation: Incarnation,
-        _ message: Message, _ now: Instant
+        _ message: Message, _ epoch: Epoch?, _ now: Instant
     ) {
         if case .hello(let hello) = message {
             return greet(connection, name, incarnation, hello, now)
@@ -22,7 +22,7 @@ extension Coordinator {
                         ErrorMessage(
                             code: .staleIncarnation, text: "say HELLO first",
                             offendingType: message.type.rawValue, offendingSequence: 0)),
-                    epoch: epoch))
+                    epoch: self.epoch))
             return
         }
         switch message {
@@ -30,9 +30,16 @@ extension Coordinator {
         case .heartbeat(let heartbeat): beat(connection, heartbeat, now)
         case .report(let report): record(report, from: connection, now)
         case .suspect(let suspect):
-            probe(suspect)
-            if suspect.reason == .unreachable { noteUnreachable(connection, suspect, now) }
-            if suspect.reason == .tokensMissing { missTokens(connection, suspect, now) }
+            let named = spoken.member(suspect.rank, under: epoch)
+            let member = named.flatMap { members[$0.workerID] }
+            if let member, member.incarnation == suspect.incarnation {
+                probe(member)
+                if suspect.reason == .unreachable { noteUnreachable(connection, member, now) }
+            }
+            if suspect.reason == .tokensMissing {
+                let isNamed = named?.incarnation == suspect.incarnation
+                missTokens(connection, of: isNamed ? named?.name : nil, now)
+            }
         case .offer(let offer): take(offer, from: connection, now)
         case .event, .bye, .error: break
         case .hello, .leave, .welcome, .refuse, .plan, .go, .heartbeatAck, .commit, .close, .stop,
@@ -242,11 +249,7 @@ extension Coordinator {
     }
 
     /// A worker has lost its connection to a peer: ask the transport whether it is still there.
-    private mutating func probe(_ suspect: Suspect) {
-        guard let plan, plan.members.indices.contains(suspect.rank.index),
-            let member = members[plan.members[suspect.rank.index].workerID],
-            member.incarnation == suspect.incarnation
-        else { return }
+    private mutating func probe(_ member: Member) {
         effects.append(
             .send(
                 to: member.connection,

@@ -172,13 +172,11 @@ extension Coordinator {
 
     /// A member says that no lane to another opens.
     mutating func noteUnreachable(
-        _ connection: ConnectionID, _ suspect: Suspect, _ now: Instant
+        _ connection: ConnectionID, _ member: Member, _ now: Instant
     ) {
-        guard let plan, plan.members.indices.contains(suspect.rank.index),
-            let reporter = members[connection],
-            let member = members[plan.members[suspect.rank.index].workerID],
-            member.incarnation == suspect.incarnation, member.seat != reporter.seat
-        else { return }
+        guard let plan, let reporter = members[connection], member.seat != reporter.seat else {
+            return
+        }
         if plan.activateAtRound > 0, case .reconfiguring(let since) = stage {
             // Who is still on its way to the boundary does not know the joiner yet.
             let isThere = plan.activateAtRound <= committedTurn

@@ -12,8 +12,11 @@ package struct Coordinator: Sendable {
     package enum Event: Codable, Equatable, Sendable {
         /// Once, first.
         case started
-        /// A frame from a worker. `name` is the allow-list entry its CURVE key belongs to.
-        case message(from: ConnectionID, name: String, incarnation: Incarnation, Message)
+        /// A frame from a worker. `name` is the allow-list entry its CURVE key belongs to, `epoch` that of
+        /// its header: the plan whose ranks it speaks of. Nil (older recordings): the newest plan's.
+        case message(
+            from: ConnectionID, name: String, incarnation: Incarnation, Message, epoch: Epoch? = nil
+        )
         /// Sending to it failed: the transport knows no such peer any more.
         case unreachable(ConnectionID)
         /// The operator ends the run.
@@ -84,6 +87,8 @@ package struct Coordinator: Sendable {
     /// Connected, not in the plan yet.
     var joiners: Roster
     package internal(set) var epoch = Epoch.none
+    /// Of the last plans: members are still under one of them when the next is out.
+    var spoken = RankHistory()
     package internal(set) var plan: Plan?
     /// Of the last GO.
     var planInForce: Plan?
@@ -196,8 +201,8 @@ package struct Coordinator: Sendable {
         case .started:
             startedAt = now
             probeDue = now + CoordinationLimits.probeInterval
-        case .message(let connection, let name, let incarnation, let message):
-            receive(connection, name, incarnation, message, now)
+        case .message(let connection, let name, let incarnation, let message, let epoch):
+            receive(connection, name, incarnation, message, epoch, now)
         case .unreachable(let connection): lose(connection, now)
         case .stop(let code, let reason):
             stop(code, reason, now)

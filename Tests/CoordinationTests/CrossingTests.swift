@@ -17,10 +17,12 @@ import WireProtocol
         return configuration
     }
 
-    private func message(_ message: Message, from seat: Int) -> Coordinator.Event {
+    private func message(
+        _ message: Message, from seat: Int, epoch: Epoch? = nil
+    ) -> Coordinator.Event {
         .message(
             from: ConnectionID(rawValue: UInt64(seat)), name: seats[seat].worker.name,
-            incarnation: Incarnation(rawValue: UInt64(seat + 1)), message)
+            incarnation: Incarnation(rawValue: UInt64(seat + 1)), message, epoch: epoch)
     }
 
     private func running(
@@ -235,6 +237,7 @@ import WireProtocol
     /// West-1 has rank 1 in the plan in force, and 2 in the one that is out.
     @Test func `tokens that do not come end the step while a joiner's plan is out`() throws {
         var coordinator = withOwners(seats: [1, 2, 3])
+        let epoch = coordinator.epoch
         let joining = try #require(plan(join(&coordinator, 0, at: 6)))
         #expect(joining.activateAtRound == 6 && joining.members.count == 4)
         #expect(joining.tokenBudgets.count == 2)
@@ -242,7 +245,8 @@ import WireProtocol
         let suspect = Suspect(
             rank: Rank(1), incarnation: Incarnation(rawValue: 3), reason: .tokensMissing)
         #expect(plan(coordinator.handle(message(.suspect(suspect), from: 0), at: .at(7))) == nil)
-        let effects = coordinator.handle(message(.suspect(suspect), from: 1), at: .at(7))
+        let effects = coordinator.handle(
+            message(.suspect(suspect), from: 1, epoch: epoch), at: .at(7))
         let found = try #require(plan(effects))
         #expect(found.activateAtRound == 0 && found.tokenBudgets == [] && found.members.count == 3)
         let reasons = effects.compactMap {

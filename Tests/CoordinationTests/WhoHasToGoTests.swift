@@ -92,6 +92,54 @@ import WireProtocol
     }
 }
 
+/// A rank means nothing without the plan it was said under.
+@Suite struct SuspicionTests {
+    /// east-1 has gone: what was rank 2 is 1, and 3 is nobody.
+    private func shrunken() -> Pool {
+        var pool = Pool()
+        for seat in 0..<4 { pool.joins(seat) }
+        pool.ready([0, 1, 2, 3])
+        pool.passes(to: 1)
+        pool.loses(0)
+        return pool
+    }
+
+    @Test func isProbedUnderThePlanItWasSaidIn() {
+        var pool = shrunken()
+        #expect(pool.names == ["east-2", "west-1", "west-2"])
+        #expect(pool.probed(by: 1, rank: 3, reason: .connectionReset, epoch: 1) == [3])
+        #expect(pool.probed(by: 1, rank: 2, reason: .connectionReset, epoch: 1) == [2])
+        #expect(pool.probed(by: 1, rank: 2, reason: .connectionReset, epoch: 2) == [3])
+        // Nobody: it is gone, there is no such rank, and no such plan.
+        #expect(pool.probed(by: 1, rank: 0, reason: .connectionReset, epoch: 1) == [])
+        #expect(pool.probed(by: 1, rank: 3, reason: .connectionReset, epoch: 2) == [])
+        #expect(pool.probed(by: 1, rank: 1, reason: .connectionReset, epoch: 7) == [])
+    }
+
+    /// Recordings of older programs do not tell the epoch.
+    @Test func withoutAPlanMeansTheNewest() {
+        var pool = shrunken()
+        #expect(pool.probed(by: 1, rank: 2, reason: .connectionReset, epoch: nil) == [3])
+    }
+
+    /// When all have said READY for the newest plan nobody speaks of another.
+    @Test func ofAPlanThatIsOverMeansNobody() {
+        var pool = shrunken()
+        pool.ready([1, 2, 3])
+        #expect(pool.coordinator.phase == .running)
+        #expect(pool.probed(by: 1, rank: 3, reason: .connectionReset, epoch: 1) == [])
+        #expect(pool.probed(by: 1, rank: 2, reason: .connectionReset, epoch: 2) == [3])
+    }
+
+    /// Said under the plan before: the detour is for that pair, and not for who has the rank now.
+    @Test func ofAMissingLaneNamesThePairThatLacksIt() {
+        var pool = shrunken()
+        _ = pool.probed(by: 1, rank: 2, reason: .unreachable, epoch: 1)
+        pool.passes(to: 5)
+        #expect(pool.detours == [["east-2", "west-1"]])
+    }
+}
+
 /// A coordinator and what its workers say, by hand.
 private struct Pool {
     var coordinator = Fixtures.coordinator()
@@ -140,6 +188,30 @@ private struct Pool {
             say(
                 seat,
                 .ready(Ready(planVersion: plan.planVersion, step: 0, holdings: [])))
+        }
+    }
+
+    /// Its connection is reset.
+    mutating func loses(_ seat: Int) {
+        seats.removeAll { $0 == seat }
+        _ = coordinator.handle(.unreachable(ConnectionID(rawValue: UInt64(seat))), at: .at(now))
+    }
+
+    /// Seats that are asked for a sign of life because of a suspicion.
+    mutating func probed(
+        by reporter: Int, rank: Int, reason: SuspectReason, epoch: UInt32?
+    ) -> [Int] {
+        let suspect = Suspect(
+            rank: Rank(rank), incarnation: Incarnation(rawValue: 1), reason: reason)
+        let effects = coordinator.handle(
+            .message(
+                from: ConnectionID(rawValue: UInt64(reporter)),
+                name: Fixtures.topology().seats[reporter].worker.name,
+                incarnation: Incarnation(rawValue: 1), .suspect(suspect),
+                epoch: epoch.map { Epoch(rawValue: $0) }), at: .at(now))
+        return effects.compactMap {
+            guard case .send(let connection, .heartbeatAck, _) = $0 else { return nil }
+            return Int(connection.rawValue)
         }
     }
 

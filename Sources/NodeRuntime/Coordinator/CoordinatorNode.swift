@@ -220,7 +220,7 @@ package final class CoordinatorNode {
             try step(
                 .message(
                     from: connection, name: name, incarnation: frame.header.incarnation,
-                    frame.message))
+                    frame.message, epoch: frame.header.epoch))
         }
     }
 

@@ -178,7 +178,7 @@ extension Simulator {
             tell(
                 .message(
                     from: connection.acceptedAs, name: workers[connection.dialler].name,
-                    incarnation: header.incarnation, message))
+                    incarnation: header.incarnation, message, epoch: header.epoch))
         case (.worker(let seat), .control):
             tell(seat, .control(message, epoch: header.epoch))
         case (.worker(let seat), .lane):

@@ -41,13 +41,13 @@ extension TestCluster {
 
     private mutating func deliver(_ delivery: Delivery) {
         switch (delivery.channel, delivery.content) {
-        case (.toCoordinator(let worker), .control(let message, _)):
+        case (.toCoordinator(let worker), .control(let message, let epoch)):
             guard let node = nodes[worker] else { return }
             apply(
                 coordinator.handle(
                     .message(
                         from: connection(of: worker, node.incarnation), name: node.name,
-                        incarnation: node.incarnation, message), at: now))
+                        incarnation: node.incarnation, message, epoch: epoch), at: now))
         case (.toWorker(let worker), .control(let message, let epoch)):
             give(.control(message, epoch: epoch), to: worker)
         case (.lane(let from, let to, let role, let index), .transportUp):
@@ -110,7 +110,9 @@ extension TestCluster {
         case .control(let message):
             guard !coordinatorIsDown else { return }
             queue.append(
-                Delivery(channel: .toCoordinator(worker), content: .control(message, .none)))
+                Delivery(
+                    channel: .toCoordinator(worker),
+                    content: .control(message, nodes[worker]?.machine.round.plan?.epoch ?? .none)))
         case .dial(let member, let lane):
             queue.append(
                 Delivery(
