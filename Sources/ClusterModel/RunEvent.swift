@@ -12,10 +12,14 @@ package enum RunEvent: Codable, Equatable, Sendable {
     case roundCommitted(key: CollectiveKey, digest: UInt64, members: Int, tokens: UInt64)
     /// The coordinator has decided who contributes to a round.
     case roundClosed(RoundClosed)
-    /// Somebody is waited for: never silent for longer than `Deadlines.patience`.
+    /// Somebody has been waited for for `Deadlines.patience`; again when names or `until` change, and after
+    /// pauses that double.
     case waiting(
         observer: String, activity: String, names: [String], since: Instant, until: Instant?,
         then: String)
+    /// The end of a wait that was told: it lasted from `since` to `until`.
+    case waited(
+        observer: String, activity: String, names: [String], since: Instant, until: Instant)
     case workerEvicted(worker: WorkerID, name: String, reason: String)
     case workerLeft(worker: WorkerID, name: String, code: UInt16, reason: String)
     /// A peer broke the protocol or sent bytes that cannot be right.

@@ -104,11 +104,16 @@ package enum CoordinationLimits {
     /// so many times ``RunConfiguration/Deadlines/patience``: who trains is slower at times, and evaluates.
     package static let tokenPatienceSteps: Int64 = 8
     package static let tokenPatience: Int64 = 2
+    /// A wait that does not change is said again after pauses that double, up to so many patiences: who looks
+    /// in later still finds it on the screen.
+    package static let waitPauseMost: Int64 = 16
     /// Heartbeats are small: two a patience would already do, one a second shows progress.
     package static let heartbeatInterval = Interval.seconds(1)
     /// The coordinator's own probe. ROUTER says "unreachable" only when something is sent, so this bounds
     /// the time until a reset connection is noticed.
     package static let probeInterval = Interval.milliseconds(500)
+    /// Nobody is silent between two heartbeats, whatever the patience: after this long one has been missed.
+    package static let shortestSilence = Interval.seconds(3)
     /// First repeat of an unanswered HELLO; doubles up to the maximum.
     package static let helloRetryMinimum = Interval.milliseconds(500)
     package static let helloRetryMaximum = Interval.seconds(8)

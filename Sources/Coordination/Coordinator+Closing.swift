@@ -42,7 +42,7 @@ struct ClosingState: Sendable {
     var grace = GraceEstimator()
     /// When the open round is looked at again although nobody arrives.
     var due: Instant?
-    var waitReportedAt: Instant?
+    var notice = WaitNotice()
     /// The plan established members follow: CLOSE names its ranks.
     var inForce: (plan: Plan, epoch: Epoch)?
 
@@ -219,7 +219,6 @@ extension Coordinator {
         }
         closing.closed = ClosingState.Closed(
             key: key, parts: parts, at: now, saidAt: now, late: Array(late.joined()))
-        closing.waitReportedAt = nil
         sayClose(to: members.seats(where: \.isEstablished), now)
     }
 
@@ -280,7 +279,6 @@ extension Coordinator {
             }
         }
         closing.closed = nil
-        closing.waitReportedAt = nil
     }
 
     // MARK: Reconfiguration
@@ -339,38 +337,42 @@ extension Coordinator {
 
     mutating func watchClosing(_ now: Instant) {
         guard schedule.closesSets else { return }
-        let patience = configuration.deadlines.patience
-        if let closed = closing.closed {
-            guard isUnderWay(closed.key.round) else { return }
-            let unreported = members.seats {
-                $0.isEstablished && reports[closed.key]?[$0.seat] == nil
-            }
-            if now - closed.saidAt >= CoordinationLimits.reportRetry {
-                sayClose(to: unreported, now)
-            }
-            guard now - (closing.waitReportedAt ?? closed.at) >= patience else { return }
-            closing.waitReportedAt = now
-            say(
-                "the reports of round \(closed.key.round)",
-                unreported.compactMap { members[$0]?.name }, since: closed.at)
-        } else if isUnderWay(committed[0] + 1), let first = firstArrival(replicas) {
-            guard now - (closing.waitReportedAt ?? first) >= patience else { return }
-            closing.waitReportedAt = now
-            let able = replicas.filter { hasArrived($0) || !isFinished($0) }
-            let missing = able.filter { !hasArrived($0) }
-            say(
-                "a quorum for round \(committed[0] + 1): \(able.count - missing.count) of "
-                    + "\(min(rules.quorum, able.count)) replicas are there",
-                missing.map(replicaName), since: first)
+        if let closed = closing.closed, isUnderWay(closed.key.round),
+            now - closed.saidAt >= CoordinationLimits.reportRetry
+        {
+            sayClose(to: withoutReport(of: closed.key), now)
         }
+        let told = closing.notice.note(
+            closingWait, by: "coordinator", patience: configuration.deadlines.patience, now)
+        effects += told.map(Effect.event)
     }
 
-    private mutating func say(_ activity: String, _ names: [String], since: Instant) {
-        effects.append(
-            .event(
-                .waiting(
-                    observer: "coordinator", activity: activity, names: names, since: since,
-                    until: nil, then: "go on waiting while they are alive; all train on meanwhile"))
-        )
+    private func withoutReport(of key: CollectiveKey) -> [WorkerID] {
+        members.seats { $0.isEstablished && reports[key]?[$0.seat] == nil }
+    }
+
+    /// For the reports of the closed round, or for replicas to arrive at the open one.
+    private var closingWait: WaitNotice.Wait? {
+        if let closed = closing.closed {
+            guard isUnderWay(closed.key.round) else { return nil }
+            return wait(
+                "the reports of round \(closed.key.round)",
+                withoutReport(of: closed.key).compactMap { members[$0]?.name }, since: closed.at)
+        }
+        guard isUnderWay(committed[0] + 1), let first = firstArrival(replicas) else { return nil }
+        let able = replicas.filter { hasArrived($0) || !isFinished($0) }
+        let missing = able.filter { !hasArrived($0) }
+        return wait(
+            "a quorum for round \(committed[0] + 1): \(able.count - missing.count) of "
+                + "\(min(rules.quorum, able.count)) replicas are there",
+            missing.map(replicaName), since: first)
+    }
+
+    private func wait(
+        _ activity: String, _ names: [String], since: Instant
+    ) -> WaitNotice.Wait {
+        WaitNotice.Wait(
+            activity: activity, names: names, since: since, until: nil,
+            then: "go on waiting while they are alive; all train on meanwhile")
     }
 }

@@ -145,7 +145,6 @@ extension Coordinator {
         }
         stage = .reconfiguring(since: now)
         firstReadyAt = nil
-        waitReportedAt = nil
         broadcast(.plan(plan))
         // Who comes in where the others stand already has not heard of the round after.
         if activateAtRound > 0, experts.isChoosing, let lastCommit {

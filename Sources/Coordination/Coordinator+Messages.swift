@@ -56,10 +56,7 @@ extension Coordinator {
     ) -> Bool {
         if let seat = members.seat(of: connection, incarnation) {
             welcomeBack(seat, now)
-            members.update(seat) {
-                $0.lastHeard = now
-                $0.silenceReportedAt = nil
-            }
+            members.update(seat) { $0.lastHeard = now }
             return true
         }
         if let seat = joiners.seat(of: connection, incarnation) {

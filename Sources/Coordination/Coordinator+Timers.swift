@@ -29,35 +29,45 @@ extension Coordinator {
         evictSilent(now)
         answerUnreachable(now)
         watchClosing(now)
-        switch stage {
-        case .gathering: reportGathering(now)
-        case .reconfiguring(let since): reportReconfiguration(since, now)
-        case .stopping(let code, let reason, let until):
-            if now >= until { end(code, reason) }
-        case .running, .ended: break
+        if case .gathering = stage { considerStart(now) }
+        let told = notice.note(
+            stageWait, by: "coordinator", patience: configuration.deadlines.patience, now)
+        effects += told.map(Effect.event)
+        if case .stopping(let code, let reason, let until) = stage, now >= until {
+            end(code, reason)
         }
+    }
+
+    /// After which a member counts as silent.
+    private var silence: Interval {
+        max(configuration.deadlines.patience, CoordinationLimits.shortestSilence)
     }
 
     private mutating func reportSilence(_ now: Instant) {
         // Looked at once a probe interval: one interval early keeps the promise.
-        let patience = configuration.deadlines.patience - CoordinationLimits.probeInterval
+        let patience = silence - CoordinationLimits.probeInterval
         let silent = members.seats(silentSince: now - patience)
         let holders = lastHolders(silent)
         let cutOff = cutOffRegions(now)
-        for seat in silent {
-            guard let member = members[seat] else { continue }
-            if let last = member.silenceReportedAt, now - last < patience { continue }
-            members.update(member.seat) { $0.silenceReportedAt = now }
-            effects.append(
-                .event(
-                    .waiting(
-                        observer: "coordinator", activity: "a sign of life",
-                        names: [member.name], since: member.lastHeard,
-                        until: member.lastHeard + silenceLimit(member, holders, cutOff),
-                        then: cutOff.contains(member.region)
-                            ? "evict it and the rest of its region, which is silent as a whole"
-                            : "evict it and go on with the rest")))
+        for seat in silent where !silences.contains(where: { $0.seat == seat }) {
+            silences.append((seat, WaitNotice()))
         }
+        for index in silences.indices {
+            let seat = silences[index].seat
+            let member = silent.contains(seat) ? members[seat] : nil
+            let wait = member.map { member in
+                WaitNotice.Wait(
+                    activity: "a sign of life", names: [member.name], since: member.lastHeard,
+                    until: member.lastHeard + silenceLimit(member, holders, cutOff),
+                    then: cutOff.contains(member.region)
+                        ? "evict it and the rest of its region, which is silent as a whole"
+                        : "evict it and go on with the rest")
+            }
+            let told = silences[index].notice.note(
+                wait, by: "coordinator", patience: patience, now)
+            effects += told.map(Effect.event)
+        }
+        silences.removeAll { !$0.notice.isOpen }
     }
 
     private mutating func evictSilent(_ now: Instant) {
@@ -88,7 +98,7 @@ extension Coordinator {
     /// they have the whole limit from now on.
     mutating func welcomeBack(_ seat: WorkerID, _ now: Instant) {
         guard let member = members[seat],
-            now - member.lastHeard >= configuration.deadlines.patience,
+            now - member.lastHeard >= silence,
             cutOffRegions(now).contains(member.region)
         else { return }
         members.updateAll { if $0.region == member.region { $0.lastHeard = now } }
@@ -96,7 +106,7 @@ extension Coordinator {
 
     /// Other regions than the coordinator's, of which no member has been heard for the patience.
     private func cutOffRegions(_ now: Instant) -> [RegionID] {
-        let patience = configuration.deadlines.patience
+        let patience = silence
         var heard: [RegionID] = [topology.coordinatorRegion]
         var silent: [RegionID] = []
         for member in members {
@@ -119,45 +129,45 @@ extension Coordinator {
         return cutOff.contains(member.region) ? limit * CoordinationLimits.cutOffPatience : limit
     }
 
-    private mutating func reportGathering(_ now: Instant) {
-        let patience = configuration.deadlines.patience
-        guard now - (gatheringReportedAt ?? startedAt) >= patience else { return }
-        gatheringReportedAt = now
+    /// At the end of each patience: whether enough are there to start without the others.
+    private mutating func considerStart(_ now: Instant) {
+        guard now - (gatheringLookedAt ?? startedAt) >= configuration.deadlines.patience else {
+            return
+        }
+        gatheringLookedAt = now
         considerJoiners(now)
-        guard stage == .gathering else { return }
-        let missing = seats.filter { joiners[$0.id] == nil }
-        let least = configuration.deadlines.minimumWorkers
-        effects.append(
-            .event(
-                .waiting(
-                    observer: "coordinator", activity: "workers to join",
-                    names: missing.map(\.worker.name), since: startedAt,
-                    until: startedAt + configuration.deadlines.gathering,
-                    then: "start as soon as \(least) of \(seats.count) are here")))
     }
 
-    private mutating func reportReconfiguration(_ since: Instant, _ now: Instant) {
-        let patience = configuration.deadlines.patience
+    /// What the stage waits for; nil: for nobody.
+    private var stageWait: WaitNotice.Wait? {
+        switch stage {
+        case .gathering:
+            let missing = seats.filter { joiners[$0.id] == nil }
+            let least = configuration.deadlines.minimumWorkers
+            return WaitNotice.Wait(
+                activity: "workers to join", names: missing.map(\.worker.name), since: startedAt,
+                until: startedAt + configuration.deadlines.gathering,
+                then: "start as soon as \(least) of \(seats.count) are here")
+        case .reconfiguring(let since): return reconfigurationWait(since)
+        case .running, .stopping, .ended: return nil
+        }
+    }
+
+    private func reconfigurationWait(_ since: Instant) -> WaitNotice.Wait? {
         var since = since
         if let plan, plan.activateAtRound > 0 {
             // Until a member stands at the boundary all train on, and nobody waits.
-            guard let firstReadyAt else { return }
+            guard let firstReadyAt else { return nil }
             since = firstReadyAt
         }
-        guard now - (waitReportedAt ?? since) >= patience else { return }
-        waitReportedAt = now
         let waiting = awaited
         let missing = waiting.isEmpty ? unreported : waiting
-        effects.append(
-            .event(
-                .waiting(
-                    observer: "coordinator",
-                    activity: waiting.isEmpty
-                        ? "the reports of \(turnName) \(plan?.activateAtRound ?? 0)"
-                        : "READY for plan \(planVersion)",
-                    names: missing.compactMap { members[$0]?.name }, since: since, until: nil,
-                    then: "go on waiting while they are alive; a pair without a lane for "
-                        + "\(Int(CoordinationLimits.laneOpening.seconds)) s gets a detour"
-                )))
+        return WaitNotice.Wait(
+            activity: waiting.isEmpty
+                ? "the reports of \(turnName) \(plan?.activateAtRound ?? 0)"
+                : "READY for plan \(planVersion)",
+            names: missing.compactMap { members[$0]?.name }, since: since, until: nil,
+            then: "go on waiting while they are alive; a pair without a lane for "
+                + "\(Int(CoordinationLimits.laneOpening.seconds)) s gets a detour")
     }
 }

@@ -58,7 +58,6 @@ package struct Coordinator: Sendable {
         var isAwaited = false
         /// In the last plan that contains it.
         var rank = Rank.none
-        var silenceReportedAt: Instant?
     }
 
     /// ``Phase`` without the list of those waited for: that is in ``members``.
@@ -87,9 +86,9 @@ package struct Coordinator: Sendable {
     /// Connected, not in the plan yet.
     var joiners: Roster
     package internal(set) var epoch = Epoch.none
+    package internal(set) var plan: Plan?
     /// Of the last plans: members are still under one of them when the next is out.
     var spoken = RankHistory()
-    package internal(set) var plan: Plan?
     /// Of the last GO.
     var planInForce: Plan?
     var planVersion: UInt32 = 0
@@ -130,8 +129,12 @@ package struct Coordinator: Sendable {
     /// Who draws what in a step, and how fast everybody has been.
     var balance: Balance
     var startedAt = Instant.zero
-    var gatheringReportedAt: Instant?
-    var waitReportedAt: Instant?
+    /// When it was looked whether enough workers are there to start without the others.
+    var gatheringLookedAt: Instant?
+    /// Of the stage: workers that have not come, or not said READY.
+    var notice = WaitNotice()
+    /// Of members that have been silent for the patience, by seat.
+    var silences: [(seat: WorkerID, notice: WaitNotice)] = []
     /// Under the plan that is out.
     var firstReadyAt: Instant?
     var probeDue: Instant?

@@ -54,11 +54,10 @@ extension Worker {
         }
         guard let due = joinReportDue, now >= due else { return }
         joinReportDue = min(until, now + configuration.deadlines.patience)
-        effects.append(
-            .event(
-                .waiting(
-                    observer: name, activity: "the coordinator's welcome", names: ["coordinator"],
-                    since: since, until: until, then: "leave with code 69")))
+        note(
+            WaitNotice.Wait(
+                activity: "the coordinator's welcome", names: ["coordinator"], since: since,
+                until: until, then: "leave with code 69"), now)
     }
 
     /// A process that was stopped must not take its own pause for the coordinator's silence.
@@ -152,37 +151,53 @@ extension Worker {
             "no coordinator for \(seconds) s; the state is saved, continue with --resume")
     }
 
-    /// Never silent: after `patience`, and again every `patience`, says for whom and why.
+    /// Never silent: after `patience`, and again as ``WaitNotice`` has it, says for whom and why.
     private mutating func reportWaiting(_ now: Instant) {
         guard let wait = round.wait else {
             waitingSince = nil
-            waitingReportedAt = nil
-            return
+            return note(nil, now)
         }
-        if waitingSince?.wait != wait {
+        guard let since = waitingSince, since.wait == wait else {
             waitingSince = (wait, now)
-            waitingReportedAt = nil
-            return
+            return note(nil, now)
         }
-        guard let since = waitingSince,
-            now - (waitingReportedAt ?? since.at)
-                >= configuration.deadlines.patience - CoordinationLimits.heartbeatInterval,
-            let waiting = round.waiting(shards: shards)
-        else { return }
-        waitingReportedAt = now
+        guard let waiting = round.waiting(shards: shards) else { return }
         let silence = Int(configuration.deadlines.silence.seconds)
         let unlinked = round.isFrozen ? unlinkedPeers.map(\.name) : []
         let who = waiting.ranks.isEmpty ? unlinked : names(waiting.ranks)
         let fallback = coordinatorLostAt.map { $0 + configuration.deadlines.coordinator }
-        effects.append(
-            .event(
-                .waiting(
-                    observer: name, activity: waiting.activity,
-                    names: who.isEmpty ? ["coordinator"] : who, since: since.at, until: fallback,
-                    then: fallback == nil
-                        ? "the coordinator evicts a worker that is silent for \(silence) s, and a "
-                            + "region that is silent as a whole after "
-                            + "\(silence * Int(CoordinationLimits.cutOffPatience)) s"
-                        : "save the state and leave with code 69")))
+        note(
+            WaitNotice.Wait(
+                activity: waiting.activity, names: who.isEmpty ? ["coordinator"] : who,
+                since: since.at, until: fallback,
+                then: fallback == nil
+                    ? "the coordinator evicts a worker that is silent for \(silence) s, and a "
+                        + "region that is silent as a whole after "
+                        + "\(silence * Int(CoordinationLimits.cutOffPatience)) s"
+                    : "save the state and leave with code 69"), now)
+    }
+
+    private mutating func note(_ wait: WaitNotice.Wait?, _ now: Instant) {
+        let told = notice.note(
+            wait, by: name, patience: configuration.deadlines.patience,
+            early: CoordinationLimits.heartbeatInterval, now)
+        effects += told.map(Effect.event)
+    }
+
+    /// After every event, so that the length told is exact.
+    mutating func noteEndOfWait(_ now: Instant) {
+        guard notice.isOpen else { return }
+        switch phase {
+        case .joining, .left: return
+        case .member where isWaitingStill: return
+        case .member, .leaving, .parting: break
+        }
+        waitingSince = nil
+        note(nil, now)
+    }
+
+    private var isWaitingStill: Bool {
+        guard let seen = waitingSince else { return false }
+        return round.wait == seen.wait
     }
 }

@@ -204,8 +204,9 @@ package struct Worker: Sendable {
     var helloDelay = CoordinationLimits.helloRetryMinimum
     var lastHeard = Instant.zero
     var coordinatorLostAt: Instant?
+    /// The wait seen at the last heartbeat.
     var waitingSince: (wait: WorkerRound.Wait, at: Instant)?
-    var waitingReportedAt: Instant?
+    var notice = WaitNotice()
     var lastTick: Instant?
     /// Of the event being handled.
     private(set) var present = Instant.zero
@@ -274,6 +275,7 @@ package struct Worker: Sendable {
         case .tick: break
         }
         runTimers(now)
+        noteEndOfWait(now)
         checkInvariants()
         nextDeadline = deadline
         idleKind = round.idleKind(shards: shards)

@@ -89,6 +89,14 @@ private enum Examples {
             .coordinatorLost(
                 worker: WorkerID(1), since: .zero, until: Instant(nanoseconds: .max)),
             .coordinatorReturned(worker: WorkerID(1)),
+            .waited(
+                observer: "n-1", activity: "outer round 2", names: ["n-2"], since: .zero,
+                until: Instant(nanoseconds: .max)),
+            .roundClosed(
+                RunEvent.RoundClosed(
+                    key: .outer(fragment: FragmentID(0), round: 2), after: .milliseconds(3),
+                    taken: [.init(replica: "n", weight: .max, tokens: 4, steps: 5, missed: 6)],
+                    late: ["m"], because: "enough are there")),
             .stateTaken(
                 RunEvent.StateTaken(
                     worker: WorkerID(1), step: 7, round: 2, took: .milliseconds(3),
@@ -132,6 +140,7 @@ private enum Examples {
         case .expertOwners: 27
         case .tokensCrossed: 28
         case .roundClosed: 29
+        case .waited: 30
         }
     }
 }
@@ -140,7 +149,7 @@ private enum Examples {
     @Test("every kind of event survives, bit for bit")
     func roundTrip() throws {
         let events = Examples.events
-        #expect(Set(events.map(Examples.number)) == Set(0...28))
+        #expect(Set(events.map(Examples.number)) == Set(0...30))
         for event in events {
             #expect(EventCoding.decode(EventCoding.encode(event)) == event)
         }

@@ -31,6 +31,29 @@ struct IncidentTests {
                 + "then: it is evicted")
     }
 
+    /// Told twice, then over: its end is exact, and it counts once.
+    @Test func theEndOfAWaitIsItsLength() throws {
+        var run = SyntheticRun()
+        run.extra = [
+            wait(run, since: 3, told: 8), wait(run, since: 3, told: 9),
+            run.at(
+                15_000_000_000,
+                .waited(
+                    observer: "shanghai-1", activity: "outer round 2", names: ["jinan-2"],
+                    since: Instant(nanoseconds: 3_000_000_000),
+                    until: Instant(nanoseconds: 14_500_000_000))),
+        ]
+        let summary = try RunSummary(events: run.events)
+        #expect(summary.counts.waits == 1)
+        #expect(abs(summary.counts.waitSeconds - 11.5) < 1e-9)
+        let waits = summary.incidents.filter { $0.kind == .waiting }
+        #expect(waits.map(\.seconds) == [3] && waits.map(\.endSeconds) == [14.5])
+        #expect(
+            waits.map(\.text) == [
+                "shanghai-1 waited 11.5 s for jinan-2 (outer round 2), since 0:03.0"
+            ])
+    }
+
     @Test func overlappingOutagesOfSeveralWorkersAreOne() throws {
         var run = SyntheticRun()
         func lost(_ worker: Int, _ since: Int64) -> StampedEvent {

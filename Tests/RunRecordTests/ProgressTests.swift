@@ -38,6 +38,64 @@ struct ProgressTests {
         #expect(output.lines.last?.contains("run ended, code 0") == true)
     }
 
+    /// Three wait for the same: one of them speaks, and the last to stop says that it is over.
+    @Test func whatSeveralWaitForIsSaidOnce() {
+        var run = SyntheticRun()
+        func told(_ observer: String, _ second: Int64, _ names: [String] = ["jinan-2"])
+            -> StampedEvent
+        {
+            run.at(
+                second * 1_000_000_000,
+                .waiting(
+                    observer: observer, activity: "outer round 2", names: names,
+                    since: Instant(nanoseconds: 3_000_000_000), until: nil, then: ""))
+        }
+        func over(_ observer: String, _ second: Int64) -> StampedEvent {
+            run.at(
+                second * 1_000_000_000,
+                .waited(
+                    observer: observer, activity: "outer round 2", names: ["jinan-2"],
+                    since: Instant(nanoseconds: 3_000_000_000),
+                    until: Instant(nanoseconds: second * 1_000_000_000)))
+        }
+        run.extra = [
+            told("jinan-1", 4, ["jinan-2", "shanghai-1"]), told("shanghai-1", 4),
+            told("shanghai-2", 4), told("jinan-1", 5), told("shanghai-2", 6),
+            told("shanghai-1", 7), over("shanghai-1", 8), told("shanghai-2", 9),
+            over("jinan-1", 10), over("shanghai-2", 11),
+        ]
+        let lines = print(run.events, style: Self.pipe).lines.filter {
+            $0.contains("outer round 2")
+        }
+        #expect(
+            lines.map { String($0.drop { $0 != "s" && $0 != "j" }.prefix { $0 != "(" }) } == [
+                "jinan-1 waits for jinan-2, shanghai-1 ", "shanghai-1 waits for jinan-2 ",
+                "shanghai-1 waits for jinan-2 ", "shanghai-2 waits for jinan-2 ",
+                "shanghai-2 waited 8 s for jinan-2 ",
+            ])
+    }
+
+    /// Who speaks for others may die; then one of them does.
+    @Test func theDeadSpeakForNobody() {
+        var run = SyntheticRun()
+        func told(_ observer: String, _ second: Int64) -> StampedEvent {
+            run.at(
+                second * 1_000_000_000,
+                .waiting(
+                    observer: observer, activity: "outer round 2", names: ["jinan-2"],
+                    since: Instant(nanoseconds: 3_000_000_000), until: nil, then: ""))
+        }
+        run.extra = [
+            told("shanghai-1", 4),
+            run.at(
+                5_000_000_000,
+                .workerEvicted(worker: WorkerID(0), name: "shanghai-1", reason: "silent")),
+            told("shanghai-2", 6),
+        ]
+        let lines = print(run.events, style: Self.pipe).lines.filter { $0.contains("waits for") }
+        #expect(lines.count == 2 && lines.last?.contains("shanghai-2 waits") == true)
+    }
+
     @Test func lossesOfASyntheticTrainerAreNotShown() {
         var run = SyntheticRun()
         run.model = .synthetic(parameters: 1_000_000)

@@ -59,6 +59,9 @@ struct WorkerFigures {
         case .violation(let culprit, let what): return "\(culprit): \(what)"
         case .waiting(_, let activity, let names, _, _, let then):
             return "waiting for \(names.joined(separator: ", ")): \(activity); else: \(then)"
+        case .waited(_, let activity, let names, let since, let until):
+            let length = Figures.duration((until - since).seconds)
+            return "waited \(length) for \(names.joined(separator: ", ")): \(activity)"
         case .runStarted, .workerJoined, .epochStarted, .stepped, .evaluated, .roundCommitted,
             .roundClosed,
             .workerEvicted, .workerLeft, .checkpointWritten, .budget, .traffic, .linkUse,

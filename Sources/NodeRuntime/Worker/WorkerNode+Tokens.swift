@@ -6,8 +6,8 @@ import ZeroMQ
 
 /// How long the trainer has waited for tokens, and when that was said.
 struct TokenWatch {
-    /// When it was last said for whom it waits, and when the coordinator was told that they do not come.
-    var reported: Int64 = 0
+    var notice = WaitNotice()
+    /// When the coordinator was told that they do not come.
     var givenUp: Int64 = 0
     /// What this worker's slowest step took, without waiting.
     private(set) var longestStep: Int64 = 0
@@ -105,27 +105,34 @@ extension WorkerNode {
 
     /// Never silent: says for whom the trainer waits in the middle of a step.
     func reportTokenWait() throws {
-        guard let wait = trainer.mailbox.wait, let plan = machine?.round.plan, let setup else {
-            tokenWatch.reported = 0
-            return
+        guard let setup else { return }
+        let patience = setup.configuration.deadlines.patience
+        var told: WaitNotice.Wait?
+        if let wait = trainer.mailbox.wait, let plan = machine?.round.plan {
+            if plan.crossesTokens {
+                try giveUpTokens(wait, plan.epoch, patience: patience.nanoseconds)
+            }
+            told = describe(wait, plan, setup.configuration)
         }
-        let patience = setup.configuration.deadlines.patience.nanoseconds
-        if plan.crossesTokens { try giveUpTokens(wait, plan.epoch, patience: patience) }
-        let now = MonotonicClock.now()
-        guard now - max(wait.since, tokenWatch.reported) >= patience - 1_000_000_000 else { return }
-        tokenWatch.reported = now
-        let names = wait.members.compactMap { plan.member($0)?.name }
-        let silence = Int(setup.configuration.deadlines.silence.seconds)
-        try report(
-            .waiting(
-                observer: options.name,
-                activity: "tokens of step \(wait.step), exchange \(wait.exchange)", names: names,
-                since: Instant(nanoseconds: wait.since + clockOffset), until: nil,
-                then: plan.crossesTokens
-                    ? "the coordinator is told, and the step is computed again without tokens of other "
-                        + "regions"
-                    : "the coordinator evicts a worker that is silent for \(silence) s, and the step "
-                        + "is computed again"))
+        let events = tokenWatch.notice.note(
+            told, by: options.name, patience: patience,
+            early: CoordinationLimits.heartbeatInterval, now)
+        for event in events { try report(event) }
+    }
+
+    private func describe(
+        _ wait: TokenMailbox.Wait, _ plan: ActivePlan, _ configuration: RunConfiguration
+    ) -> WaitNotice.Wait {
+        let silence = Int(configuration.deadlines.silence.seconds)
+        return WaitNotice.Wait(
+            activity: "tokens of step \(wait.step), exchange \(wait.exchange)",
+            names: wait.members.compactMap { plan.member($0)?.name },
+            since: Instant(nanoseconds: wait.since + clockOffset), until: nil,
+            then: plan.crossesTokens
+                ? "the coordinator is told, and the step is computed again without tokens of other "
+                    + "regions"
+                : "the coordinator evicts a worker that is silent for \(silence) s, and the step "
+                    + "is computed again")
     }
 
     /// A link that is down gives back no tokens, and nobody who waits for them comes to the end of the step.

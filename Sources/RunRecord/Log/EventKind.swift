@@ -12,6 +12,7 @@ extension RunEvent {
         case .roundCommitted: "roundCommitted"
         case .roundClosed: "roundClosed"
         case .waiting: "waiting"
+        case .waited: "waited"
         case .workerEvicted: "workerEvicted"
         case .workerLeft: "workerLeft"
         case .violation: "violation"
@@ -45,9 +46,9 @@ extension RunEvent {
             .coordinatorLost, .coordinatorReturned, .checkpointWritten, .checkpointFailed,
             .modelWritten, .expertOwners, .stateTaken, .runEnded:
             true
-        case .stepped, .evaluated, .roundCommitted, .roundClosed, .waiting, .budget, .traffic,
-            .linkUse,
-            .peakMemory, .codecUse, .expertUse, .expertsExchanged, .tokensCrossed,
+        case .stepped, .evaluated, .roundCommitted, .roundClosed, .waiting, .waited, .budget,
+            .traffic, .linkUse, .peakMemory, .codecUse, .expertUse, .expertsExchanged,
+            .tokensCrossed,
             .lanesDecided, .relayed, .note:
             false
         }

@@ -17,6 +17,7 @@ package struct ProgressPrinter {
     private var isLineOpen = false
     private var isOver = false
     private var lanesSaid: [String] = []
+    private var waits = OpenWaits()
 
     /// - Parameter write: takes text as it is to appear, with its line ends.
     package init(style: OutputStyle, write: @escaping (String) -> Void) {
@@ -84,8 +85,17 @@ package struct ProgressPrinter {
         nextLine = nil
     }
 
-    /// Several workers of a region decide alike about their lanes; one of them stands for all.
+    /// Several workers of a region decide alike about their lanes, and wait for the same; one of them stands
+    /// for all.
     private mutating func isNew(_ event: RunEvent) -> Bool {
+        switch event {
+        case .waiting(let observer, let activity, let names, _, _, _):
+            return waits.begin(observer: observer, activity: activity, names: names)
+        case .waited(let observer, let activity, _, _, _):
+            return waits.end(observer: observer, activity: activity)
+        case .workerEvicted(_, let name, _), .workerLeft(_, let name, _, _): waits.forget(name)
+        default: break
+        }
         guard case .lanesDecided(let count) = event else { return true }
         let fact = "\(count.from.rawValue) \(count.to.rawValue) \(count.lanes)"
         guard !lanesSaid.contains(fact) else { return false }
@@ -106,6 +116,11 @@ package struct ProgressPrinter {
                 observer: observer, activity: activity, names: names, since: since.seconds,
                 until: until?.seconds, then: then)
             return (text, .attention)
+        case .waited(let observer, let activity, let names, let since, let until):
+            let text = WaitText.over(
+                observer: observer, activity: activity, names: names,
+                seconds: (until - since).seconds)
+            return (text, .plain)
         case .roundClosed(let closed):
             return closed.late.isEmpty ? nil : (closed.because, .plain)
         case .workerEvicted(_, let name, let reason): return ("\(name) evicted: \(reason)", .bad)

@@ -56,7 +56,7 @@ struct ProgressState {
         case .workerEvicted(let id, _, _), .workerLeft(let id, _, _, _): seats[id]?.isHere = false
         case .evaluated(_, let step, let loss, let samples):
             evaluate(step: step, loss: loss, samples: samples)
-        case .epochStarted, .roundClosed, .waiting, .violation, .coordinatorLost,
+        case .epochStarted, .roundClosed, .waiting, .waited, .violation, .coordinatorLost,
             .coordinatorReturned, .checkpointWritten, .checkpointFailed, .peakMemory,
             .modelWritten, .codecUse, .expertUse, .expertsExchanged, .expertOwners,
             .tokensCrossed, .lanesDecided, .stateTaken,

@@ -80,6 +80,8 @@ package struct RunTrace {
             trace.instant("\(names[id] ?? "a worker") evicted", at: now)
         case .waiting(let observer, let activity, let waited, let since, _, _):
             addWait(observer, activity, waited, since, now)
+        case .waited(let observer, let activity, let waited, let since, let until):
+            addWait(observer, activity, waited, since, past(until, now) ?? now)
         default: break
         }
     }

@@ -31,8 +31,8 @@ struct IncidentTally {
 
     mutating func count(_ change: (inout RunSummary.Counts) -> Void) { change(&counts) }
 
-    /// The same wait is told again and again while it lasts; its length is from its start to when
-    /// it was last told, so at least that.
+    /// The same wait is told more than once while it lasts, and when it is over. Where its end was not told
+    /// (its observer died), its length is from its start to when it was last told, so at least that.
     mutating func addWait(
         observer: String, activity: String, since: Instant, start: Double, now: Double, text: String
     ) {

@@ -87,6 +87,14 @@ package struct SummaryBuilder {
             log.addWait(
                 observer: observer, activity: activity, since: since,
                 start: past(since, now: now), now: now, text: text)
+        case .waited(let observer, let activity, let names, let since, let until):
+            let start = past(since, now: now)
+            let end = max(start, past(until, now: now))
+            let text = WaitText.over(
+                observer: observer, activity: activity, names: names, seconds: end - start)
+            log.addWait(
+                observer: observer, activity: activity, since: since, start: start, now: end,
+                text: "\(text), since \(WaitText.clock(start))")
         case .workerEvicted, .workerLeft: takeDeparture(event, now: now)
         case .violation(let culprit, let what):
             log.count { $0.violations += 1 }
@@ -151,7 +159,8 @@ package struct SummaryBuilder {
             end = (code, reason)
             log.add(.ended, at: now, "run ended, code \(code): \(reason)")
         case .runStarted, .workerJoined, .epochStarted, .stepped, .evaluated, .roundCommitted,
-            .roundClosed, .waiting, .workerEvicted, .workerLeft, .violation, .coordinatorLost,
+            .roundClosed, .waiting, .waited, .workerEvicted, .workerLeft, .violation,
+            .coordinatorLost,
             .coordinatorReturned, .budget, .traffic, .linkUse, .codecUse, .expertUse,
             .expertsExchanged, .expertOwners, .tokensCrossed, .lanesDecided, .relayed:
             break

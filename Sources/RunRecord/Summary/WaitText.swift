@@ -7,12 +7,22 @@ enum WaitText {
         observer: String, activity: String, names: [String], since: Double, until: Double?,
         then: String
     ) -> String {
+        let end = until.map { "until \(clock($0))" } ?? "without a limit"
+        return "\(observer) waits for \(whom(names)) (\(activity)) since \(clock(since)), \(end)"
+            + (then.isEmpty ? "" : "; then: \(then)")
+    }
+
+    /// Of a wait that is over.
+    static func over(
+        observer: String, activity: String, names: [String], seconds: Double
+    ) -> String {
+        "\(observer) waited \(Figures.duration(max(0, seconds))) for \(whom(names)) (\(activity))"
+    }
+
+    private static func whom(_ names: [String]) -> String {
         let shown = names.prefix(8).joined(separator: ", ")
         let more = names.count > 8 ? " and \(names.count - 8) more" : ""
-        let whom = names.isEmpty ? "nobody named" : shown + more
-        let end = until.map { "until \(clock($0))" } ?? "without a limit"
-        return "\(observer) waits for \(whom) (\(activity)) since \(clock(since)), \(end)"
-            + (then.isEmpty ? "" : "; then: \(then)")
+        return names.isEmpty ? "nobody named" : shown + more
     }
 
     /// `1:05.3` after the start of the coordinator.

@@ -216,7 +216,9 @@ struct RunChecker {
 
     mutating func workerSaid(_ seat: Int, _ event: RunEvent, _ now: Int64) {
         switch event {
-        case .waiting, .coordinatorLost: waits.reported(seat, now)
+        case .waiting: waits.told(seat, now)
+        case .waited: waits.toldEnd(seat, now)
+        case .coordinatorLost: waits.reported(seat, now)
         case .violation(let culprit, let what):
             accuse(culprit, what, now)
         default: break
@@ -289,7 +291,9 @@ struct RunChecker {
 
     mutating func inspect(_ now: Int64, patience: Int64, running: [Int]) {
         for seat in running {
-            if let since = waits.silentWait(seat, now, limit: patience + Self.waitSlack) {
+            if let since = waits.silentWait(
+                seat, now, patience: patience, slack: Self.waitSlack)
+            {
                 find(
                     "waits", now,
                     "worker \(seat) waits since \(Double(since) / 1e9) s and says nothing")

@@ -1,11 +1,13 @@
 /// A wait is never silent: a trainer without work for longer than the patience has been explained by
-/// its worker.
+/// its worker, and while the same wait lasts again after pauses that at most double.
 struct WaitChecker {
     private struct Seat {
         var isAlive = false
         /// Since when the trainer has nothing to do; nil while it has.
         var idleSince: Int64?
         var reportedAt: Int64?
+        /// How often the wait that is not over has been told.
+        var tellings = 0
     }
     private var seats: [Seat]
 
@@ -29,10 +31,22 @@ struct WaitChecker {
 
     mutating func reported(_ seat: Int, _ now: Int64) { seats[seat].reportedAt = now }
 
-    /// Since when a wait is unexplained, if that is longer than `limit`.
-    func silentWait(_ seat: Int, _ now: Int64, limit: Int64) -> Int64? {
+    mutating func told(_ seat: Int, _ now: Int64) {
+        reported(seat, now)
+        seats[seat].tellings += 1
+    }
+
+    /// What was told is over; the next wait begins.
+    mutating func toldEnd(_ seat: Int, _ now: Int64) {
+        reported(seat, now)
+        seats[seat].tellings = 0
+    }
+
+    /// Since when a wait is unexplained, if that is longer than it may be.
+    func silentWait(_ seat: Int, _ now: Int64, patience: Int64, slack: Int64) -> Int64? {
         guard seats[seat].isAlive, let idle = seats[seat].idleSince else { return nil }
         let since = max(idle, seats[seat].reportedAt ?? idle)
-        return now - since > limit ? since : nil
+        let pause = patience << Int64(min(seats[seat].tellings, 4))
+        return now - since > pause + slack ? since : nil
     }
 }
