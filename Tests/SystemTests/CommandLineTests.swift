@@ -4,48 +4,6 @@ import Testing
 
 extension SystemTests {
     @Suite("Mistakes on the command line") struct Mistakes {
-        /// Runs `longhaul` and checks the exit code, the error object and the text for people.
-        private func check(
-            _ scratch: Scratch, _ arguments: [String], _ code: Int32, _ says: String,
-            hint: String? = nil, binary: String = "longhaul"
-        ) async throws {
-            let program = try Program(binary, arguments + ["--json"], in: scratch)
-            try await #expect(program.ending() == .code(code), "\(arguments): \(program.errors)")
-            let failure = try program.failure()
-            #expect(failure.code == code)
-            #expect(failure.name == "\(try #require(ExitCode(rawValue: code)))")
-            #expect(failure.doc == "docs/exit-codes.md#\(code)")
-            #expect(failure.message.contains(says), "\(failure.message)")
-            if let hint { #expect(failure.hint.contains(hint), "\(failure.hint)") }
-            #expect(program.errors.contains(says), "\(program.errors)")
-        }
-
-        /// A bench that was killed left a folder with keys behind; the number is beyond the kernel's
-        /// largest, so that no process can have it.
-        @Test("folders of processes that are gone are removed, those of living ones stay")
-        func staleFolders() async throws {
-            try await withScratch { scratch in
-                let folder = FileManager.default.temporaryDirectory
-                let dead = folder.appending(path: "longhaul-control-4194305")
-                let alive = folder.appending(
-                    path: "longhaul-control-\(ProcessInfo.processInfo.processIdentifier)")
-                for place in [dead, alive] {
-                    try FileManager.default.createDirectory(
-                        at: place, withIntermediateDirectories: true)
-                }
-                defer { try? FileManager.default.removeItem(at: alive) }
-                let program = try Program(
-                    "longhaul", ["bench", "control", "--members", "2", "--seconds", "1", "--json"],
-                    in: scratch)
-                try await #expect(program.ending() == .code(0), "\(program.errors)")
-                #expect(!FileManager.default.fileExists(atPath: dead.path))
-                #expect(FileManager.default.fileExists(atPath: alive.path))
-                let left = try FileManager.default.contentsOfDirectory(atPath: folder.path)
-                #expect(
-                    left.filter { $0.hasPrefix("longhaul-control-") } == [alive.lastPathComponent])
-            }
-        }
-
         @Test("unknown options, commands and values")
         func usage() async throws {
             try await withScratch { scratch in

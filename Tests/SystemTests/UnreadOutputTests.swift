@@ -10,16 +10,6 @@ extension SystemTests {
             "--plain", "--json",
         ]
 
-        /// Processes whose command line has `text` in it.
-        private func processes(with text: String) -> [Int32] {
-            let entries = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-            return entries.compactMap { Int32($0) }.filter { pid in
-                FileManager.default.contents(atPath: "/proc/\(pid)/cmdline").map {
-                    String(decoding: $0, as: UTF8.self).contains(text)
-                } == true
-            }
-        }
-
         /// The first reader is gone before anybody says anything, the second when everything has been said.
         @Test(
             "one whose output lost its reader ends, and so do its workers",

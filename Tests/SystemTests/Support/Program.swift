@@ -80,6 +80,32 @@ final class Program {
     }
 }
 
+/// Runs `longhaul` and checks the exit code, the error object and the text for people.
+func check(
+    _ scratch: Scratch, _ arguments: [String], _ code: Int32, _ says: String,
+    hint: String? = nil, binary: String = "longhaul"
+) async throws {
+    let program = try Program(binary, arguments + ["--json"], in: scratch)
+    try await #expect(program.ending() == .code(code), "\(arguments): \(program.errors)")
+    let failure = try program.failure()
+    #expect(failure.code == code)
+    #expect(failure.name == "\(try #require(ExitCode(rawValue: code)))")
+    #expect(failure.doc == "docs/exit-codes.md#\(code)")
+    #expect(failure.message.contains(says), "\(failure.message)")
+    if let hint { #expect(failure.hint.contains(hint), "\(failure.hint)") }
+    #expect(program.errors.contains(says), "\(program.errors)")
+}
+
+/// Processes whose command line has `text` in it.
+func processes(with text: String) -> [Int32] {
+    let entries = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+    return entries.compactMap { Int32($0) }.filter { pid in
+        FileManager.default.contents(atPath: "/proc/\(pid)/cmdline").map {
+            String(decoding: $0, as: UTF8.self).contains(text)
+        } == true
+    }
+}
+
 /// What `--json` promises of an error.
 struct ErrorObject: Decodable {
     var code: Int32
