@@ -17,18 +17,21 @@ struct ClusterLauncher {
     var recordPath: String?
     /// Data lanes are not encrypted.
     var isPlain = false
+    /// The run leaves when standard input ends.
+    var leavesWithParent = false
 
     private var topology: Topology { cluster.topology }
 
     /// Returns how the run ended: the coordinator's word, or what can be said without it.
     ///
+    /// - Parameter signals: of a command that goes on afterwards; nil: those of this run alone.
     /// - Throws: `Failure` of a process that could not start or join; all others are stopped then.
-    func run(_ say: @escaping (String) -> Void) throws -> (
-        code: ClusterModel.ExitCode, reason: String
-    ) {
-        let interrupt = try Interrupt()
-        let children = ChildList()
-        interrupt.install(atSecond: { children.forceEnd() })
+    func run(
+        _ signals: StopSignals? = nil, _ say: @escaping (String) -> Void
+    ) throws -> (code: ClusterModel.ExitCode, reason: String) {
+        let signals = try signals ?? StopSignals()
+        let (interrupt, children) = (signals.interrupt, signals.children)
+        if leavesWithParent { interrupt.watchParent() }
         let links = try LocalLinks(cluster, directory: directory, binaries: binaries) {
             children.add($0)
         }
@@ -54,6 +57,7 @@ struct ClusterLauncher {
         waitForEnd(links.processes, seconds: 5)
         readings.read()
         try record(readings)
+        for child in [coordinator] + workers + links.processes { children.remove(child) }
         if let failure { throw failure }
         return ending(coordinator)
     }
@@ -90,7 +94,8 @@ struct ClusterLauncher {
                 "--json", "--dir", directory, "--allow", "\(directory)/allowed.json",
                 "--machine-readable", "--shared-machine",
                 "--exit-with-parent", "--reported-command",
-                CommandLine.arguments.joined(separator: " "),
+                CommandLine.arguments.filter { $0 != UpCommand.parentFlag }
+                    .joined(separator: " "),
             ] + (topology.links.isEmpty ? [] : ["--emulated"]) + recordFlags + plainFlag)
         let line = Data((process.readLine() ?? "").utf8)
         guard let object = try? JSONDecoder().decode([String: String].self, from: line),

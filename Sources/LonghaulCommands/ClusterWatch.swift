@@ -90,19 +90,6 @@ struct ClusterWatch {
     }
 }
 
-/// Every process that was started, for a second Ctrl-C.
-final class ChildList: Sendable {
-    private let pids = Mutex<[Int32]>([])
-
-    func add(_ child: ChildProcess) { pids.withLock { $0.append(child.pid) } }
-
-    /// An ended child's number stays its own until this process collects it, except for the moment
-    /// in which it already has; the second signal ends this process too.
-    func forceEnd() {
-        for pid in pids.withLock({ $0 }) { kill(pid, SIGKILL) }
-    }
-}
-
 extension ChildProcess {
     /// What a process that ended at start-up says of it: its JSON error object, or its exit code.
     ///

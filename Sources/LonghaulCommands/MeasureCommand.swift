@@ -65,8 +65,7 @@ struct MeasureCommand: ParsableCommand {
         try UpCommand.checkData(cluster)
         let directory = try UpCommand.makeDirectory(
             dir, resume: nil, name: "\(cluster.configuration.name)-measure")
-        let runner = VariantRunner(
-            cluster: cluster, arguments: input.arguments(cluster), directory: directory)
+        let runner = try runner(cluster, directory)
         let start = try warmUp(runner, cluster)
         var measurement = Measurement(cluster, warmStart: warmStart)
         for repetition in 1...repetitions {
@@ -99,6 +98,17 @@ struct MeasureCommand: ParsableCommand {
     private func warmUp(_ runner: VariantRunner, _ cluster: ClusterFile) throws -> [String] {
         guard let warmStart else { return [] }
         guard warmStart > 0 else { throw Failure(.usage, "--warm-start 0 trains nothing") }
+    private func runner(_ cluster: ClusterFile, _ directory: String) throws -> VariantRunner {
+        VariantRunner(
+            cluster: cluster, arguments: input.arguments(cluster), directory: directory,
+            signals: try StopSignals(),
+            kept: (
+                "the runs that had finished are in '\(directory)'",
+                "the same command with --dir \(directory) goes on; of the run that was stopped only the "
+                    + ".log stays"
+            ))
+    }
+
         let directory = "\(runner.directory)/\(VariantRunner.warmStart)"
         _ = try runner.run(
             [(directory, ["--one-site", "--steps", String(warmStart)])],
@@ -152,8 +162,7 @@ extension MeasureCommand {
         try UpCommand.checkData(cluster)
         let directory = try UpCommand.makeDirectory(
             dir, resume: nil, name: "\(cluster.configuration.name)-sweep")
-        let runner = VariantRunner(
-            cluster: cluster, arguments: input.arguments(cluster), directory: directory)
+        let runner = try runner(cluster, directory)
         let seed = cluster.configuration.seed
         let alone = try runner.run(
             Variant.alone.runs("\(directory)/sweep", cluster.topology), seed)

@@ -2,6 +2,7 @@ import ArgumentParser
 import ClusterFile
 import ClusterModel
 import Foundation
+import NodeRuntime
 import RunRecord
 import Simulation
 import Training
@@ -55,11 +56,17 @@ struct PredictCommand: ParsableCommand {
             let launcher = ClusterLauncher(
                 cluster: cluster, directory: directory, binaries: try UpCommand.binaries(),
                 arguments: input.arguments(cluster), isResumed: false)
-            let ending = try launcher.run { Console.error("longhaul: \($0)") }
+            let signals = try StopSignals()
+            let ending = try launcher.run(signals) { Console.error("longhaul: \($0)") }
+            // The simulation has nothing to end in order.
+            signals.interrupt.uninstall()
+            try signals.check(
+                "the real run so far is in '\(directory)'",
+                hint: "longhaul up \(input.file) --resume \(directory) goes on with it")
             guard ending.code == .ok else { throw EndOfRun(code: ending.code) }
         }
         let prediction = try Prediction(cluster, directory: directory) {
-            try regionAlone(cluster)
+            try regionAlone(cluster, directory)
         }
         if json {
             try Console.printJSON(prediction.report)
@@ -75,7 +82,7 @@ extension PredictCommand {
 
     /// All regions at the same time, each by itself, for a few steps; the first one that shares steps.
     private func regionAlone(
-        _ cluster: ClusterFile
+        _ cluster: ClusterFile, _ directory: String
     ) throws -> (cluster: ClusterFile, events: [StampedEvent])? {
         guard cluster.configuration.schedule.inner == .everyStep,
             let place = cluster.topology.regions.firstIndex(where: { $0.workers.count > 1 })
@@ -87,8 +94,15 @@ extension PredictCommand {
         var short = input
         short.steps = UInt32(Self.calibrationSteps)
         let whole = try short.load()
+        let signals = try StopSignals()
+        defer { signals.interrupt.uninstall() }
         let runner = VariantRunner(
-            cluster: whole, arguments: short.arguments(whole), directory: folder)
+            cluster: whole, arguments: short.arguments(whole), directory: folder,
+            signals: signals,
+            kept: (
+                "the real run is in '\(directory)'",
+                "longhaul predict \(input.file) --from \(directory) compares with it"
+            ))
         _ = try runner.run(
             whole.topology.regions.map { ("\(folder)/\($0.name)", ["--only-region", $0.name]) },
             whole.configuration.seed)

@@ -35,6 +35,12 @@ struct UpCommand: ParsableCommand {
     @Flag(help: "Print run.json on standard output instead of the closing text.")
     var json = false
 
+    @Flag(
+        help: .init("Leave when standard input ends (a parent process died).", visibility: .hidden))
+    var exitWithParent = false
+
+    static let parentFlag = "--exit-with-parent"
+
     func run() throws {
         let cluster = try input.load()
         try Self.checkData(cluster)
@@ -46,7 +52,7 @@ struct UpCommand: ParsableCommand {
         let launcher = ClusterLauncher(
             cluster: cluster, directory: directory, binaries: try Self.binaries(),
             arguments: input.arguments(cluster), isResumed: resume != nil,
-            recordPath: recordPath, isPlain: plain)
+            recordPath: recordPath, isPlain: plain, leavesWithParent: exitWithParent)
         let ending = try launcher.run { Console.error("longhaul: \($0)") }
         let summary = try files.write()
         if json {

@@ -1,6 +1,7 @@
 import ClusterFile
 import ClusterModel
 import Foundation
+import NodeRuntime
 import RunRecord
 
 /// Runs `longhaul up` for variants of one cluster file.
@@ -9,25 +10,29 @@ struct VariantRunner {
     /// Of the cluster file; the seed is replaced.
     let arguments: [String]
     let directory: String
+    let signals: StopSignals
+    /// What is said when a signal has ended the runs: what stays on disk, and how to go on from it.
+    var kept: (what: String, hint: String)
 
     /// Runs the variants at the same time; their summaries, in order.
     func run(_ variants: [(directory: String, flags: [String])], _ seed: UInt64) throws
         -> [RunSummary]
     {
         let binary = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-        var processes: [(process: Process, log: String)] = []
+        var processes: [(process: ChildProcess, log: String)] = []
+        // Where one does not start the others end with their standard input.
+        defer { for (process, _) in processes { signals.children.remove(process) } }
+        try signals.check(kept.what, hint: kept.hint)
         for variant in variants {
             if try isDone(variant.directory, seed) { continue }
             let log = "\(variant.directory).log"
             _ = FileManager.default.createFile(atPath: log, contents: nil)
-            let process = Process()
-            process.executableURL = URL(filePath: binary)
-            process.arguments =
-                ["up"] + flags(seed, variant.flags) + ["--dir", variant.directory]
-            let output = try FileHandle(forWritingTo: URL(filePath: log))
-            process.standardOutput = output
-            process.standardError = output
-            try process.run()
+            let process = try ChildProcess(
+                name: variant.directory, executable: binary,
+                arguments: ["up", UpCommand.parentFlag] + flags(seed, variant.flags)
+                    + ["--dir", variant.directory],
+                log: FileHandle(forWritingTo: URL(filePath: log)))
+            signals.children.add(process, signal: SIGTERM)
             processes.append((process, log))
         }
         if !processes.isEmpty {
@@ -36,11 +41,12 @@ struct VariantRunner {
                     + "progress in a .log beside it")
         }
         try wait(for: processes.map(\.process))
-        for (process, log) in processes where process.terminationStatus != 0 {
+        for (process, log) in processes {
+            guard let ending = process.ending, ending != .code(0) else { continue }
             let text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
             let end = text.split(separator: "\n").suffix(3).joined(separator: "; ")
             throw Failure(
-                .unavailable, "a run ended with code \(process.terminationStatus): \(end)",
+                .unavailable, "a run \(Self.words(ending)): \(end)",
                 hint: "all it said: \(log)")
         }
         return try variants.map { try ReportFiles(directory: $0.directory).summary() }
@@ -49,19 +55,33 @@ struct VariantRunner {
     /// Between two looks at the processes.
     private static let period: UInt32 = 100_000
 
+    private static func words(_ ending: ChildProcess.Ending) -> String {
+        switch ending {
+        case .code(let code): "ended with code \(code)"
+        case .signal(let number): "was killed by signal \(number)"
+        }
+    }
+
     /// Until all have ended.
     ///
-    /// - Throws: `Failure` when nobody reads the result any more; the runs are asked to stop.
-    private func wait(for processes: [Process]) throws {
+    /// - Throws: `Failure` when a signal has come or nobody reads the result any more; the runs have then
+    ///   stopped in order.
+    private func wait(for processes: [ChildProcess]) throws {
+        var failure: (any Error)?
         while processes.contains(where: \.isRunning) {
             usleep(Self.period)
-            do {
-                try BenchWatch.checkReaders()
-            } catch {
-                for process in processes where process.isRunning { process.terminate() }
-                throw error
+            if failure == nil {
+                do { try BenchWatch.checkReaders() } catch { failure = error }
+                if failure != nil { for process in processes { process.hangUp() } }
+            }
+            if signals.interrupt.isRaised, !signals.interrupt.isHandled {
+                signals.interrupt.markHandled()
+                Console.error("longhaul: stopping in order; once more stops at once")
+                for process in processes { process.hangUp() }
             }
         }
+        try signals.check(kept.what, hint: kept.hint)
+        if let failure { throw failure }
     }
 
     /// Whether an earlier call finished this run. What it left unfinished is removed.

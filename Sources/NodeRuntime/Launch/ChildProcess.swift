@@ -7,17 +7,27 @@ package final class ChildProcess {
     package let name: String
     private let process = Process()
     private let input = Pipe()
-    private let output = Pipe()
+    private let output: Pipe?
 
     /// - Parameters:
     ///   - executable: absolute path.
-    ///   - readsOutput: its standard output can be read by line here; otherwise it is discarded.
-    package init(name: String, executable: String, arguments: [String]) throws {
+    ///   - log: takes what it prints, errors too; nil: its standard output can be read by line here.
+    package init(
+        name: String, executable: String, arguments: [String], log: FileHandle? = nil
+    ) throws {
         self.name = name
         process.executableURL = URL(filePath: executable)
         process.arguments = arguments
         process.standardInput = input
-        process.standardOutput = output
+        if let log {
+            output = nil
+            process.standardOutput = log
+            process.standardError = log
+        } else {
+            let pipe = Pipe()
+            output = pipe
+            process.standardOutput = pipe
+        }
         do {
             try process.run()
         } catch {
@@ -33,7 +43,7 @@ package final class ChildProcess {
     /// The first line of its standard output, or nil if it ended without one.
     package func readLine() -> String? {
         var bytes: [UInt8] = []
-        while let data = try? output.fileHandleForReading.read(upToCount: 1), !data.isEmpty {
+        while let data = try? output?.fileHandleForReading.read(upToCount: 1), !data.isEmpty {
             if data[data.startIndex] == 0x0A { return String(decoding: bytes, as: UTF8.self) }
             bytes.append(data[data.startIndex])
         }
@@ -42,10 +52,13 @@ package final class ChildProcess {
 
     /// What an ended process has left on its standard output after the lines that were read.
     package func remainingOutput() -> Data {
-        (try? output.fileHandleForReading.readToEnd()) ?? Data()
+        (try? output?.fileHandleForReading.readToEnd()) ?? Data()
     }
 
     package func interrupt() { kill(pid, SIGINT) }
+    /// Ends its standard input: a child that leaves with its parent takes that for the first signal, also one
+    /// that has only begun and would not hear a signal yet.
+    package func hangUp() { try? input.fileHandleForWriting.close() }
     package func terminate() { kill(pid, SIGTERM) }
     package func forceEnd() { kill(pid, SIGKILL) }
     /// SIGSTOP, or SIGCONT after it.

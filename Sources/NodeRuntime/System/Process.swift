@@ -62,6 +62,10 @@ package enum WallClock {
 private final class SignalSources: @unchecked Sendable {
     private var sources: [any DispatchSourceSignal] = []
     func keep(_ source: any DispatchSourceSignal) { sources.append(source) }
+    func cancelAll() {
+        for source in sources { source.cancel() }
+        sources = []
+    }
 }
 
 /// Ctrl-C and SIGTERM as something a loop can poll. The first asks to leave in order, the second ends
@@ -95,6 +99,12 @@ package final class Interrupt: Sendable {
             source.resume()
             sources.keep(source)
         }
+    }
+
+    /// Signals end the process again as they do where nobody takes them over.
+    package func uninstall() {
+        sources.cancelAll()
+        for number in [SIGINT, SIGTERM] { _ = signal(number, SIG_DFL) }
     }
 
     /// As if a signal had come: used when the parent is gone.
