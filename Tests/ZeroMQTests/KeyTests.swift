@@ -6,52 +6,51 @@ import ZeroMQ
 struct KeyTests {
     @Test("a pair survives its secret's file, which only the owner may read")
     func secretFile() throws {
-        let directory = try temporaryDirectory()
-        let path = "\(directory)/worker.secret"
-        let keys = try CurveKeyPair.generate()
-        try CurveKeyFile.writeSecret(keys, to: path)
-        var status = stat()
-        try #require(unsafe stat(path, &status) == 0)
-        #expect(status.st_mode & 0o777 == 0o600)
-        #expect(try CurveKeyFile.readSecret(path).publicKey == keys.publicKey)
+        try withTemporaryDirectory(leaving: ["worker.secret"]) { directory in
+            let path = "\(directory)/worker.secret"
+            let keys = try CurveKeyPair.generate()
+            try CurveKeyFile.writeSecret(keys, to: path)
+            var status = stat()
+            try #require(unsafe stat(path, &status) == 0)
+            #expect(status.st_mode & 0o777 == 0o600)
+            #expect(try CurveKeyFile.readSecret(path).publicKey == keys.publicKey)
 
-        for mode in [mode_t(0o640), 0o604, 0o660] {
-            try #require(unsafe chmod(path, mode) == 0)
-            let error = #expect(throws: ZeroMQError.self) {
-                _ = try CurveKeyFile.readSecret(path)
+            for mode in [mode_t(0o640), 0o604, 0o660] {
+                try #require(unsafe chmod(path, mode) == 0)
+                let error = #expect(throws: ZeroMQError.self) {
+                    _ = try CurveKeyFile.readSecret(path)
+                }
+                #expect(error?.kind == .exposedKey)
+                #expect(error?.hint.contains("chmod 600 '\(path)'") == true)
             }
-            #expect(error?.kind == .exposedKey)
-            #expect(error?.hint.contains("chmod 600 '\(path)'") == true)
         }
-        try removeAll(directory, ["worker.secret"])
     }
 
     @Test("an existing secret is not overwritten unless asked, and no temporary file stays")
     func noOverwrite() throws {
-        let directory = try temporaryDirectory()
-        let path = "\(directory)/worker.secret"
-        let first = try CurveKeyPair.generate()
-        let second = try CurveKeyPair.generate()
-        try CurveKeyFile.writeSecret(first, to: path)
-        #expect(throws: ZeroMQError.self) { try CurveKeyFile.writeSecret(second, to: path) }
-        #expect(try CurveKeyFile.readSecret(path).publicKey == first.publicKey)
-        try CurveKeyFile.writeSecret(second, to: path, replacing: true)
-        #expect(try CurveKeyFile.readSecret(path).publicKey == second.publicKey)
-        // rmdir inside fails if anything else was left.
-        try removeAll(directory, ["worker.secret"])
+        try withTemporaryDirectory(leaving: ["worker.secret"]) { directory in
+            let path = "\(directory)/worker.secret"
+            let first = try CurveKeyPair.generate()
+            let second = try CurveKeyPair.generate()
+            try CurveKeyFile.writeSecret(first, to: path)
+            #expect(throws: ZeroMQError.self) { try CurveKeyFile.writeSecret(second, to: path) }
+            #expect(try CurveKeyFile.readSecret(path).publicKey == first.publicKey)
+            try CurveKeyFile.writeSecret(second, to: path, replacing: true)
+            #expect(try CurveKeyFile.readSecret(path).publicKey == second.publicKey)
+        }
     }
 
     @Test("a public key survives its text and its file")
     func publicFile() throws {
-        let directory = try temporaryDirectory()
-        let path = "\(directory)/worker.public"
-        let key = try CurveKeyPair.generate().publicKey
-        #expect(try CurvePublicKey(z85: key.z85) == key)
-        #expect(CurvePublicKey(key.bytes.span) == key)
-        #expect(CurvePublicKey(Array(key.bytes.dropLast()).span) == nil)
-        try CurveKeyFile.writePublic(key, to: path)
-        #expect(try CurveKeyFile.readPublic(path) == key)
-        try removeAll(directory, ["worker.public"])
+        try withTemporaryDirectory(leaving: ["worker.public"]) { directory in
+            let path = "\(directory)/worker.public"
+            let key = try CurveKeyPair.generate().publicKey
+            #expect(try CurvePublicKey(z85: key.z85) == key)
+            #expect(CurvePublicKey(key.bytes.span) == key)
+            #expect(CurvePublicKey(Array(key.bytes.dropLast()).span) == nil)
+            try CurveKeyFile.writePublic(key, to: path)
+            #expect(try CurveKeyFile.readPublic(path) == key)
+        }
     }
 
     @Test(
@@ -72,10 +71,5 @@ struct KeyTests {
         let keys = try CurveKeyPair(secretZ85: "JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6")
         #expect(keys.publicKey.z85 == "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7")
         #expect("\(keys.secretKey)" == "(secret key)")
-    }
-
-    private func removeAll(_ directory: String, _ names: [String]) throws {
-        for name in names { try #require(unsafe unlink("\(directory)/\(name)") == 0) }
-        try #require(unsafe rmdir(directory) == 0)
     }
 }

@@ -103,9 +103,18 @@ func receiveBytes(_ socket: Socket) throws -> [UInt8] {
     return try #require(result)
 }
 
-/// A new directory under the temporary directory.
-func temporaryDirectory() throws -> String {
-    var template = Array("/tmp/longhaul-test-XXXXXX".utf8CString)
+/// A new directory under the temporary directory, gone when the body is done or throws.
+///
+/// - Parameter names: what the body may leave there; anything else is a failure.
+func withTemporaryDirectory(leaving names: [String], _ body: (String) throws -> Void) throws {
+    let parent = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/tmp"
+    var template = Array("\(parent)/longhaul-zeromq-XXXXXX".utf8CString)
     try #require(unsafe mkdtemp(&template) != nil)
-    return String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+    let directory = String(
+        decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+    defer {
+        for name in names { _ = unsafe unlink("\(directory)/\(name)") }
+        #expect(unsafe rmdir(directory) == 0)
+    }
+    try body(directory)
 }
