@@ -54,6 +54,11 @@ package struct ClusterFile: Equatable, Sendable {
                         example: "longhaul check Cluster/shanghai-jinan.yaml")
                 ])
         }
+        let whole = URL(filePath: path).resolvingSymlinksInPath().path
+        let attributes = try? FileManager.default.attributesOfItem(atPath: whole)
+        if attributes?[.type] as? FileAttributeType == .typeDirectory {
+            throw refuse("this is a directory")
+        }
         guard let file = FileHandle(forReadingAtPath: path) else {
             let exists = FileManager.default.fileExists(atPath: path)
             throw refuse(exists ? "the file cannot be read" : "there is no such file")

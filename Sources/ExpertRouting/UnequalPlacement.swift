@@ -78,7 +78,7 @@ package struct UnequalPlacement: Equatable, Sendable {
                 let end =
                     (busy[device] + shares[expert] + double
                         + pool.costOfHaving(expert, on: device)) / pool.speed[device]
-                if end < bestEnd { (best, bestEnd) = (device, end) }
+                if best < 0 || end < bestEnd { (best, bestEnd) = (device, end) }
             }
             devices[best].append(expert)
             busy[best] += shares[expert] + pool.costOfHaving(expert, on: best)

@@ -17,31 +17,35 @@ struct BandwidthCommand: ParsableCommand {
             The model, and how well it reproduces a published table: docs/bandwidth.md.
             """)
 
-    @Option(help: "Parameters: 1e9, 1000000000 or 1B (K, M, B, T).")
+    @Option(parsing: .unconditional, help: "Parameters: 1e9, 1000000000 or 1B (K, M, B, T).")
     var parameters: String
 
-    @Option(help: "Layers of the model.")
+    @Option(parsing: .unconditional, help: "Layers of the model.")
     var layers: Int
 
-    @Option(help: "Compute time of one step: 0.1s, '100 ms', 4.9.")
+    @Option(parsing: .unconditional, help: "Compute time of one step: 0.1s, '100 ms', 4.9.")
     var stepTime: String
 
     @Option(help: "data-parallel, diloco or streaming.")
     var method: String
 
-    @Option(help: "H: inner steps between two rounds of a layer.")
+    @Option(parsing: .unconditional, help: "H: inner steps between two rounds of a layer.")
     var syncEvery = 100
 
-    @Option(help: "Layers of one fragment; all of them in one fragment if not given.")
+    @Option(
+        parsing: .unconditional,
+        help: "Layers of one fragment; all of them in one fragment if not given.")
     var fragmentLayers: Int?
 
-    @Option(help: "Inner steps that a transfer may overlap with, beyond the next forward.")
+    @Option(
+        parsing: .unconditional,
+        help: "Inner steps that a transfer may overlap with, beyond the next forward.")
     var overlap = 0
 
-    @Option(help: "Bits per parameter on the link; may be fractional.")
+    @Option(parsing: .unconditional, help: "Bits per parameter on the link; may be fractional.")
     var bits = 16.0
 
-    @Option(help: "Share of the time that is compute, 0 to 1.")
+    @Option(parsing: .unconditional, help: "Share of the time that is compute, 0 to 1.")
     var utilisation = 0.95
 
     @Option(help: "none: the rate itself; paper: first point of the published grid.")
@@ -78,14 +82,7 @@ struct BandwidthCommand: ParsableCommand {
         }
         let count = try Self.number(parameters, "--parameters", units: Self.counts)
         let seconds = try Self.number(stepTime, "--step-time", units: Self.times)
-        guard layers > 0, syncEvery > 0, overlap >= 0, bits > 0, (fragmentLayers ?? 1) > 0,
-            utilisation > 0, utilisation < 1
-        else {
-            throw Failure(
-                .usage, "a value is out of range",
-                hint: "layers, sync-every, fragment-layers and bits above 0, overlap 0 or more, "
-                    + "utilisation between 0 and 1")
-        }
+        try check(count)
         let model = BandwidthModel(
             parameters: count, layers: layers, stepTime: seconds, method: kind,
             syncEvery: syncEvery, fragmentLayers: fragmentLayers, overlap: overlap, bits: bits)
@@ -103,6 +100,40 @@ struct BandwidthCommand: ParsableCommand {
                 parameters: count, layers: layers, stepSeconds: seconds, method: method,
                 syncEvery: syncEvery, fragmentLayers: model.fragmentLayers, overlap: overlap,
                 bits: bits, grid: grid.rawValue))
+    }
+
+    /// What the model can compute in a moment: three periods of steps of all layers, a hundred times.
+    private static let countMost = 1_000_000
+    private static let workMost = 20_000_000
+
+    private func check(_ count: Double) throws {
+        func require(_ isRight: Bool, _ flag: String, _ value: String, _ expected: String) throws {
+            guard isRight else {
+                throw Failure(.usage, "\(flag) \(value) is not \(expected)")
+            }
+        }
+        let counts = 1...Self.countMost
+        try require(count >= 1, "--parameters", parameters, "at least 1")
+        try require(counts.contains(layers), "--layers", "\(layers)", "in 1 to 1,000,000")
+        try require(counts.contains(syncEvery), "--sync-every", "\(syncEvery)", "in 1 to 1,000,000")
+        try require(
+            (0...Self.countMost).contains(overlap), "--overlap", "\(overlap)", "in 0 to 1,000,000")
+        if let fragmentLayers {
+            try require(
+                (1...layers).contains(fragmentLayers), "--fragment-layers", "\(fragmentLayers)",
+                "in 1 to \(layers), the layers of the model")
+        }
+        try require(bits > 0 && bits.isFinite, "--bits", "\(bits)", "a positive number")
+        try require(
+            utilisation > 0 && utilisation < 1, "--utilisation", "\(utilisation)",
+            "between 0 and 1")
+        guard layers * max(3 * syncEvery, overlap + 1) <= Self.workMost else {
+            throw Failure(
+                .usage,
+                "--layers \(layers) with --sync-every \(syncEvery) and --overlap \(overlap) is too much to "
+                    + "compute",
+                hint: "layers times steps between two rounds at most \(Self.workMost / 3)")
+        }
     }
 
     private static let counts: [(suffix: String, factor: Double)] = [

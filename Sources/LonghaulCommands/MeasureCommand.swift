@@ -26,7 +26,7 @@ struct MeasureCommand: ParsableCommand {
 
     @OptionGroup var input: RunFile
 
-    @Option(help: "How often everything is run.")
+    @Option(parsing: .unconditional, help: "How often everything is run.")
     var repetitions = 3
 
     @Option(help: "Directory of the runs; by default runs/NAME-measure-DATE.")
@@ -36,10 +36,14 @@ struct MeasureCommand: ParsableCommand {
         help: "Simulate E1 over link rates and distances instead: rate=A..BMbit/s,distance=A..Bkm.")
     var sweep: String?
 
-    @Option(help: "With --sweep: run this many points too, thresholds first, and tell the error.")
+    @Option(
+        parsing: .unconditional,
+        help: "With --sweep: run this many points too, thresholds first, and tell the error.")
     var realPoints: Int?
 
-    @Option(help: "One site trains this many steps first; every run starts from its parameters.")
+    @Option(
+        parsing: .unconditional,
+        help: "One site trains this many steps first; every run starts from its parameters.")
     var warmStart: UInt32?
 
     @Flag(help: "Print JSON.")
@@ -94,10 +98,6 @@ struct MeasureCommand: ParsableCommand {
         }
     }
 
-    /// Flags by which a run starts from what one site has learnt in `warmStart` steps.
-    private func warmUp(_ runner: VariantRunner, _ cluster: ClusterFile) throws -> [String] {
-        guard let warmStart else { return [] }
-        guard warmStart > 0 else { throw Failure(.usage, "--warm-start 0 trains nothing") }
     private func runner(_ cluster: ClusterFile, _ directory: String) throws -> VariantRunner {
         VariantRunner(
             cluster: cluster, arguments: input.arguments(cluster), directory: directory,
@@ -109,6 +109,10 @@ struct MeasureCommand: ParsableCommand {
             ))
     }
 
+    /// Flags by which a run starts from what one site has learnt in `warmStart` steps.
+    private func warmUp(_ runner: VariantRunner, _ cluster: ClusterFile) throws -> [String] {
+        guard let warmStart else { return [] }
+        guard warmStart > 0 else { throw Failure(.usage, "--warm-start 0 trains nothing") }
         let directory = "\(runner.directory)/\(VariantRunner.warmStart)"
         _ = try runner.run(
             [(directory, ["--one-site", "--steps", String(warmStart)])],
@@ -142,6 +146,12 @@ extension MeasureCommand {
             throw Failure(.usage, "--warm-start changes losses, and a sweep has none")
         }
         let range = try SweepRange(sweep)
+        if let realPoints {
+            guard (1...100).contains(realPoints) else {
+                throw Failure(.usage, "--real-points \(realPoints) is not in 1 to 100")
+            }
+            try UpCommand.checkData(cluster)
+        }
         let simulation = try MeasureSweep(cluster)
         var report = try simulation.run(range)
         if let realPoints { try run(realPoints, of: &report, cluster) }
@@ -156,10 +166,6 @@ extension MeasureCommand {
     private func run(
         _ count: Int, of report: inout MeasureSweep.Report, _ cluster: ClusterFile
     ) throws {
-        guard (1...100).contains(count) else {
-            throw Failure(.usage, "--real-points \(count) is not in 1 to 100")
-        }
-        try UpCommand.checkData(cluster)
         let directory = try UpCommand.makeDirectory(
             dir, resume: nil, name: "\(cluster.configuration.name)-sweep")
         let runner = try runner(cluster, directory)

@@ -185,6 +185,9 @@ struct SweepRange {
 
     private static let rateCount = 7
     private static let distanceCount = 4
+    /// In Mbit/s and km: those of --link-rate and --link-distance, with which points are run.
+    private static let lowestRate = 0.001
+    private static let longestDistance = 20_040.0
 
     /// - Throws: `Failure` that shows what is expected.
     init(_ text: String) throws {
@@ -198,7 +201,9 @@ struct SweepRange {
             switch pair[0] {
             case "rate":
                 let bounds = try Self.bounds(pair[1], unit: "Mbit/s", text)
-                guard bounds.low > 0 else { throw Self.failure(text) }
+                guard rates.isEmpty, bounds.low >= Self.lowestRate, bounds.high <= 1e6 else {
+                    throw Self.failure(text)
+                }
                 let ratio = bounds.high / bounds.low
                 rates = (0..<Self.rateCount).map {
                     let share = Double($0) / Double(Self.rateCount - 1)
@@ -206,6 +211,9 @@ struct SweepRange {
                 }
             case "distance":
                 let bounds = try Self.bounds(pair[1], unit: "km", text)
+                guard distances.isEmpty, bounds.high <= Self.longestDistance else {
+                    throw Self.failure(text)
+                }
                 distances = (0..<Self.distanceCount).map {
                     let share = Double($0) / Double(Self.distanceCount - 1)
                     return bounds.low + (bounds.high - bounds.low) * share
@@ -226,7 +234,7 @@ struct SweepRange {
             Double($0.trimmingCharacters(in: .whitespaces))
         }
         guard numbers.count == 2, let low = numbers[0], let high = numbers[1], low.isFinite,
-            (low...max(low, 1e9)).contains(high), low >= 0, high <= 1e6
+            (low...max(low, 1e9)).contains(high), low >= 0
         else { throw failure(whole) }
         return (low, high)
     }
@@ -234,6 +242,8 @@ struct SweepRange {
     private static func failure(_ text: String) -> Failure {
         Failure(
             .usage, "--sweep '\(text)' is not a range of rates and distances",
-            hint: "for example --sweep rate=10..1000Mbit/s,distance=0..6000km")
+            hint:
+                "for example --sweep rate=10..1000Mbit/s,distance=0..6000km; each once, rates of 0.001 "
+                + "to 1,000,000 Mbit/s, distances of 0 to 20,040 km")
     }
 }

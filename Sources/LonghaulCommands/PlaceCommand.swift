@@ -41,7 +41,7 @@ struct PlaceCommand: ParsableCommand {
 
         var isPool: Bool { speed != nil || slots != nil || present != nil }
 
-        enum CodingKeys: String, CodingKey {
+        enum CodingKeys: String, CodingKey, CaseIterable {
             case weight, replicas, groups, nodes, devices, speed, slots, link, present
             case moveCost = "move_cost"
         }
@@ -87,11 +87,12 @@ struct PlaceCommand: ParsableCommand {
     }
 
     private func read() throws -> Input {
-        let data: Data? =
+        let data =
             input == "-"
-            ? try FileHandle.standardInput.readToEnd() : FileManager.default.contents(atPath: input)
-        guard let data else { throw Failure(.data, "cannot read '\(input)'") }
+            ? try FileHandle.standardInput.readToEnd() ?? Data()
+            : try Paths.read(input, "the input")
         do {
+            try refuseUnknown(JSONDecoder().decode(Keys.self, from: data))
             return try JSONDecoder().decode(Input.self, from: data)
         } catch let error as DecodingError {
             throw Failure(
@@ -102,6 +103,28 @@ struct PlaceCommand: ParsableCommand {
                     """
             )
         }
+    }
+
+    /// Whatever keys there are.
+    private struct Keys: Decodable {
+        struct Key: CodingKey {
+            var stringValue: String
+            var intValue: Int? { nil }
+            init(stringValue: String) { self.stringValue = stringValue }
+            init?(intValue: Int) { nil }
+        }
+        let names: [String]
+        init(from decoder: any Decoder) throws {
+            names = try decoder.container(keyedBy: Key.self).allKeys.map(\.stringValue).sorted()
+        }
+    }
+
+    private func refuseUnknown(_ keys: Keys) throws {
+        let known = Input.CodingKeys.allCases.map(\.rawValue)
+        guard let key = keys.names.first(where: { !known.contains($0) }) else { return }
+        throw Failure(
+            .data, "\(input): unknown key '\(key)'", hint: "one of \(known.joined(separator: ", "))"
+        )
     }
 
     private static func text(_ error: DecodingError) -> String {
@@ -124,15 +147,22 @@ struct PlaceCommand: ParsableCommand {
                 throw refuse(
                     "weight: layer \(layer) has \(loads.count) experts, layer 0 \(experts)")
             }
-            guard loads.allSatisfy({ $0.isFinite && $0 >= 0 }) else {
-                throw refuse("weight: layer \(layer) has a load that is negative or not finite")
+            guard loads.allSatisfy({ (0...Self.most).contains($0) }) else {
+                throw refuse("weight: layer \(layer) has a load that is not in 0 to \(Self.most)")
             }
         }
         let slots = problem.replicas
-        guard slots <= 1 << 20, experts <= 1 << 20 else {
-            throw refuse("more than \(1 << 20) replicas or experts")
+        guard slots <= 1 << 20, experts <= 1 << 20, slots <= 0 || experts <= (1 << 28) / slots
+        else {
+            throw refuse(
+                "\(slots) replicas of \(experts) experts are too many: at most \(1 << 20) of each, and "
+                    + "\(1 << 28) multiplied")
         }
     }
+
+    /// Loads, speeds, rates and costs: sums and ratios of these are finite.
+    private static let most = 1e30
+    private static let positive = 1e-30...most
 
     private func place(_ problem: Input) throws -> Output {
         try check(problem)
@@ -159,11 +189,20 @@ struct PlaceCommand: ParsableCommand {
 
     // MARK: A pool
 
+    private static let nodesMost = 1_024
+    private static let devicesMost = 16_384
+    private static let comparisonsMost = 1 << 26
+
     private func placePool(_ problem: Input) throws -> Output {
         try check(problem)
         let count = problem.devices
-        guard count >= 1, count <= 1 << 16, problem.nodes >= 1, count % problem.nodes == 0 else {
+        guard count >= 1, problem.nodes >= 1, count % problem.nodes == 0 else {
             throw refuse("\(count) devices do not divide among \(problem.nodes) nodes")
+        }
+        guard problem.nodes <= Self.nodesMost, count <= Self.devicesMost else {
+            throw refuse(
+                "a pool has at most \(Self.devicesMost) devices in \(Self.nodesMost) nodes, not \(count) in "
+                    + "\(problem.nodes)")
         }
         let speed = problem.speed ?? Array(repeating: 1, count: count)
         let slots =
@@ -172,6 +211,13 @@ struct PlaceCommand: ParsableCommand {
             problem.link
             ?? Array(repeating: Array(repeating: 1, count: problem.nodes), count: problem.nodes)
         try checkTables(problem, speed, slots, link)
+        // One look for an exchange compares each slot of the last device with all others.
+        let fullest = slots.max() ?? 0
+        guard fullest * fullest <= Self.comparisonsMost / max(1, problem.replicas) else {
+            throw refuse(
+                "\(problem.replicas) slots with \(fullest) on one device are too many for a pool; "
+                    + "leave speed, slots and present out for EPLB's placement")
+        }
         var output = Output()
         output.moves = []
         for (layer, loads) in problem.weight.enumerated() {
@@ -192,10 +238,12 @@ struct PlaceCommand: ParsableCommand {
         _ problem: Input, _ speed: [Double], _ slots: [Int], _ link: [[Double]]
     ) throws {
         let experts = problem.weight[0].count
-        guard speed.count == problem.devices, speed.allSatisfy({ $0.isFinite && $0 > 0 }) else {
-            throw refuse("speed needs a positive number for each of \(problem.devices) devices")
+        guard speed.count == problem.devices, speed.allSatisfy(Self.positive.contains) else {
+            throw refuse(
+                "speed needs a number of \(Self.positive.lowerBound) to \(Self.most) for each of "
+                    + "\(problem.devices) devices")
         }
-        guard slots.count == problem.devices, slots.allSatisfy({ $0 >= 0 }),
+        guard slots.count == problem.devices, slots.allSatisfy((0...1 << 20).contains),
             slots.reduce(0, +) == problem.replicas, problem.replicas >= experts
         else {
             throw refuse(
@@ -203,12 +251,17 @@ struct PlaceCommand: ParsableCommand {
                     + "which must hold \(experts) experts")
         }
         guard link.count == problem.nodes,
-            link.allSatisfy({ $0.count == problem.nodes && $0.allSatisfy { $0.isFinite && $0 > 0 } }
-            )
-        else { throw refuse("link needs a positive rate for each pair of \(problem.nodes) nodes") }
-        guard let moveCost = problem.moveCost.map({ $0.isFinite && $0 >= 0 }) ?? Optional(true),
-            moveCost
-        else { throw refuse("move_cost is negative or not finite") }
+            link.allSatisfy({
+                $0.count == problem.nodes && $0.allSatisfy(Self.positive.contains)
+            })
+        else {
+            throw refuse(
+                "link needs a rate of \(Self.positive.lowerBound) to \(Self.most) for each pair of "
+                    + "\(problem.nodes) nodes")
+        }
+        guard (0...Self.most).contains(problem.moveCost ?? 0) else {
+            throw refuse("move_cost is not in 0 to \(Self.most)")
+        }
         if let present = problem.present {
             guard present.count == problem.weight.count,
                 present.allSatisfy({

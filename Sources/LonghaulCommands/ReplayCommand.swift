@@ -29,9 +29,7 @@ struct ReplayCommand: ParsableCommand {
     }
 
     func run() throws {
-        guard let data = FileManager.default.contents(atPath: file) else {
-            throw Failure(.data, "cannot read the recording '\(file)'")
-        }
+        let data = try Paths.read(file, "the recording")
         let decoder = JSONDecoder()
         decoder.nonConformingFloatDecodingStrategy = .convertFromString(
             positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")

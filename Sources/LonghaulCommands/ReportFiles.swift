@@ -31,11 +31,21 @@ struct ReportFiles {
             hint: "give --dir a new directory; 'longhaul up FILE --resume DIR' goes on with a run")
     }
 
+    /// - Throws: `Failure` where no run has been recorded that could go on.
+    func requireOne() throws {
+        guard Paths.kind(log) != .file else { return }
+        throw Failure(
+            .data, "no run in '\(directory)' to resume (run.sqlite is missing)",
+            hint: "give the directory that 'longhaul up' printed")
+    }
+
     /// For chrome://tracing and Perfetto.
     func writeTrace(to path: String) throws {
+        try Paths.prepareToWrite(path, "the trace")
         let trace = try RunTrace.json(events())
         do {
-            try trace.write(toFile: path, atomically: true, encoding: .utf8)
+            // Not atomically, which would put a file in the place of a device.
+            try trace.write(toFile: path, atomically: false, encoding: .utf8)
         } catch {
             throw Failure(
                 .data, "cannot write the trace to '\(path)': \(error.localizedDescription)",

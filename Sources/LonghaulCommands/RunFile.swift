@@ -10,10 +10,12 @@ struct RunFile: ParsableArguments {
     @Argument(help: "Cluster file (YAML).")
     var file: String
 
-    @Option(help: "Seed of the run: parameters, data order, jitter. Same seed, same bytes.")
+    @Option(
+        parsing: .unconditional,
+        help: "Seed of the run: parameters, data order, jitter. Same seed, same bytes.")
     var seed: UInt64?
 
-    @Option(help: "Inner steps each replica trains.")
+    @Option(parsing: .unconditional, help: "Inner steps each replica trains.")
     var steps: UInt32?
 
     @Option(help: "Text to train on: plain, .gz or dictzip. 'gcide' is Debian's dictionary.")
@@ -22,10 +24,13 @@ struct RunFile: ParsableArguments {
     @Option(help: "Start from the parameters of this model (safetensors), not from drawn ones.")
     var startFrom: String?
 
-    @Option(help: "All links at this rate instead of the file's, in Mbit/s.")
+    @Option(
+        parsing: .unconditional, help: "All links at this rate instead of the file's, in Mbit/s.")
     var linkRate: Double?
 
-    @Option(help: "All links this long instead of the file's, in km; delays in proportion.")
+    @Option(
+        parsing: .unconditional,
+        help: "All links this long instead of the file's, in km; delays in proportion.")
     var linkDistance: Double?
 
     @Option(help: "Plans follow measured rates: on, or never (the default with a seed).")

@@ -25,10 +25,10 @@ struct SimulateCommand: ParsableCommand {
     @Argument(help: "Cluster file (YAML).")
     var file: String?
 
-    @Option(help: "Seed, instead of the file's.")
+    @Option(parsing: .unconditional, help: "Seed, instead of the file's.")
     var seed: UInt64?
 
-    @Option(help: "Inner steps, instead of the file's.")
+    @Option(parsing: .unconditional, help: "Inner steps, instead of the file's.")
     var steps: UInt32?
 
     @Option(help: "What trainers do: 'modelled' moves sizes, 'real' trains on the file's text.")
@@ -49,8 +49,8 @@ struct SimulateCommand: ParsableCommand {
     @Flag(help: "Each seed expands to a cluster and faults; checkers look for violations.")
     var swarm = false
 
-    @Option(help: "Seeds of the swarm: A..B.")
-    var seeds = "1..100"
+    @Option(parsing: .unconditional, help: "Seeds of the swarm: A..B; 1..100 if not given.")
+    var seeds: String?
 
     @Flag(help: "With one seed of the swarm: its options and every event.")
     var verbose = false
@@ -67,7 +67,11 @@ struct SimulateCommand: ParsableCommand {
             else { throw Failure(.usage, "--swarm takes --seeds and --verbose only") }
             return try runSwarm()
         }
-        guard !verbose else { throw Failure(.usage, "--verbose belongs to --swarm") }
+        guard !verbose, seeds == nil else {
+            throw Failure(
+                .usage, "\(verbose ? "--verbose" : "--seeds") belongs to --swarm",
+                hint: "longhaul simulate --swarm --seeds 1..1000")
+        }
         guard data == nil || train == .real else {
             throw Failure(.usage, "--data needs --train real: without, no text is read")
         }
@@ -118,11 +122,7 @@ struct SimulateCommand: ParsableCommand {
             throw Failure(
                 .usage, "--trace needs a run frame by frame", hint: "use --fidelity slice")
         }
-        guard FileManager.default.createFile(atPath: trace, contents: nil) else {
-            throw Failure(
-                .data, "cannot write the trace '\(trace)'",
-                hint: "name a file in a directory that exists and is writable")
-        }
+        try Paths.prepareToWrite(trace, "the trace")
     }
 
     private func simulate(_ cluster: ClusterFile, _ fidelity: Fidelity) throws -> SimulatedRun {
@@ -156,23 +156,35 @@ struct SimulateCommand: ParsableCommand {
         if let failure { throw Failure(.data, "the record is incomplete: \(failure)") }
         if let trace {
             let names = cluster.topology.seats.map(\.worker.name)
-            try ChromeTrace.json(run.result, names: names)
-                .write(toFile: trace, atomically: false, encoding: .utf8)
+            do {
+                try ChromeTrace.json(run.result, names: names)
+                    .write(toFile: trace, atomically: false, encoding: .utf8)
+            } catch {
+                throw Failure(
+                    .data, "cannot write the trace '\(trace)': \(error.localizedDescription)",
+                    hint: "make room there, or name another file")
+            }
         }
         return run
     }
 
     private func openLog(_ directory: String) throws -> RunLog {
-        try FileManager.default.createDirectory(
-            atPath: directory, withIntermediateDirectories: true)
         let files = ReportFiles(directory: directory)
         try files.requireNone()
+        try Paths.makeDirectory(directory)
         return try RunLog(path: files.log)
     }
 
     private func runSwarm() throws {
         let range = try seedRange()
-        if verbose, range.lowerBound == range.upperBound { return try describe(range.lowerBound) }
+        if verbose {
+            guard range.count == 1 else {
+                throw Failure(
+                    .usage, "--verbose tells of one seed, and these are \(range.count)",
+                    hint: "for example --swarm --seeds 17..17 --verbose")
+            }
+            return try describe(range.lowerBound)
+        }
         let clock = ContinuousClock()
         let began = clock.now
         let report = Swarm.run(seeds: range) { seed in
@@ -206,9 +218,10 @@ struct SimulateCommand: ParsableCommand {
     }
 
     private func seedRange() throws -> ClosedRange<UInt64> {
-        let parts = seeds.components(separatedBy: "..").compactMap { UInt64($0) }
-        guard let first = parts.first, let last = parts.last, parts.count <= 2, first <= last,
-            last - first < 1 << 40
+        let seeds = seeds ?? "1..100"
+        let parts = seeds.components(separatedBy: "..").map { UInt64($0) }
+        guard let first = parts.first ?? nil, let last = parts.last ?? nil, parts.count <= 2,
+            first <= last, last - first < 1 << 40
         else {
             throw Failure(.usage, "--seeds '\(seeds)' is not A..B", hint: "for example 1..1000")
         }

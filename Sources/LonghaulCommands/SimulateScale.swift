@@ -16,21 +16,29 @@ struct ScaleOptions: ParsableArguments {
                 """))
     var fidelity: Fidelity?
 
-    @Option(help: "Instead of a file: a cluster of this many unlike workers.")
+    @Option(
+        parsing: .unconditional, help: "Instead of a file: a cluster of this many unlike workers.")
     var workers: Int?
 
-    @Option(help: "With --workers: regions; by default one for each 100 workers, at least 4.")
+    @Option(
+        parsing: .unconditional,
+        help: "With --workers: regions; by default one for each 100 workers, at least 4.")
     var regions: Int?
 
-    @Option(help: "With --workers: outer rounds of 10 inner steps; 10 if not given.")
+    @Option(
+        parsing: .unconditional,
+        help: "With --workers: outer rounds of 10 inner steps; 10 if not given.")
     var rounds: UInt32?
 
     @Option(
+        parsing: .unconditional,
         help:
             "With --workers: Mbit/s of a link between two regions, on average; 1,000 if not given.")
     var rate: Double?
 
-    @Option(help: "With --workers: kilometres between two regions, on average; 1,500 if not given.")
+    @Option(
+        parsing: .unconditional,
+        help: "With --workers: kilometres between two regions, on average; 1,500 if not given.")
     var distance: Double?
 
     @Option(help: "Plans follow measured rates: on, or never (the default with a seed).")
@@ -72,22 +80,27 @@ struct ScaleOptions: ParsableArguments {
         let rate = rate ?? 1_000
         let distance = distance ?? 1_500
         let regions = regions ?? max(min(4, workers), workers / 100)
-        let isPossible =
-            (1...20_000).contains(workers) && (1...min(1_000, max(1, workers))).contains(regions)
-            && (1...1_000_000).contains(rounds) && (0.01...1_000_000).contains(rate)
-            && (0...100_000).contains(distance)
-        guard isPossible else {
-            throw Failure(
-                .usage, "no cluster of \(workers) workers in \(regions) regions",
-                hint: "1 to 20,000 workers, 1 to 1,000 regions with at least one worker each, "
-                    + "1 to 1,000,000 rounds, 0.01 to 1,000,000 Mbit/s, 0 to 100,000 km")
-        }
+        try Self.require(workers, in: 1...20_000, "--workers")
+        try Self.require(regions, in: 1...min(1_000, workers), "--regions")
+        try Self.require(rounds, in: 1...1_000_000, "--rounds")
+        try Self.require(rate, in: 0.01...1_000_000, "--rate")
+        try Self.require(distance, in: 0...100_000, "--distance")
         return ClusterFile(
             topology: SyntheticCluster.topology(
                 workers: workers, regions: regions, rate: UInt64(rate * 1e6), distance: distance,
                 seed: seed),
             configuration: SyntheticCluster.configuration(seed: seed, rounds: rounds),
             seedIsGiven: true)
+    }
+
+    private static func require<Value>(
+        _ value: Value, in range: ClosedRange<Value>, _ flag: String
+    ) throws {
+        guard !range.contains(value) else { return }
+        let regions = flag == "--regions" ? "; each region has a worker" : ""
+        throw Failure(
+            .usage,
+            "\(flag) \(value) is not in \(range.lowerBound) to \(range.upperBound)\(regions)")
     }
 
     /// `chunk` unless told otherwise; many workers frame by frame only when asked for.

@@ -69,11 +69,9 @@ struct UpCommand: ParsableCommand {
     /// A synthetic model reads no text.
     static func checkData(_ cluster: ClusterFile) throws {
         let path = cluster.configuration.data.path
-        guard cluster.configuration.model.synthetic == nil,
-            !FileManager.default.isReadableFile(atPath: path)
-        else { return }
-        throw Failure(
-            .data, "cannot read the training text '\(path)'",
+        guard cluster.configuration.model.synthetic == nil else { return }
+        try Paths.requireReadable(
+            path, "the training text",
             hint: path.hasSuffix("gcide.dict.dz")
                 ? "apt-get install dict-gcide, or --data FILE with any other text"
                 : "give a plain, .gz or dictzip text file with --data")
@@ -86,9 +84,7 @@ struct UpCommand: ParsableCommand {
                     .usage, "--resume goes on in its own directory; --dir names another",
                     hint: "leave --dir out")
             }
-            guard FileManager.default.fileExists(atPath: resume) else {
-                throw Failure(.data, "no run directory '\(resume)' to resume")
-            }
+            try ReportFiles(directory: resume).requireOne()
             return resume
         }
         let formatter = DateFormatter()
@@ -96,17 +92,14 @@ struct UpCommand: ParsableCommand {
         formatter.dateFormat = "yyyyMMdd-HHmmss"
         let path = dir ?? "runs/\(name)-\(formatter.string(from: Date()))"
         try ReportFiles(directory: path).requireNone()
-        try FileManager.default.createDirectory(
-            atPath: path, withIntermediateDirectories: true)
+        try Paths.makeDirectory(path)
         return path
     }
 
     /// An empty file at the path, which every process of the run can open.
     private static func newRecording(_ path: String) throws -> String {
         let whole = URL(filePath: path).path
-        guard FileManager.default.createFile(atPath: whole, contents: nil) else {
-            throw Failure(.data, "cannot write the recording '\(path)'")
-        }
+        try Paths.prepareToWrite(whole, "the recording")
         return whole
     }
 

@@ -80,6 +80,16 @@ import Testing
         }
     }
 
+    /// Nowhere does it end: any device with room is as good as another.
+    @Test func `loads beyond all bounds are placed all the same`() {
+        for loads in [Array(repeating: 1e308, count: 12), Array(repeating: .infinity, count: 12)] {
+            let placement = UnequalPlacement(
+                loads: loads, pool: pool(speed: [1e-300, 1, 1, 1], slots: [4, 4, 4, 4]))
+            #expect(placement.devices.map(\.count) == [4, 4, 4, 4])
+            #expect(Set(placement.devices.flatMap { $0 }) == Set(0..<12))
+        }
+    }
+
     @Test func `moving costs keep experts where they are, slow links more so`() {
         let loads = Self.weight[0]
         let speed: [Double] = [1, 1, 1, 1]
