@@ -168,7 +168,7 @@ let package = Package(
             dependencies: ["ClusterModel", "RunRecord", "Training", "ZeroMQ"], swiftSettings: house),
         .testTarget(
             name: "SimulationTests",
-            dependencies: ["ClusterModel", "Coordination", "Simulation"],
+            dependencies: ["ClusterModel", "Coordination", "Simulation", "WireProtocol"],
             swiftSettings: house),
         .testTarget(
             name: "TrainingTests",

@@ -8,7 +8,7 @@ extension ActivePlan {
     package var crossesTokens: Bool { !plan.tokenBudgets.isEmpty }
 
     /// By number: whether another region computes it alone; empty: none.
-    var expertsElsewhere: [Bool] {
+    package var expertsElsewhere: [Bool] {
         plan.expertOwners.map { $0.region != .none && $0.region != me.region }
     }
 

@@ -34,7 +34,6 @@ extension WorkerRound {
         if !schedule.sharesGradients {
             fragments[key.fragment.index].tokens = 0
             trained.experts = expertTokens
-            trained.elsewhere = plan.expertsElsewhere
             if !expertTokens.isEmpty {
                 let absent = leftWhole ? [] : plan.expertRounds.absent(round: key.round)
                 for expert in plan.experts(of: key.fragment)

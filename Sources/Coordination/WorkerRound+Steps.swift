@@ -85,6 +85,11 @@ extension WorkerRound {
         appliesAt: UInt32 = 0, isFirst: Bool = true, _ now: Instant
     ) {
         guard let plan else { return }
+        // Owners are those of the plan under which it leaves, also when it leaves again.
+        var weight = weight
+        if key.scope == .pool, !schedule.sharesGradients {
+            weight.elsewhere = plan.expertsElsewhere
+        }
         let parts = plan.partsKey(of: key).map {
             Exchange.Parts(key: $0, geometry: plan.geometry(of: $0))
         }

@@ -39,8 +39,6 @@ struct PredictCommand: ParsableCommand {
         BlasLibrary.reexecIfMisdetected { Console.error("longhaul: \($0)") }
         BlasLibrary.setThreads(1)
         let cluster = try input.load()
-        // Before a real run of minutes.
-        try SimulatedRun.check(cluster)
         let directory: String
         if let from {
             guard dir == nil else {

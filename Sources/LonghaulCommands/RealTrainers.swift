@@ -41,9 +41,17 @@ private final class RealTrainer: HostedTrainer {
 
     init(_ trainer: UnpacedTrainer) { self.trainer = trainer }
 
-    func begin(_ order: TrainerOrder, payloads: [EncodedBytes]) {
-        trainer.begin(order, payloads: payloads.map(PayloadBytes.init))
+    func begin(_ order: TrainerOrder, plan: ActivePlan?, payloads: [EncodedBytes]) {
+        trainer.begin(order, plan: plan, payloads: payloads.map(PayloadBytes.init))
     }
+
+    var awaitsTokens: Bool { trainer.awaitsTokens }
+
+    func resume(_ rows: [(from: WorkerID, Tokens, EncodedBytes?)]) {
+        trainer.resume(rows.map { ($0.0, $0.1, $0.2.map(PayloadBytes.init)) })
+    }
+
+    func interrupt() { trainer.interrupt() }
 
     func finish() -> [HostedAnswer] {
         trainer.finish().map { output in
@@ -55,6 +63,8 @@ private final class RealTrainer: HostedTrainer {
                     EncodedBytes(bytes))
             case .stateRead(let peer, let chunk, let bytes):
                 .stateRead(to: peer, chunk, EncodedBytes(bytes))
+            case .tokens(let peer, let epoch, let tokens, let bytes):
+                .tokens(to: peer, epoch, tokens, bytes.map(EncodedBytes.init))
             case .report(let event): .report(event)
             case .failed(let what): .failed(what)
             }

@@ -86,7 +86,6 @@ struct SimulateCommand: ParsableCommand {
             if json { return try run.printJSON() }
             return print(run.text)
         }
-        try SimulatedRun.check(cluster)
         let fidelity = try scale.fidelity(workers: cluster.topology.seats.count)
         if fidelity == .round, let reason = RoundSimulator.whyNot(cluster.configuration) {
             throw Failure(.usage, reason, hint: "use --fidelity slice")

@@ -22,16 +22,6 @@ struct SimulatedRun {
     let statement: String
     let cost: SimulationCost
 
-    /// Trainers of a simulated run do not talk to each other within a step.
-    static func check(_ cluster: ClusterFile) throws {
-        guard cluster.configuration.model.experts?.crossing == nil else {
-            throw Failure(
-                .usage,
-                "`across: budget` of `model` is not simulated: tokens go from trainer to trainer",
-                hint: "`longhaul up` runs it; `simulate --experts` routes by the group `routing`")
-        }
-    }
-
     /// Runs it to its end.
     ///
     /// - Parameters:
@@ -44,7 +34,6 @@ struct SimulatedRun {
         directory: String? = nil, record: @escaping (StampedEvent) -> Void = { _ in },
         adjust: (inout SimulationOptions) -> Void = { _ in }
     ) throws {
-        try Self.check(cluster)
         let parameters = cluster.configuration.model.parameterCount
         var options = SimulationOptions(
             seed: cluster.configuration.seed,
@@ -56,8 +45,10 @@ struct SimulatedRun {
         adjust(&options)
         let clock = ContinuousClock()
         let began = clock.now
-        statement = Self.statement(
-            training, fidelity, learns: cluster.configuration.model.synthetic == nil)
+        statement =
+            Self.statement(
+                training, fidelity, learns: cluster.configuration.model.synthetic == nil)
+            + Self.tokenStatement(cluster, training)
         let collector = SummaryCollector()
         let take = { (event: StampedEvent) in
             // The run is told of below, with the command that made it.
@@ -156,6 +147,21 @@ struct SimulatedRun {
             reduction are real, and so are the losses, the bytes and the digests; the machines are \
             those that ship
             """
+        }
+    }
+
+    /// With `across: budget`.
+    private static func tokenStatement(_ cluster: ClusterFile, _ training: Training) -> String {
+        guard cluster.configuration.model.experts?.crossing != nil else { return "" }
+        let frames =
+            "; tokens cross between regions in frames of their own, and a step computes for equal times "
+            + "before, between and after their exchanges"
+        switch training {
+        case .real: return frames + "; which tokens cross, and their bytes, are real"
+        case .modelled:
+            return frames
+                + "; how many want to cross is modelled: each choice is a token of its own, and the use of "
+                + "a block's experts falls evenly from the first to the last"
         }
     }
 

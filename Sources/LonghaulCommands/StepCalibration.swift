@@ -59,7 +59,7 @@ struct StepCalibration {
     }
 
     /// Mean time between two steps of a worker that lie in one round, without those that an evaluation
-    /// follows.
+    /// follows, and those that wait for tokens of other regions.
     static func interval(_ cluster: ClusterFile, _ events: [StampedEvent]) -> Double? {
         let schedule = cluster.configuration.schedule
         guard schedule.inner == .everyStep, schedule.outer != .everyStep else { return nil }
@@ -67,10 +67,13 @@ struct StepCalibration {
             Array(repeating: region.workers.count > 1, count: region.workers.count)
         }
         let evaluation = cluster.configuration.training.evaluateEvery
+        let crossing = events.firstIndex {
+            if case .expertOwners(let owners) = $0.event { !owners.budgets.isEmpty } else { false }
+        }
         var last: [UInt32: (step: UInt32, time: Int64)] = [:]
         var sum = 0.0
         var count = 0
-        for stamped in events {
+        for stamped in events[..<(crossing ?? events.endIndex)] {
             guard case .stepped(let worker, let step, _, _, let at) = stamped.event,
                 sharing[Int(worker.rawValue)]
             else { continue }

@@ -37,7 +37,7 @@ import WireProtocol
     }
 
     private func run(_ trainer: UnpacedTrainer, _ order: TrainerOrder) -> [UnpacedTrainer.Output] {
-        trainer.begin(order, payloads: [])
+        trainer.begin(order, plan: nil, payloads: [])
         return trainer.finish()
     }
 

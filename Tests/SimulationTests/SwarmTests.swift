@@ -50,6 +50,29 @@ import Testing
         }
     }
 
+    @Test func `experts of one region are among the seeds, with all that befalls them`() {
+        let seeds = (1...500 as ClosedRange<UInt64>).filter {
+            SwarmSeed($0).configuration.model.experts?.crossing != nil
+        }
+        var (owned, crossing, moved, missing, back) = (0, 0, 0, 0, 0)
+        for seed in seeds {
+            let events = Swarm.run(seed).events.map(\.event)
+            let owners = events.compactMap {
+                if case .expertOwners(let owners) = $0 { owners } else { nil }
+            }
+            let reasons = events.compactMap {
+                if case .epochStarted(_, _, let reason) = $0 { reason } else { nil }
+            }
+            if !owners.isEmpty { owned += 1 }
+            if owners.contains(where: { !$0.budgets.isEmpty }) { crossing += 1 }
+            if Set(owners.map(\.owners)).count > 1 { moved += 1 }
+            if reasons.contains(where: { $0.contains("waits for tokens") }) { missing += 1 }
+            if reasons.contains(where: { $0.contains("tokens cross again") }) { back += 1 }
+        }
+        #expect(owned > 50 && crossing > 30 && moved > 25)
+        #expect(missing > 2 && back > 2)
+    }
+
     @Test func `a failure prints the command that repeats it`() {
         let failure = Swarm.Failure(seed: 7, description: [], findings: [])
         #expect(failure.command == "longhaul simulate --swarm --seeds 7..7")

@@ -109,17 +109,53 @@ extension SystemTests {
             }
         }
 
-        @Test("a prediction is refused before the run that it would be compared with")
-        func noPrediction() async throws {
+        private struct Prediction: Decodable {
+            struct Row: Decodable {
+                var figure: String
+                var measured: Double
+                var predicted: Double
+            }
+            var rows: [Row]
+            var digestsAgree: Bool
+        }
+
+        @Test("the simulator trains the same model with the same tokens across, and predicts bytes")
+        func simulated() async throws {
             try await withScratch { scratch in
-                let cluster = Self.cluster(steps: 10, batches: [[2], [2]], tokens: 30)
-                let directory = scratch.path("predicted")
-                let predict = try Program(
-                    "longhaul", ["predict", try cluster.write(to: scratch), "--dir", directory],
+                let cluster = Self.cluster(
+                    steps: 40, batches: [[2, 1], [2]], tokens: 40, more: ["token_wire: int8"])
+                let file = try cluster.write(to: scratch)
+                let run = try Run(scratch, file)
+                try await #expect(run.program.ending() == .code(0), "\(run.program.errors)")
+                let directory = scratch.path("simulated")
+                let simulation = try Program(
+                    "longhaul", ["simulate", file, "--train", "real", "--dir", directory],
                     in: scratch)
-                try await #expect(predict.ending() != .code(0))
-                #expect(predict.errors.contains("is not simulated"), "\(predict.errors)")
-                #expect(!FileManager.default.fileExists(atPath: directory))
+                try await #expect(simulation.ending() == .code(0), "\(simulation.errors)")
+                let real = try run.events()
+                let other = try RunLogReader(path: directory + "/run.sqlite").events()
+                #expect(real.commits.map(\.digest) == other.commits.map(\.digest))
+                #expect(real.commits.count == 8)
+                let (measured, modelled) = try (run.summary(), RunSummary(events: other))
+                let crossing = try #require(measured.experts?.crossing)
+                let again = try #require(modelled.experts?.crossing)
+                #expect(crossing.crossed > 100 && crossing.crossed == again.crossed)
+                #expect(crossing.stayed == again.stayed && crossing.tokens == again.tokens)
+                #expect(crossing.tokenBytes == again.tokenBytes)
+
+                let predict = try Program(
+                    "longhaul", ["predict", file, "--from", run.directory, "--json"], in: scratch)
+                try await #expect(predict.ending() == .code(0), "\(predict.errors)")
+                let decoder = JSONDecoder()
+                decoder.keyDecodingStrategy = .convertFromSnakeCase
+                let prediction = try decoder.decode(
+                    Prediction.self, from: Data(predict.output.utf8))
+                #expect(prediction.digestsAgree)
+                let lanes = prediction.rows.filter { $0.figure.hasPrefix("lanes ") }
+                #expect(lanes.count == 2)
+                for row in lanes {
+                    #expect(abs(row.predicted / row.measured - 1) < 0.02, "\(row)")
+                }
             }
         }
 

@@ -1,29 +1,7 @@
 package import ClusterModel
-import Coordination
 import Foundation
 import Synchronization
-package import Training
 package import WireProtocol
-
-/// Who exchanges tokens under a plan, in the order of ranks: the members of one region, or of all where
-/// tokens may leave theirs.
-package struct TokenGroup: Equatable, Sendable {
-    package var epoch: Epoch
-    package var members: [WorkerID]
-    /// Index of this worker.
-    package var me: Int
-    /// Where some experts are computed in one region only.
-    package var crossing: TokenCrossing?
-
-    package init(
-        epoch: Epoch, members: [WorkerID], me: Int, crossing: TokenCrossing? = nil
-    ) {
-        self.crossing = crossing
-        self.epoch = epoch
-        self.members = members
-        self.me = me
-    }
-}
 
 /// Tokens between the loop thread, which takes them off the lanes, and the trainer's, which waits for
 /// them.
@@ -99,10 +77,22 @@ package final class TokenMailbox: Sendable {
     }
     private let state: Mutex<State>
     private let changed = DispatchSemaphore(value: 0)
+    private let sleeps: (@Sendable () -> Void)?
+    private let wakes: (@Sendable () -> Void)?
 
-    /// - Parameter shuffled: hands arrivals on in an order of this seed instead of their own; for tests of
-    ///   what must not depend on it.
-    package init(shuffled seed: UInt64? = nil) { state = Mutex(State(seed: seed)) }
+    /// - Parameters:
+    ///   - shuffled: hands arrivals on in an order of this seed instead of their own; for tests of what
+    ///     must not depend on it.
+    ///   - sleeps: called by the trainer's thread before it waits.
+    ///   - wakes: called by it before it goes on.
+    package init(
+        shuffled seed: UInt64? = nil, sleeps: (@Sendable () -> Void)? = nil,
+        wakes: (@Sendable () -> Void)? = nil
+    ) {
+        state = Mutex(State(seed: seed))
+        self.sleeps = sleeps
+        self.wakes = wakes
+    }
 
     // MARK: The loop thread
 
@@ -139,6 +129,9 @@ package final class TokenMailbox: Sendable {
         return delivery
     }
 
+    /// Under which plan tokens may come.
+    var epoch: Epoch? { state.withLock(\.epoch) }
+
     package var wait: Wait? { state.withLock(\.wait) }
 
     // MARK: The trainer's thread
@@ -155,7 +148,9 @@ package final class TokenMailbox: Sendable {
                 return .none
             }
             if let taken { return taken }
+            sleeps?()
             changed.wait()
+            wakes?()
         }
     }
 

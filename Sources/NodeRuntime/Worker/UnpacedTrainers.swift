@@ -9,11 +9,15 @@ package import WireProtocol
 /// The trainers of a whole cluster in one process, without sockets and without pacing: what worker
 /// processes would compute, for a driver that has its own clock.
 ///
-/// All share one text. Orders run one after another on a thread beside the caller's.
+/// All share one text. Orders run one after another on a thread beside the caller's; where a step may wait
+/// for tokens of others, each trainer has a thread, and one of them runs at a time.
 package final class UnpacedTrainers {
     private let corpus: Corpus?
     private let setups: [TrainerSetup]
     private let queue: TrainerQueue
+    private let turn = TrainerTurn()
+    private let mayCross: Bool
+    private let regions: Int
     private let frames: FramePool
     /// By seat, of its trainer: what was withheld from earlier chunks, and what their stages cost, is known
     /// per worker.
@@ -36,6 +40,8 @@ package final class UnpacedTrainers {
         guard let first = setups.first else { preconditionFailure("a topology has workers") }
         corpus = try first.loadCorpus()
         queue = TrainerQueue()
+        regions = topology.regions.count
+        mayCross = configuration.model.experts?.crossing != nil
         writesModel = directory != nil
     }
 
@@ -49,7 +55,8 @@ package final class UnpacedTrainers {
         reducers[Int(seat.rawValue)] = reducer
         reducer.classes = TensorClassTally(tensors: trainer.tensors)
         return UnpacedTrainer(
-            trainer: trainer, setup: setup, writesModel: writesModel, queue: queue,
+            trainer: trainer, setup: setup, writesModel: writesModel,
+            queue: mayCross ? TrainerQueue() : queue, turn: turn, regions: regions,
             reducer: reducer)
     }
 
@@ -64,6 +71,17 @@ package final class UnpacedTrainers {
     }
 }
 
+/// Who of those that compute on threads of their own may: one at a time (docs/footguns.md).
+private final class TrainerTurn: Sendable {
+    private let free = DispatchSemaphore(value: 1)
+    func take() { free.wait() }
+    func give() { free.signal() }
+}
+
+private final class OrderEnding: Sendable {
+    let isOver = Mutex(true)
+}
+
 /// One of them. `begin` and `finish` alternate, on one thread.
 package final class UnpacedTrainer {
     /// What the trainer said to one order.
@@ -73,6 +91,7 @@ package final class UnpacedTrainer {
             key: CollectiveKey, epoch: Epoch, slice: Int, position: Int, elements: UInt32,
             PayloadBytes)
         case stateRead(to: WorkerID, StateChunk, PayloadBytes)
+        case tokens(to: WorkerID, Epoch, Tokens, PayloadBytes?)
         case report(RunEvent)
         case failed(String)
     }
@@ -82,25 +101,66 @@ package final class UnpacedTrainer {
     private let setup: TrainerSetup
     /// Of the same seat, on the caller's thread.
     private let reducer: ReductionRunner
-    private let done = DispatchSemaphore(value: 0)
+    /// Signalled when an order has ended, and each time it begins to wait for tokens.
+    private let done: DispatchSemaphore
+    private let turn: TrainerTurn
+    private let mailbox: TokenMailbox
+    private let regions: Int
+    private let ending = OrderEnding()
 
-    init(
+    fileprivate init(
         trainer: any Trainer, setup: TrainerSetup, writesModel: Bool, queue: TrainerQueue,
-        reducer: ReductionRunner
+        turn: TrainerTurn, regions: Int, reducer: ReductionRunner
     ) {
+        self.regions = regions
         self.setup = setup
         self.reducer = reducer
-        work = TrainerWork(trainer, setup, writesModel: writesModel)
+        self.turn = turn
+        let done = DispatchSemaphore(value: 0)
+        self.done = done
+        mailbox = TokenMailbox(
+            sleeps: {
+                turn.give()
+                done.signal()
+            }, wakes: { turn.take() })
+        work = TrainerWork(trainer, setup, writesModel: writesModel, mailbox: mailbox)
         self.queue = queue
     }
 
-    /// - Parameter payloads: what the order refers to, in order.
-    package func begin(_ order: TrainerOrder, payloads: [PayloadBytes]) {
-        queue.submit { [work, done] in
-            work.run(order, payloads)
+    /// - Parameters:
+    ///   - plan: of a step whose tokens may leave their region.
+    ///   - payloads: what the order refers to, in order.
+    package func begin(_ order: TrainerOrder, plan: ActivePlan?, payloads: [PayloadBytes]) {
+        let group = plan.map { TokenGroup($0, regions: regions, mayCross: true) }
+        _ = mailbox.open(plan?.epoch)
+        ending.isOver.withLock { $0 = false }
+        queue.submit { [work, done, turn, ending] in
+            turn.take()
+            work.run(order, group, payloads)
+            ending.isOver.withLock { $0 = true }
+            turn.give()
             done.signal()
         }
     }
+
+    /// After ``finish()``: it waits for rows of others.
+    package var awaitsTokens: Bool { ending.isOver.withLock { !$0 } }
+
+    /// All rows that it waits for. It has its turn only when they are all there.
+    package func resume(_ rows: [(from: WorkerID, Tokens, PayloadBytes?)]) {
+        turn.take()
+        for (peer, tokens, bytes) in rows {
+            let arrival = TokenMailbox.Arrival(
+                from: peer, tokens: tokens, bytes: bytes, handle: nil)
+            guard let epoch = mailbox.epoch else { continue }
+            let delivery = mailbox.deliver(arrival, epoch)
+            precondition(delivery == .kept, "rows of a step that is over")
+        }
+        turn.give()
+    }
+
+    /// They do not come: it gives the step up.
+    package func interrupt() { mailbox.close() }
 
     package func finish() -> [Output] {
         done.wait()
@@ -112,7 +172,9 @@ package final class UnpacedTrainer {
     private func output(_ output: TrainerOutput) -> Output? {
         switch output {
         case .event(let event): return .event(event)
-        case .gradient, .tokens: return nil
+        case .gradient: return nil
+        case .tokens(let peer, let epoch, let tokens, let bytes):
+            return .tokens(to: peer, epoch, tokens, bytes)
         case .encoded(let key, let epoch, let chunk, let bytes):
             return .encoded(
                 key: key, epoch: epoch, slice: chunk.slice, position: chunk.position,
@@ -134,19 +196,24 @@ private final class TrainerWork: @unchecked Sendable {
     private let executor: TrainerExecutor
     private let writesModel: Bool
 
-    init(_ trainer: any Trainer, _ setup: TrainerSetup, writesModel: Bool) {
+    init(
+        _ trainer: any Trainer, _ setup: TrainerSetup, writesModel: Bool, mailbox: TokenMailbox
+    ) {
         let outputs = OutputList()
         self.outputs = outputs
         self.writesModel = writesModel
         executor = TrainerExecutor(
-            trainer: trainer, setup: setup, restored: nil, account: TimeAccount()
+            trainer: trainer, setup: setup, restored: nil, account: TimeAccount(), mailbox: mailbox
         ) { outputs.append($0) }
     }
 
     func takeOutputs() -> [TrainerOutput] { outputs.take() }
 
-    func run(_ order: TrainerOrder, _ payloads: [PayloadBytes]) {
+    func run(_ order: TrainerOrder, _ group: TokenGroup?, _ payloads: [PayloadBytes]) {
         switch order {
+        case .compute(let step, let samples):
+            guard let group else { return executor.run(.order(order)) }
+            executor.run(.compute(step: step, samples: samples, group))
         case .absorb(let absorption): executor.run(.absorb(absorption, payloads, place: nil))
         case .installState(let chunk, let handle):
             executor.run(.install(chunk, payloads[0], handle))
@@ -155,7 +222,7 @@ private final class TrainerWork: @unchecked Sendable {
             outputs.append(
                 .event(.checkpointed(path: "(not written)", step: step, bytes: 0)))
         case .save(_, _, let model): executor.finish(model: model, writes: writesModel)
-        case .compute, .encode, .evaluate, .readState, .takeOver: executor.run(.order(order))
+        case .encode, .evaluate, .readState, .takeOver: executor.run(.order(order))
         }
     }
 }

@@ -317,7 +317,9 @@ package final class WorkerNode {
     private func takeTrainer(isAwake: Bool) throws {
         for output in trainer.take(isAwake: isAwake) {
             switch output {
-            case .event(let event): try step(.trainer(tokenWatch.noting(event)))
+            case .event(let event):
+                tokenWatch.note(event)
+                try step(.trainer(event))
             case .gradient(let place): contributions.gradient = place
             case .encoded(let key, let epoch, let chunk, let bytes):
                 try encoded(key, epoch, chunk, bytes)

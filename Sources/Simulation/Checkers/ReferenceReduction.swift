@@ -23,8 +23,11 @@ struct ReferenceReduction {
     struct Tokens: Hashable {
         var all: UInt64
         var experts: [UInt64] = []
+        /// By expert, that it counts in another region only.
+        var elsewhere: [Bool] = []
 
         func weight(_ expert: Int?) -> UInt64 {
+            if let expert, !elsewhere.isEmpty, elsewhere[expert] { return 0 }
             guard let expert, !experts.isEmpty else { return all }
             return max(experts[expert], all > 0 ? 1 : 0)
         }
@@ -286,7 +289,7 @@ struct ReferenceReduction {
         for epoch in (candidates[key] ?? [:]).keys.sorted().reversed() {
             guard let plan = plans[epoch], let candidate = candidates[key]?[epoch] else { continue }
             let due = experts.due(key, plan, elements: place(key))
-            guard let expected = mean(candidate, groups(plan, key), key, due),
+            guard let expected = mean(candidate, plan, key, due),
                 expected.values == assemble(means, due)
             else { continue }
             takenTokens[seat] = expected.tokens
@@ -335,11 +338,12 @@ struct ReferenceReduction {
     }
 
     private func mean(
-        _ candidate: Candidate, _ groups: [[Int]], _ key: CollectiveKey, _ due: [Int]?
+        _ candidate: Candidate, _ plan: Plan, _ key: CollectiveKey, _ due: [Int]?
     ) -> (values: [Float], tokens: UInt64)? {
         let elements = due?.count ?? elements(of: key)
         var vectors: [[Float]] = []
         var weights: [Tokens] = []
+        let groups = groups(plan, key)
         for group in groups {
             if isOneCollective {
                 guard let (vector, tokens) = regionMean(candidate, group, elements) else {
@@ -358,7 +362,7 @@ struct ReferenceReduction {
                 return nil
             }
             vectors.append(vector)
-            weights.append(tokens)
+            weights.append(ownersOnly(tokens, group, plan))
         }
         let total = weights.reduce(UInt64(0)) { $0 + $1.all }
         guard !vectors.isEmpty else { return nil }
@@ -376,6 +380,16 @@ struct ReferenceReduction {
             return sum
         }
         return (values, total)
+    }
+
+    /// An expert with an owner counts there only (section 7.10).
+    private func ownersOnly(_ tokens: Tokens, _ group: [Int], _ plan: Plan) -> Tokens {
+        guard !plan.expertOwners.isEmpty,
+            let region = plan.members.first(where: { $0.workerID == WorkerID(group[0]) })?.region
+        else { return tokens }
+        var tokens = tokens
+        tokens.elsewhere = plan.expertOwners.map { $0.region != .none && $0.region != region }
+        return tokens
     }
 
     /// What a region's members make of their parts, in rank order.

@@ -20,6 +20,7 @@ struct RunChecker {
     private var innerDigests: [InnerKey: UInt64] = [:]
     private var waits: WaitChecker
     private var samples = SampleChecker()
+    var tokens: TokenChecker
     /// All turns up to this one are committed.
     private(set) var committedRounds: UInt32 = 0
     private(set) var lastDigest: UInt64 = 0
@@ -59,6 +60,7 @@ struct RunChecker {
         order = FragmentOrder(count: configuration.schedule.fragments)
         committedOf = Array(repeating: nil, count: configuration.schedule.fragments)
         waits = WaitChecker(seats: seats)
+        tokens = TokenChecker(configuration)
     }
 
     /// What may be said of whom depends on what is done to them.
@@ -148,6 +150,9 @@ struct RunChecker {
             if let objection = reference.planned(active.plan, active.epoch) {
                 find("experts", now, objection)
             }
+            if let objection = tokens.planned(active.plan, active.epoch) {
+                find("owners", now, objection)
+            }
         }
     }
 
@@ -156,6 +161,9 @@ struct RunChecker {
     mutating func draws(_ seat: Int, step: UInt32, _ range: Range<UInt64>, _ now: Int64) {
         if let objection = samples.draws(seat, step: step, range) {
             find("samples", now, objection)
+        }
+        if let objection = tokens.begins(seat, step: step, lastEpoch[seat]) {
+            find("tokens", now, objection)
         }
     }
 

@@ -19,6 +19,9 @@ package final class RoundSimulator {
 
     /// Why a configuration cannot be simulated round by round; nil if it can.
     package static func whyNot(_ configuration: RunConfiguration) -> String? {
+        if configuration.model.experts?.crossing != nil {
+            return "fidelity round has no exchanges within a step, which `across: budget` needs"
+        }
         if configuration.wire.choosesBetween == true {
             return "fidelity round sends one encoding over all links, not `between: auto`"
         }

@@ -39,6 +39,8 @@ enum Occurrence: Sendable {
     case notice(connection: Int, direction: Int)
     /// A worker's driver tells its cumulative figures.
     case figures(seat: Int, life: UInt64)
+    /// A worker's driver looks for how long its trainer has waited for tokens.
+    case tokenWatch(seat: Int, life: UInt64)
 
     /// For the trace hash: a number per case, and who is concerned.
     var trace: (kind: UInt64, subject: UInt64) {
@@ -57,6 +59,7 @@ enum Occurrence: Sendable {
         case .inspection: (11, 0)
         case .notice(let connection, let direction): (12, UInt64(2 * connection + direction))
         case .figures(let seat, _): (13, UInt64(seat))
+        case .tokenWatch(let seat, _): (14, UInt64(seat))
         }
     }
 }

@@ -38,6 +38,9 @@ final class WorkerProcess {
     /// Incarnation; 0 before the first start.
     var life: UInt64 = 0
     var machine: Worker?
+    /// Events that arose while effects of another were carried out.
+    var inbox: Deque<Worker.Event> = []
+    var isTold = false
     var pool = PayloadPool()
     var trainer: ToyTrainer?
     /// In the place of `trainer`, in a run with real arithmetic.
@@ -48,6 +51,17 @@ final class WorkerProcess {
     var isBusy = false
     /// When the order at the head was begun.
     var orderBegan: Int64 = 0
+    /// Of that time, what went by waiting for tokens.
+    var orderWaited: Int64 = 0
+    /// Of the step under way, its exchange of tokens with others, and the plan it was ordered under.
+    var tokenStep: TokenStep?
+    var computePlan: ActivePlan?
+    /// Rows that have come, and under which plan they may.
+    var tokenArrivals: [TokenArrival] = []
+    var tokenEpoch: Epoch?
+    var tokenWatch = TokenWatch()
+    /// What became of this life's tokens.
+    var crossed = ModelledCrossing()
     /// Chunks of the `encode` under way that are done.
     var encodedChunks = 0
     var jobs: [UInt64: Reduction] = [:]

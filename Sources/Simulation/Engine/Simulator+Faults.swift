@@ -146,7 +146,9 @@ extension Simulator {
     private func addressee(_ occurrence: Occurrence) -> Node? {
         switch occurrence {
         case .tick(let node, _): node
-        case .trainer(let seat, _), .reduced(let seat, _, _), .figures(let seat, _): .worker(seat)
+        case .trainer(let seat, _), .reduced(let seat, _, _), .figures(let seat, _),
+            .tokenWatch(let seat, _):
+            .worker(seat)
         case .arrival(let index, let direction, _): ends(index, direction).to
         case .connect(let index, _): .worker(connections[index].dialler)
         case .notice(let index, let direction): ends(index, direction).from
@@ -180,7 +182,7 @@ extension Simulator {
             case .tick where !clockFirst:
                 queue.schedule(occurrence, at: now + 1)
             case .tick, .arrival, .connect, .startCoordinator, .startWorker, .breaks, .fault,
-                .faultEnds, .inspection, .notice, .figures:
+                .faultEnds, .inspection, .notice, .figures, .tokenWatch:
                 queue.schedule(occurrence, at: now)
             }
         }

@@ -15,8 +15,10 @@ extension Simulator {
             case .installState(_, let payload): [payload]
             case .compute, .encode, .evaluate, .checkpoint, .save, .readState, .takeOver: []
             }
+        var plan: ActivePlan?
+        if case .compute = order { plan = workers[seat].computePlan }
         hosted.begin(
-            order,
+            order, plan: plan,
             payloads: handles.map { handle in
                 guard case .encoded(let bytes) = workers[seat].pool.content(handle) else {
                     preconditionFailure("\(workers[seat].name) uses a released payload")
@@ -43,13 +45,13 @@ extension Simulator {
         return nil
     }
 
-    private func take(_ answer: HostedAnswer, _ seat: Int) -> Worker.TrainerEvent? {
+    func take(_ answer: HostedAnswer, _ seat: Int) -> Worker.TrainerEvent? {
         switch answer {
         case .event(.computed(let step, let loss, let tokens, let samples, _)):
             // The host's clock is not the run's.
             return .computed(
                 step: step, loss: loss, tokens: tokens, samples: samples,
-                elapsed: Interval(nanoseconds: now - workers[seat].orderBegan))
+                elapsed: computedTime(seat))
         case .event(let event): return event
         case .encoded(let key, let epoch, let slice, let position, let elements, let bytes):
             return .encoded(
@@ -57,6 +59,9 @@ extension Simulator {
                 payload: store(bytes, elements, seat))
         case .stateRead(let peer, let chunk, let bytes):
             return .stateRead(to: peer, chunk: chunk, payload: store(bytes, chunk.count, seat))
+        case .tokens(let peer, let epoch, let tokens, let bytes):
+            let content = bytes.map { PayloadPool.Content.encoded($0) }
+            sendTokens(TokenParcel(peer: peer, tokens: tokens, content: content), epoch, seat)
         case .report(let event): say(event, seat)
         case .failed(let reason):
             say(.violation(culprit: workers[seat].name, what: reason), seat)
@@ -65,7 +70,7 @@ extension Simulator {
         return nil
     }
 
-    private func say(_ event: RunEvent, _ seat: Int) {
+    func say(_ event: RunEvent, _ seat: Int) {
         record(event, from: workers[seat].name)
         sendEvent(seat, event)
     }

@@ -9,7 +9,10 @@ extension Simulator {
         let running = workers.indices.filter { workers[$0].isRunning && !workers[$0].isPaused }
         checker.inspect(
             now, patience: configuration.deadlines.patience.nanoseconds, running: running)
-        for seat in running { checkPool(seat) }
+        for seat in running {
+            checkPool(seat)
+            checkTokens(seat)
+        }
         queue.schedule(.inspection, at: now + RunChecker.inspectionInterval)
     }
 
@@ -21,12 +24,30 @@ extension Simulator {
             $0 + plan.geometry(of: .outer(fragment: $1.id, round: 1)).totalPositions
         }
         let members = plan.plan.members.count
-        let limit = 8 * positions + 4 * positions * members + 64
+        // Tokens of the half under way and of the next, from and to everybody.
+        let tokens = plan.crossesTokens ? 8 * members : 0
+        let limit = 8 * positions + 4 * positions * members + 64 + tokens
         if workers[seat].pool.count > limit {
             checker.find(
                 "payloads", now,
                 "\(workers[seat].name) holds \(workers[seat].pool.count) payloads (limit \(limit))")
         }
+    }
+
+    /// Nobody waits for ever: where tokens do not come and nothing else is wrong any more, the coordinator is
+    /// told, and its plan is there after as long as an eviction and the opening of lanes may take.
+    private func checkTokens(_ seat: Int) {
+        guard let since = workers[seat].tokenStep?.waitsSince else { return }
+        let steps = topology.seats.map(\.worker.nominalStep).max() ?? .zero
+        let deadlines = configuration.deadlines
+        let limit =
+            TokenWatch.limit(
+                patience: deadlines.patience, longestStep: 20 * steps.nanoseconds)
+            + 8 * deadlines.silence.nanoseconds
+        guard now - max(since, lastFaultEnds) > limit else { return }
+        checker.find(
+            "tokens", now,
+            "\(workers[seat].name) waits for tokens since \(Double(since) / 1e9) s")
     }
 
     private func figures(_ worker: WorkerProcess) -> [RunEvent] {

@@ -11,8 +11,9 @@ extension Simulator {
         if case .absorb(let absorption) = order, options.checks {
             checker.absorbs(seat, absorption, means: values(of: absorption, seat) ?? [], now)
         }
-        if case .compute(let step, let samples) = order, options.checks {
-            checker.draws(seat, step: step, samples, now)
+        if case .compute(let step, let samples) = order {
+            if tokensMayCross { workers[seat].computePlan = workers[seat].machine?.round.plan }
+            if options.checks { checker.draws(seat, step: step, samples, now) }
         }
         if !workers[seat].isBusy { beginOrder(seat) }
     }
@@ -22,6 +23,7 @@ extension Simulator {
         bookIdleTime(seat)
         workers[seat].isBusy = true
         workers[seat].orderBegan = now
+        workers[seat].orderWaited = 0
         workers[seat].encodedChunks = 0
         checker.trainerBusy(seat, now)
         if case .encode(let encoding) = order {
@@ -31,8 +33,16 @@ extension Simulator {
             if options.checks { checker.reference.begins(seat, encoding) }
         }
         beginHosted(order, seat)
-        queue.schedule(
-            .trainer(seat: seat, life: workers[seat].life), at: now + duration(order, seat))
+        var time = duration(order, seat)
+        if case .compute(let step, _) = order {
+            time = beginTokens(step, time, seat)
+        }
+        queue.schedule(.trainer(seat: seat, life: workers[seat].life), at: now + time)
+    }
+
+    /// What the order that has ended took, without waiting for others.
+    func computedTime(_ seat: Int) -> Interval {
+        Interval(nanoseconds: now - workers[seat].orderBegan - workers[seat].orderWaited)
     }
 
     private func bookIdleTime(_ seat: Int) {
@@ -80,6 +90,7 @@ extension Simulator {
         guard workers[seat].life == life, workers[seat].isRunning,
             let order = workers[seat].orders.first
         else { return }
+        if workers[seat].tokenStep != nil { return goOn(order, seat) }
         bookOrder(order, seat)
         if case .encode(let encoding) = order, workers[seat].encodedChunks < encoding.chunks.count {
             let answer = encodeNext(encoding, seat)
@@ -94,18 +105,21 @@ extension Simulator {
         }
         let answers = perform(order, seat)
         endOrder(seat)
-        for answer in answers { tell(seat, .trainer(answer)) }
+        for answer in answers {
+            workers[seat].tokenWatch.note(answer)
+            tell(seat, .trainer(answer))
+        }
     }
 
     /// The next order starts before the machine hears of the end of this one, as with a real queue.
-    private func endOrder(_ seat: Int) {
+    func endOrder(_ seat: Int) {
         workers[seat].orders.removeFirst()
         workers[seat].isBusy = false
         checker.trainerIdle(seat, now)
         beginOrder(seat)
     }
 
-    private func bookOrder(_ order: TrainerOrder, _ seat: Int) {
+    func bookOrder(_ order: TrainerOrder, _ seat: Int) {
         let part: WritableKeyPath<RunEvent.TimeBudget, Interval>
         let name: String
         switch order {
@@ -146,18 +160,10 @@ extension Simulator {
 
     // MARK: Orders with one answer
 
-    private func perform(_ order: TrainerOrder, _ seat: Int) -> [Worker.TrainerEvent] {
+    func perform(_ order: TrainerOrder, _ seat: Int) -> [Worker.TrainerEvent] {
         if let answers = finishHosted(seat) { return answers }
         switch order {
-        case .compute(let step, let samples):
-            guard let result = workers[seat].trainer?.compute(samples: samples) else { return [] }
-            checker.reference.computed(seat, tokens: result.tokens)
-            return [
-                .computed(
-                    step: step, loss: result.loss, tokens: result.tokens,
-                    samples: workers[seat].trainer?.state.samples ?? 0,
-                    elapsed: Interval(nanoseconds: now - workers[seat].orderBegan))
-            ]
+        case .compute(let step, let samples): return compute(step, samples, seat)
         case .encode: return []
         case .absorb(let absorption): return [absorb(absorption, seat)]
         case .evaluate(let step):
@@ -171,11 +177,28 @@ extension Simulator {
             ]
         case .save:
             workers[seat].disk = workers[seat].trainer?.state
+            tellCrossed(seat)
             return [.saved]
         case .readState(let request, let peer): return [readState(request, to: peer, seat)]
         case .installState(let chunk, let payload): return installState(chunk, payload, seat)
         case .takeOver(let handover): return takeOver(handover, seat)
         }
+    }
+
+    private func compute(
+        _ step: UInt32, _ samples: Range<UInt64>, _ seat: Int
+    ) -> [Worker.TrainerEvent] {
+        let elsewhere = workers[seat].computePlan?.expertsElsewhere ?? []
+        let routed = routeTokens(step, seat)
+        guard
+            let result = workers[seat].trainer?.compute(samples: samples, elsewhere: elsewhere)
+        else { return [] }
+        checker.reference.computed(seat, tokens: result.tokens)
+        return routed + [
+            .computed(
+                step: step, loss: result.loss, tokens: result.tokens,
+                samples: workers[seat].trainer?.state.samples ?? 0, elapsed: computedTime(seat))
+        ]
     }
 
     /// Values of the means of an absorption; nil if their bytes are gone.

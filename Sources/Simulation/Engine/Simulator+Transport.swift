@@ -138,6 +138,10 @@ extension Simulator {
         let region = workers[peer].region.index
         traffic[seat][region].frames += 1
         traffic[seat][region].bytes += UInt64(frame.frameBytes)
+        if case .tokens = message {
+            let before = traffic[seat][region].tokenBytes ?? 0
+            traffic[seat][region].tokenBytes = before + UInt64(frame.frameBytes)
+        }
         guard case .chunk(let chunk) = message else { return }
         traffic[seat][region].values += UInt64(chunk.elements)
         traffic[seat][region].encodedBytes += UInt64(content?.bytes ?? 0)

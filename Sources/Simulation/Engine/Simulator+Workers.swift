@@ -26,6 +26,7 @@ extension Simulator {
             isModelled: options.payloads.isModelled, resuming: saved)
         workers[seat].hosted = host?.makeTrainer(seat: WorkerID(seat))
         workers[seat].hostedChunks = []
+        forgetTokens(seat)
         if eventBytes != nil {
             queue.schedule(
                 .figures(seat: seat, life: workers[seat].life), at: now + Self.figuresInterval)
@@ -64,8 +65,17 @@ extension Simulator {
             samples: saved?.samples ?? 0, sentAt: .zero)
     }
 
-    /// Hands an event to a worker's machine and carries out what it wants.
+    /// Hands an event to a worker's machine and carries out what it wants. Events that arise meanwhile wait
+    /// their turn: effects of one are all out, and frames in sequence, before the next is looked at.
     func tell(_ seat: Int, _ event: Worker.Event) {
+        workers[seat].inbox.append(event)
+        guard !workers[seat].isTold else { return }
+        workers[seat].isTold = true
+        while let next = workers[seat].inbox.popFirst() { handOver(next, to: seat) }
+        workers[seat].isTold = false
+    }
+
+    private func handOver(_ event: Worker.Event, to seat: Int) {
         guard workers[seat].isRunning, workers[seat].machine != nil else { return }
         let epoch = workers[seat].machine?.round.plan?.epoch
         let wasFrozen = workers[seat].machine?.round.isFrozen == true
@@ -73,6 +83,7 @@ extension Simulator {
         let effects = workers[seat].machine?.handle(event, at: local) ?? []
         keep(event, effects, of: seat)
         if options.checks { notePlan(seat, before: epoch, wasFrozen: wasFrozen) }
+        if tokensMayCross { updateTokens(seat) }
         for effect in effects { carryOut(effect, seat) }
         setTimer(seat)
     }
@@ -108,9 +119,8 @@ extension Simulator {
             if !workers[seat].pool.release(handle) {
                 checker.find("payloads", now, "\(workers[seat].name) releases \(handle) twice")
             }
-        case .tokens(let peer, _, _, _):
-            // Trainers here compute with all experts themselves.
-            checker.find("tokens", now, "\(workers[seat].name) gets tokens from \(peer)")
+        case .tokens(let peer, let epoch, let tokens, let handle):
+            takeTokens(seat, from: peer, epoch, tokens, handle)
         case .event(let event):
             checker.workerSaid(seat, event, now)
             record(event, from: workers[seat].name)

@@ -199,6 +199,7 @@ package final class Simulator {
         case .inspection: inspect()
         case .notice(let connection, let direction): noticeReset(connection, direction)
         case .figures(let seat, let life): figuresAreDue(seat, life)
+        case .tokenWatch(let seat, let life): watchTokens(seat, life)
         }
     }
 

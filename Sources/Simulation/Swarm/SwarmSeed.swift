@@ -19,6 +19,10 @@ package struct SwarmSeed: Sendable {
         let workers = isLarge ? dice.pick([[1, 1], [2, 1], [2]]) : Self.workers(&dice)
         var configuration = Self.configuration(seed, workers.reduce(0, +), &dice)
         if isLarge { configuration.steps = min(configuration.steps, 8) }
+        // From dice of their own: all other seeds stay the runs they were.
+        var others = Dice(seed: seed ^ 0x6F77_6E65_7273)
+        let hasOwners = seed % 4 == 1 && workers.count > 1 && !isLarge
+        if hasOwners { Self.own(&configuration, &others) }
         var topology = Self.topology(workers, &dice)
         resumes = dice.once(in: 12)
         var options = Self.network(seed, isLarge: isLarge, &dice)
@@ -34,6 +38,7 @@ package struct SwarmSeed: Sendable {
                 options.faults.append(TimedFault(at: when, fault: .crashCoordinator))
             }
             options.starts = Self.starts(seats, &dice)
+            if hasOwners, others.once(in: 2) { Self.cut(&options.faults, topology, &others) }
         }
         if dice.once(in: 4) { Self.hide(&topology, &dice) }
         // Drawn last, so that the other seeds are what they were before there was this schedule.
@@ -52,6 +57,11 @@ package struct SwarmSeed: Sendable {
         }
         options.livenessBound =
             Self.bound(topology, configuration) + Self.transfers(topology, configuration, options)
+        if configuration.model.experts?.crossing != nil {
+            options.livenessBound =
+                (options.livenessBound ?? .zero) + Self.exchanges(topology, configuration)
+            options.occurrenceLimit *= 4
+        }
         self.topology = topology
         self.configuration = configuration
         self.options = options
@@ -112,6 +122,62 @@ package struct SwarmSeed: Sendable {
             microBatches: dice.pick([[2], [1, 3], [1, 2, 5]]))
     }
 
+    /// Experts that one region computes alone, and tokens that go there; long enough for owners, budgets, and
+    /// other owners.
+    private static func own(_ configuration: inout RunConfiguration, _ dice: inout Dice) {
+        let every = configuration.schedule.syncEvery
+        let outer = configuration.schedule.outer
+        let isMean = outer == .localSGD || outer == .everyStep
+        configuration.schedule = RunConfiguration.Schedule(
+            inner: .everyStep, outer: isMean ? .localSGD : .diloco, syncEvery: min(every, 3),
+            outerLearningRate: isMean ? 1 : 0.7, outerMomentum: isMean ? 0 : 0.9,
+            adapts: dice.once(in: 2))
+        configuration.steps = configuration.schedule.syncEvery * UInt32(dice.pick([8, 14, 20]))
+        configuration.model.layers = 1 + dice.below(2)
+        let count = 2 + dice.below(4)
+        let topK = 1 + dice.below(min(2, count - 1))
+        var experts = RunConfiguration.Model.Experts(count: count, topK: topK, width: 8)
+        experts.crossing = RunConfiguration.Model.Experts.Crossing(
+            budget: dice.pick([0.1, 0.5, nil]),
+            tokens: dice.pick([nil, nil, 0, 3, 40, 1_000]),
+            owned: dice.pick([nil, 1, count - topK]))
+        configuration.model.experts = experts
+        if dice.once(in: 2) { configuration.deadlines.patience = .seconds(1) }
+    }
+
+    /// Nothing passes between two regions while tokens cross: for so long that they are given up, or that
+    /// members are put out too.
+    private static func cut(
+        _ faults: inout [TimedFault], _ topology: Topology, _ dice: inout Dice
+    ) {
+        let step = topology.seats.map(\.worker.nominalStep).max() ?? .zero
+        let span = max(2_000, Int(step.nanoseconds / 1_000_000) * 40)
+        for _ in 0..<(1 + dice.below(2)) {
+            let from = dice.below(topology.regions.count)
+            let to = (from + 1 + dice.below(topology.regions.count - 1)) % topology.regions.count
+            let length = dice.once(in: 3) ? dice.time(12_000...40_000) : dice.time(2_000...12_000)
+            faults.append(
+                TimedFault(
+                    at: .zero + dice.time(1_000...span),
+                    fault: .partition(from: from, to: to, symmetric: dice.once(in: 2), length)))
+        }
+        faults.sort { $0.at < $1.at }
+    }
+
+    /// Every half of an exchange of tokens goes over the slowest link, in every step.
+    private static func exchanges(
+        _ topology: Topology, _ configuration: RunConfiguration
+    ) -> Interval {
+        let way = topology.links.map { $0.oneWayDelay + $0.jitter }.max() ?? .zero
+        let halves = 4 * configuration.model.layers * Int(configuration.steps)
+        let rate = topology.links.map(\.rate).filter { $0 > 0 }.min() ?? 1_000_000_000
+        let members = topology.seats.count
+        let samples = topology.seats.reduce(0) { $0 + $1.worker.microBatch }
+        // Rows of all tokens to everybody, and a frame to each.
+        let bytes = samples * configuration.model.context * 64 + 200 * members * members
+        return (way + Interval(seconds: Double(8 * bytes) / Double(rate))) * Int64(halves)
+    }
+
     /// Rounds closed by the coordinator, and regions of unlike speed.
     private static func decouple(
         _ configuration: inout RunConfiguration, _ topology: inout Topology, _ dice: inout Dice
@@ -146,7 +212,7 @@ package struct SwarmSeed: Sendable {
         let schedule = configuration.schedule
         guard schedule.outer != .everyStep, schedule.outer != .decoupled else { return }
         let choosesBetween = topology.regions.count > 1 && dice.once(in: 4)
-        let measuresSteps = dice.once(in: 4)
+        let measuresSteps = dice.once(in: 4) && configuration.model.experts?.crossing == nil
         guard choosesBetween || measuresSteps else { return }
         configuration.schedule.adapts = true
         // Long enough for plans that need a few rounds before they change, and some after.
@@ -268,6 +334,13 @@ package struct SwarmSeed: Sendable {
                 + "keeps unsent \(options.keepsUnsentFrames), supervision "
                 + "\(options.supervision.map { "\($0.seconds) s" } ?? "none"), resumes \(resumes)",
         ]
+        if let experts = configuration.model.experts, let crossing = experts.crossing {
+            let budget = crossing.budget.map { "\($0) of a step" } ?? "auto"
+            lines.append(
+                "across: budget, top \(experts.topK) in \(configuration.model.layers) layers, owned "
+                    + (crossing.owned.map { "\($0)" } ?? "by rule") + ", budget "
+                    + (crossing.tokens.map { "\($0) tokens" } ?? budget))
+        }
         if let rules = schedule.closing {
             let steps = topology.regions.map { "\($0.workers[0].nominalStep.seconds)" }
             lines.append(

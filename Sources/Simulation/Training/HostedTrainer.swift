@@ -20,6 +20,7 @@ package enum HostedAnswer: Sendable {
     case encoded(
         key: CollectiveKey, epoch: Epoch, slice: Int, position: Int, elements: UInt32, EncodedBytes)
     case stateRead(to: WorkerID, StateChunk, EncodedBytes)
+    case tokens(to: WorkerID, Epoch, Tokens, EncodedBytes?)
     case report(RunEvent)
     /// The worker leaves with this reason.
     case failed(String)
@@ -32,10 +33,17 @@ package enum HostedAnswer: Sendable {
 /// when it is done.
 package protocol HostedTrainer: AnyObject {
     /// Starts an order. `payloads` are the bytes it refers to: the means of an absorption in order,
-    /// or the piece of a peer's state.
-    func begin(_ order: TrainerOrder, payloads: [EncodedBytes])
-    /// The answers to the order begun last, in order; waits for them.
+    /// or the piece of a peer's state. `plan`: of a step whose tokens may leave their region.
+    func begin(_ order: TrainerOrder, plan: ActivePlan?, payloads: [EncodedBytes])
+    /// The answers to the order begun last since it began or went on, in order; waits until it has ended or
+    /// waits for tokens of others itself.
     func finish() -> [HostedAnswer]
+    /// After ``finish()``: it waits for tokens.
+    var awaitsTokens: Bool { get }
+    /// All rows that it waits for: it goes on, until ``finish()``.
+    func resume(_ rows: [(from: WorkerID, Tokens, EncodedBytes?)])
+    /// They do not come, since the plan is over: it goes on and gives the step up.
+    func interrupt()
 }
 
 /// Makes trainers and means for a run with real arithmetic.

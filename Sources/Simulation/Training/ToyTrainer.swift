@@ -50,7 +50,11 @@ struct ToyTrainer {
     // MARK: Orders
 
     /// Mean gradient over samples of the run's order, and the mean loss.
-    mutating func compute(samples range: Range<UInt64>) -> (loss: Double, tokens: UInt64) {
+    ///
+    /// - Parameter elsewhere: by expert, that another region computes it alone: no gradient; empty: none.
+    mutating func compute(
+        samples range: Range<UInt64>, elsewhere: [Bool]
+    ) -> (loss: Double, tokens: UInt64) {
         let count = state.parameters.count
         let samples = range.count
         var sum = [Float](repeating: 0, count: count)
@@ -68,6 +72,15 @@ struct ToyTrainer {
         state.samples += UInt64(samples)
         let share = 1 / Float(max(1, samples))
         gradient = sum.map { $0 * share }
+        var expert = 0
+        for block in experts {
+            for number in 0..<UInt64(block.count) {
+                defer { expert += 1 }
+                guard elsewhere.indices.contains(expert), elsewhere[expert] else { continue }
+                let start = Int(block.start + number * block.each)
+                for index in start..<start + Int(block.each) { gradient[index] = 0 }
+            }
+        }
         let values = Double(max(1, count * samples))
         return (loss / values, UInt64(samples) * tokensPerSample)
     }
@@ -143,8 +156,12 @@ struct ToyTrainer {
         }
     }
 
-    /// Where rounds leave experts out, some are used rarely, and others some rounds later.
+    /// Where rounds leave experts out, or one region computes some alone, those are used rarely, and others
+    /// some rounds later.
     private func popularity(_ expert: UInt32) -> UInt64 {
+        if configuration.model.experts?.crossing != nil {
+            return 1 << (3 * UInt64((expert + state.round / 6) % 3))
+        }
         guard configuration.greatestExpertPeriod > 1 else { return 1 }
         return 1 << (3 * UInt64((expert + state.round / 10) % 3))
     }
