@@ -26,20 +26,18 @@ struct CrossingPlan {
     func budget(from: Int, to: Int) -> UInt32? {
         if let tokens = crossing.tokens { return tokens }
         guard let step = LinkTime.step(file.topology),
-            let link = file.topology.link(between: RegionID(from), and: RegionID(to))
+            file.topology.link(between: RegionID(from), and: RegionID(to)) != nil
         else { return nil }
-        func rate(_ region: Int) -> Double {
-            let bits = link.parameters(from: RegionID(region)).bitsPerSecond
-            return bits > 0 ? Double(bits) : TokenPrice.unlimitedRate
+        func rate(_ from: Int, _ to: Int) -> Double {
+            TokenPrice.rate(file.topology, from: RegionID(from), to: RegionID(to))
         }
-        let busy = max(
-            Double(traffic.bytesPerRound(from: from, to: to)) * 8 / rate(from),
-            Double(traffic.bytesPerRound(from: to, to: from)) * 8 / rate(to))
-        let seconds =
-            crossing.budget.map { $0 * step }
-            ?? max(0, step - busy / Double(file.configuration.schedule.syncEvery))
-        return TokenPrice(rates: (rate(from), rate(to)), seconds: seconds, bytes: visit)
-            .tokens(samples: (samples(from), samples(to)))
+        return TokenPrice(
+            rates: (rate(from, to), rate(to, from)), share: crossing.budget, step: step,
+            roundBytes: (
+                Double(traffic.bytesPerRound(from: from, to: to)),
+                Double(traffic.bytesPerRound(from: to, to: from))
+            ), syncEvery: Double(file.configuration.schedule.syncEvery), bytes: visit
+        ).tokens(samples: (samples(from), samples(to)))
     }
 
     /// No token may leave its region, and none waits for another; nil where budgets are not known.

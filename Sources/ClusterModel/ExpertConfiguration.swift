@@ -143,6 +143,29 @@ package struct TokenPrice: Equatable, Sendable {
         self.bytes = bytes
     }
 
+    /// - Parameters:
+    ///   - share: of a step's time for which tokens may keep the link busy; nil: what rounds leave of it.
+    ///   - step: seconds of a step.
+    ///   - roundBytes: of an outer round, there and back.
+    ///   - syncEvery: steps between two rounds.
+    package init(
+        rates: (there: Double, back: Double), share: Double?, step: Double,
+        roundBytes: (there: Double, back: Double), syncEvery: Double,
+        bytes: (there: Double, back: Double)
+    ) {
+        let busy = max(roundBytes.there * 8 / rates.there, roundBytes.back * 8 / rates.back)
+        self.init(
+            rates: rates, seconds: share.map { $0 * step } ?? max(0, step - busy / syncEvery),
+            bytes: bytes)
+    }
+
+    /// Bits per second that a cluster file gives a direction.
+    package static func rate(_ topology: Topology, from: RegionID, to: RegionID) -> Double {
+        let link = topology.link(between: from, and: to)
+        let rate = link?.parameters(from: from).bitsPerSecond ?? 0
+        return rate > 0 ? Double(rate) : unlimitedRate
+    }
+
     /// Of a link without a limit: what a data centre's ordinary port carries.
     package static let unlimitedRate = 10e9
 

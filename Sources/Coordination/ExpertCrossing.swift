@@ -249,27 +249,18 @@ extension ExpertCrossing {
     private func tokens(_ from: Int, _ to: Int, _ conditions: Conditions) -> UInt32? {
         if let tokens = settings?.tokens { return tokens }
         guard conditions.step > 0, let experts = model.experts else { return nil }
-        let rates = (there: rate(from, to, conditions), back: rate(to, from, conditions))
-        let seconds: Double
-        if let share = settings?.budget {
-            seconds = share * conditions.step
-        } else {
-            let busy = max(
-                conditions.roundBytes[from][to] * 8 / rates.there,
-                conditions.roundBytes[to][from] * 8 / rates.back)
-            seconds = max(0, conditions.step - busy / conditions.syncEvery)
-        }
         return TokenPrice(
-            rates: rates, seconds: seconds, bytes: experts.visitBytes(width: model.width)
+            rates: (rate(from, to, conditions), rate(to, from, conditions)),
+            share: settings?.budget, step: conditions.step,
+            roundBytes: (conditions.roundBytes[from][to], conditions.roundBytes[to][from]),
+            syncEvery: conditions.syncEvery, bytes: experts.visitBytes(width: model.width)
         ).tokens(samples: (conditions.samples[from], conditions.samples[to]))
     }
 
     /// Measured, else as the cluster file has it.
     private func rate(_ from: Int, _ to: Int, _ conditions: Conditions) -> Double {
         if conditions.adapts, let rate = meters[from][to].rate, rate >= 1 { return rate }
-        let link = topology.link(between: RegionID(from), and: RegionID(to))
-        let rate = link?.parameters(from: RegionID(from)).bitsPerSecond ?? 0
-        return rate > 0 ? Double(rate) : TokenPrice.unlimitedRate
+        return TokenPrice.rate(topology, from: RegionID(from), to: RegionID(to))
     }
 
     /// Whether any budget differs by more than noise does.

@@ -174,11 +174,10 @@ struct ExpertRoutingRun {
         for (from, row) in budget.tokensPerStep.enumerated() {
             for (to, tokens) in row.enumerated() where to != from {
                 directions.append(
-                    "\(names[from]) -> \(names[to]) "
-                        + (tokens.map { Figures.grouped(UInt64($0)) } ?? "not limited"))
+                    "\(names[from]) -> \(names[to]) \(Figures.grouped(UInt64(tokens)))")
             }
         }
-        let used = budget.usedShare.map { ", \(Figures.percent($0)) of it used" } ?? ""
+        let used = ", \(Figures.percent(budget.usedShare)) of it used"
         return [
             (
                 "budget",

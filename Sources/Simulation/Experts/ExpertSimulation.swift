@@ -17,7 +17,7 @@ package struct ExpertSimulation {
     private var sites: [ExpertSites]
     private var wanted: [[[Double]]]
     /// With `across: budget`.
-    private var home: HomeRouting?
+    private var budget: RoutingBudget?
     private var tally: RoutingTally
     private var logits: [Float]
     /// By choice of a token: where it went.
@@ -79,7 +79,7 @@ package struct ExpertSimulation {
         wanted = Array(
             repeating: Array(repeating: Array(repeating: 0, count: experts.count), count: regions),
             count: configuration.model.layers)
-        home = scenario.across == .budget ? HomeRouting(shape) : nil
+        budget = scenario.across == .budget ? RoutingBudget(shape) : nil
         tally = RoutingTally(shape, steps: configuration.steps)
         logits = Array(repeating: 0, count: scenario.tokens * experts.count)
     }
@@ -88,9 +88,9 @@ package struct ExpertSimulation {
     package mutating func run(progress: (UInt32) -> Void = { _ in }) -> ExpertSimulationResult {
         for step in 1...max(1, steps) {
             if step > 1 { trace.advance(to: step) }
-            home?.beginStep()
+            budget?.beginStep()
             for layer in 0..<shape.layers { route(step, layer) }
-            if let home { tally.addBudget(used: home.budget.usedShare) }
+            if let budget { tally.addBudget(used: budget.usedShare) }
             tally.endStep()
             if scenario.placeEvery > 0, step % scenario.placeEvery == 0, step < steps { place() }
             progress(step)
@@ -117,20 +117,27 @@ package struct ExpertSimulation {
             batch.route(
                 drawn.span, stride: shape.experts.count, tokens: scenario.tokens, bias: bias.span)
             let scale = shape.tokens[region] / Double(scenario.tokens)
-            let routed = RoutedTokens(drawn, bias, region: region, layer: layer, scale: scale)
-            let choices = home?.route(routed, batch, sites[layer], &tally) ?? batch.experts
+            if let outcome = budget?.limit(
+                &batch, owners: sites[layer].owners, region: region, layer: layer, scale: scale,
+                logits: drawn.span, bias: bias.span)
+            {
+                tally.crossed += Double(outcome.left) * scale
+                tally.stayed += Double(outcome.stayed) * scale
+                tally.changed += UInt64(outcome.changed)
+            }
             plan.build(
-                choices, tokenCount: scenario.tokens, sequence: scenario.tokens, limit: limit)
+                batch.experts, tokenCount: scenario.tokens, sequence: scenario.tokens,
+                limit: limit)
             demand[region] = ExpertLoads(tokens: plan.demand.map { UInt64($0) })
             balancers[balancer][layer].count(
-                batch, home, weight: balancers.count > 1 ? 1 : shape.weights[region])
+                batch, budget?.routing, weight: balancers.count > 1 ? 1 : shape.weights[region])
             for expert in 0..<shape.experts.count {
                 let load = Double(plan.counts[expert]) * scale
                 loads[sites[layer].server[region][expert]][expert] += load
                 wanted[layer][region][expert] +=
-                    home.map { Double($0.wanted[expert]) * scale } ?? load
+                    budget.map { Double($0.routing.wanted[expert]) * scale } ?? load
             }
-            visit(region, choices, sites[layer].server[region], holders, scale, &visits)
+            visit(region, batch.experts, sites[layer].server[region], holders, scale, &visits)
             tally.dropped += UInt64(plan.dropped)
         }
         balance(layer, demand)

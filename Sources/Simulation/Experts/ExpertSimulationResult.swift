@@ -44,10 +44,10 @@ package struct ExpertSimulationResult: Codable, Equatable, Sendable {
         /// Of a step at even load; nil: what outer rounds leave.
         package var share: Double?
         package var evenSeconds: Double
-        /// `[from][to]`, all layers together; nil where the link is not limited.
-        package var tokensPerStep: [[Double?]]
-        /// Of the budget; nil where a link is not limited.
-        package var usedShare: Double?
+        /// `[from][to]`, all layers together.
+        package var tokensPerStep: [[Int]]
+        /// Of the budget.
+        package var usedShare: Double
         /// Of all tokens in all layers: that left their region, and that wanted to and had to stay.
         package var crossedShare: Double
         package var stayedShare: Double

@@ -31,16 +31,17 @@ struct RoutingBalancer: Sendable {
     /// What every expert lacks for the tokens of a batch; of no interest to rules that go by loads.
     ///
     /// - Parameters:
-    ///   - home: where some of them had to stay at home.
+    ///   - routing: where some of them had to stay at home.
     ///   - weight: of a token.
-    mutating func count(_ batch: GateBatch, _ home: HomeRouting?, weight: UInt64) {
+    mutating func count(_ batch: GateBatch, _ routing: HomeRouting?, weight: UInt64) {
         guard case .quantile = rule else { return }
         var counts = histogram ?? QuantileHistogram(bias: bias)
         histogram = nil
         for token in 0..<batch.tokens {
-            if let home, home.stays[token] {
+            if let routing, routing.stays[token] {
                 counts.add(
-                    home.batch, token: token, weight: weight, isCandidate: { home.isOwn[$0] })
+                    routing.home, token: token, weight: weight,
+                    isCandidate: { routing.isOwn[$0] })
             } else {
                 counts.add(batch, token: token, weight: weight)
             }

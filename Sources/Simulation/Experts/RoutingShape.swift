@@ -68,9 +68,6 @@ struct RoutingShape {
             kept: isLimited ? scenario.regionsKept : experts.groupsKept)
     }
 
-    /// Of a token that must stay: one group, from which biases keep foreign experts out.
-    func gateAtHome() -> ExpertGate { gate(groupSizes: [experts.count], kept: 1) }
-
     private func gate(groupSizes: [Int], kept: Int) -> ExpertGate {
         ExpertGate(
             groupSizes: groupSizes, keptGroups: kept, topK: experts.topK,
@@ -82,6 +79,26 @@ struct RoutingShape {
     /// Of an activation on its way.
     var activationBytes: Double {
         ExpertTraffic.activationBytes * Double(configuration.model.width)
+    }
+
+    /// That a token's visit to another region puts on the way there, and on the way back: activations as
+    /// above, and the words of its choices as on the wire.
+    var visitBytes: (there: Double, back: Double) {
+        var sent = experts
+        sent.tokenWire = .bf16
+        return sent.visitBytes(width: configuration.model.width)
+    }
+
+    /// With `across: budget`: of a region in a step, by the file's links and a step at even load.
+    func tokensThatMayCross(_ from: Int, _ to: Int) -> UInt32 {
+        func rate(_ from: Int, _ to: Int) -> Double {
+            TokenPrice.rate(topology, from: RegionID(from), to: RegionID(to))
+        }
+        return TokenPrice(
+            rates: (rate(from, to), rate(to, from)), share: scenario.budget, step: evenSeconds,
+            roundBytes: (roundBytes(from, to, owned: 0), roundBytes(to, from, owned: 0)),
+            syncEvery: Double(configuration.schedule.syncEvery), bytes: visitBytes
+        ).tokens(samples: (tokens[from], tokens[to]))
     }
 
     /// Forwards 2, backwards 4 operations for each weight a token passes.

@@ -44,7 +44,7 @@ struct RoutingTally {
     /// `[from][to]`, all layers and placements.
     private var fetched: [[Int]]
     /// Sum over steps; nil where a link is not limited.
-    private var usedShare: Double? = 0
+    private var usedShare = 0.0
 
     init(_ shape: RoutingShape, steps: UInt32) {
         self.shape = shape
@@ -118,9 +118,7 @@ struct RoutingTally {
 
     // MARK: Budget
 
-    mutating func addBudget(used: Double?) {
-        usedShare = used.flatMap { used in usedShare.map { $0 + used } }
-    }
+    mutating func addBudget(used: Double) { usedShare += used }
 
     mutating func owned(from before: [Int?], to after: [Int?]) {
         let moves = ExpertOwnership.fetched(from: before, to: after, regions: shape.devices.count)
@@ -196,8 +194,8 @@ struct RoutingTally {
         let moves = Double(fetched.reduce(0) { $0 + $1.reduce(0, +) })
         return ExpertSimulationResult.Budget(
             share: shape.scenario.budget, evenSeconds: shape.evenSeconds,
-            tokensPerStep: CrossingBudget(shape).tokens.map { $0.map { $0.isFinite ? $0 : nil } },
-            usedShare: usedShare.map { $0 / steps }, crossedShare: crossed / all,
+            tokensPerStep: RoutingBudget(shape).tokens, usedShare: usedShare / steps,
+            crossedShare: crossed / all,
             stayedShare: stayed / all, changedChoices: changed,
             changedShare: Double(changed)
                 / (Double(result.routedTokens) * Double(shape.experts.topK)),
@@ -210,9 +208,9 @@ struct RoutingTally {
     private func addTraffic(
         _ result: inout ExpertSimulationResult, _ tokens: Double, _ steps: Double
     ) {
-        let activation = shape.activationBytes
+        let visit = shape.visitBytes
         let all = across.reduce(0) { $0 + $1.reduce(0, +) }
-        result.activationBytesPerToken = all * ExpertTraffic.crossings * activation / tokens
+        result.activationBytesPerToken = all * (visit.there + visit.back) / tokens
         let owned = Double(coldSteps) / (steps * Double(shape.layers))
         let every = Double(shape.configuration.schedule.syncEvery)
         result.time = slowest(steps)
@@ -224,8 +222,7 @@ struct RoutingTally {
                 else { continue }
                 let rate = Double(link.parameters(from: RegionID(from)).bitsPerSecond)
                 // Dispatch and the gradient of what came back one way, combination and the other the other.
-                let crossing =
-                    ExpertTraffic.crossings / 2 * activation * (across[from][to] + across[to][from])
+                let crossing = visit.there * across[from][to] + visit.back * across[to][from]
                 // Out and back for each layer, forwards and backwards.
                 let waits =
                     crossing > 0 ? 2 * Double(shape.layers) * 2 * link.oneWayDelay.seconds : 0
