@@ -66,6 +66,21 @@ struct CrossingPlan {
         return budget(from: from, to: to).map { min(Double($0), most) }
     }
 
+    /// Bytes that a round carries less from region `from` to region `to` once experts have owners, because
+    /// only these contribute them: where their number is given, owners in proportion to workers.
+    func savedPerRound(from: Int, to: Int) -> Double? {
+        guard let owned = crossing.owned else { return nil }
+        let owners = ExpertOwnership.parts(
+            devices: file.topology.regions.map(\.workers.count), experts: owned)
+        let others = Double(owners.count { $0 != from })
+        let model = file.configuration.model
+        let values = others * Double(model.layers) * Double(model.expertElements)
+        let perValue =
+            Double(traffic.bytesPerRound(from: from, to: to))
+            / max(1, traffic.valuesPerRound(from: from, to: to))
+        return values * traffic.shares[to] * perValue
+    }
+
     private func samples(_ region: Int) -> Double {
         file.topology.regions[region].workers.reduce(0) { $0 + Double($1.microBatch) }
     }
@@ -98,8 +113,13 @@ extension CheckReport {
         else { return [] }
         let regions = file.topology.regions
         var parts: [String] = []
+        var saved: [String] = []
         for from in regions.indices {
             for to in regions.indices where to != from {
+                if let bytes = crossing.savedPerRound(from: from, to: to) {
+                    saved.append(
+                        "\(regions[from].name) to \(regions[to].name) \(Figures.bytes(bytes))")
+                }
                 guard let tokens = crossing.budget(from: from, to: to),
                     let bytes = crossing.bytesPerStep(from: from, to: to)
                 else { continue }
@@ -113,7 +133,10 @@ extension CheckReport {
             ?? "those that together have \(Figures.percent(RoutingScenario.coldShare)) of the choices"
         let owned =
             "Of each block's experts \(cold) are computed in one region only, once loads are known; "
-        let kept = "Every worker keeps all weights."
+        let kept =
+            (saved.isEmpty
+                ? "" : "A round then carries less: " + saved.joined(separator: ", ") + ". ")
+            + "Every worker keeps all weights."
         guard crossing.letsNothingCross != true else {
             return [
                 owned

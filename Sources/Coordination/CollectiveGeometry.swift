@@ -46,6 +46,8 @@ package struct CollectiveGeometry: Equatable, Sendable {
     private var cuts: [[ExpertCut]] = []
     /// By expert, those that this round leaves out; empty: none. Positions are counted alike in all rounds.
     private var absent: [Bool] = []
+    /// By expert, the group that alone contributes its chunks; nil: all do. Empty: all do everywhere.
+    private var contributors: [Int?] = []
 
     /// - Parameters:
     ///   - weights: of the slices, by participant; empty or all 0: equal.
@@ -131,6 +133,21 @@ package struct CollectiveGeometry: Equatable, Sendable {
         return geometry
     }
 
+    /// The same where experts of one region are contributed by that one only.
+    package func contributing(_ contributors: [Int?]) -> Self {
+        var geometry = self
+        geometry.contributors = contributors.contains { $0 != nil } ? contributors : []
+        return geometry
+    }
+
+    /// Whether a group sends its part of a chunk.
+    package func contributes(group: Int, slice: Int, position: Int) -> Bool {
+        guard !contributors.isEmpty, let expert = expert(ofSlice: slice, position: position),
+            contributors.indices.contains(expert), let only = contributors[expert]
+        else { return true }
+        return only == group
+    }
+
     /// Whether a chunk is exchanged.
     package func isDue(slice: Int, position: Int) -> Bool {
         guard !absent.isEmpty, let expert = expert(ofSlice: slice, position: position) else {
@@ -141,6 +158,8 @@ package struct CollectiveGeometry: Equatable, Sendable {
 
     /// No chunk is passed over.
     var isWhole: Bool { absent.isEmpty }
+    /// Every group sends every chunk.
+    var isContributedWhole: Bool { absent.isEmpty && contributors.isEmpty }
 
     /// Chunks that are exchanged.
     var duePositions: Int {
@@ -345,11 +364,16 @@ package struct ActivePlan: Equatable, Sendable {
     }
 
     private func poolGeometry(_ fragment: PlanFragment?) -> CollectiveGeometry {
-        CollectiveGeometry(
-            epoch: epoch, participants: plan.members.map(\.rank), groups: replicas,
+        let groups = replicas
+        return CollectiveGeometry(
+            epoch: epoch, participants: plan.members.map(\.rank), groups: groups,
             elements: fragment?.elements ?? 0, weights: plan.members.map(\.ownerWeight),
             chunkElements: chunkElements,
-            experts: fragment.map { ExpertPart.parts(of: plan.experts, in: $0.ranges) } ?? [])
+            experts: fragment.map { ExpertPart.parts(of: plan.experts, in: $0.ranges) } ?? []
+        ).contributing(
+            plan.expertOwners.map { owner in
+                groups.firstIndex { plan.members[$0[0].index].region == owner.region }
+            })
     }
 
     /// Of contributions of `from`'s members to slices owned in `to`; of the means of slices owned in a

@@ -74,15 +74,11 @@ struct TrainedTokens: Equatable, Sendable {
     var all: UInt64 = 0
     /// By the plan's numbers; empty: nobody counts them.
     var experts: [UInt64] = []
-    /// By the plan's numbers, those that another region computes alone; empty: none.
-    var elsewhere: [Bool] = []
 
     /// What a chunk counts for. An expert's counts for its own tokens, but for one at least: one that no
-    /// replica used takes the plain mean. One that another region computes alone counts there only. Who
-    /// has trained on nothing counts for nothing, but for the tokens of experts that earlier rounds have left
-    /// out.
+    /// replica used takes the plain mean. Who has trained on nothing counts for nothing, but for the tokens
+    /// of experts that earlier rounds have left out.
     func weight(of expert: Int?) -> UInt64 {
-        if let expert, elsewhere.indices.contains(expert), elsewhere[expert] { return 0 }
         guard let expert, experts.indices.contains(expert) else { return all }
         return max(experts[expert], min(1, all))
     }

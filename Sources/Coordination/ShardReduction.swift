@@ -120,9 +120,26 @@ package struct ShardReduction: Sendable {
 
         var isDone: Bool { positions.allSatisfy { $0 == .done } }
 
+        /// Groups whose part of a position counts.
+        func expected(_ position: Int) -> [Int] {
+            expected.filter {
+                geometry.contributes(group: $0, slice: slice, position: position)
+            }
+        }
+
+        /// A group sends some part of the slice.
+        func expects(_ group: Int) -> Bool {
+            positions.indices.contains {
+                geometry.contributes(group: group, slice: slice, position: $0)
+            }
+        }
+
         var missingGroups: [Int] {
             expected.filter { group in
-                parts.indices.contains { positions[$0] == .collecting && parts[$0][group] == nil }
+                parts.indices.contains {
+                    positions[$0] == .collecting && parts[$0][group] == nil
+                        && geometry.contributes(group: group, slice: slice, position: $0)
+                }
             }
         }
 
@@ -141,6 +158,10 @@ package struct ShardReduction: Sendable {
             guard positions.indices.contains(part.position),
                 geometry.groups.indices.contains(part.group)
             else { return "no such chunk or group" }
+            guard
+                geometry.contributes(
+                    group: part.group, slice: part.slice, position: part.position)
+            else { return "contributes an expert of another region" }
             guard parts[part.position][part.group] == nil,
                 positions[part.position] == .collecting
             else { return "contributed twice" }
@@ -152,12 +173,12 @@ package struct ShardReduction: Sendable {
         mutating func beginPass(
             _ position: Int
         ) -> (epoch: Epoch, slice: Int, sources: [Source])? {
-            guard !awaitsClose, positions[position] == .collecting,
-                expected.allSatisfy({ parts[position][$0] != nil })
-            else { return nil }
+            guard !awaitsClose, positions[position] == .collecting else { return nil }
+            let expected = expected(position)
+            let counted = expected.compactMap { parts[position][$0] }
+            guard counted.count == expected.count else { return nil }
             positions[position] = .reducing
             hasReduced = true
-            let counted = expected.compactMap { parts[position][$0] }
             return (geometry.epoch, slice, sources(counted))
         }
 
@@ -167,7 +188,7 @@ package struct ShardReduction: Sendable {
             _ position: Int, _ epoch: Epoch
         ) -> (parts: [PayloadHandle], weight: UInt64, mayLeave: Bool)? {
             guard geometry.epoch == epoch, positions[position] == .reducing else { return nil }
-            let counted = expected.compactMap { parts[position][$0] }
+            let counted = expected(position).compactMap { parts[position][$0] }
             let all = parts[position].compactMap { $0?.handle }
             parts[position] = Array(repeating: nil, count: geometry.groups.count)
             positions[position] = .done
@@ -203,7 +224,8 @@ package struct ShardReduction: Sendable {
         guard let shards = shards[key], !shards.isEmpty else { return nil }
         guard !shards.contains(where: { $0.hasReduced }), isOpen(key) else { return false }
         return shards[0].expected.contains { group in
-            group != own && shards.allSatisfy { $0.parts.allSatisfy { $0[group] == nil } }
+            group != own && shards.contains { $0.expects(group) }
+                && shards.allSatisfy { $0.parts.allSatisfy { $0[group] == nil } }
         }
     }
 

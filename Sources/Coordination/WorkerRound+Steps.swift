@@ -85,11 +85,6 @@ extension WorkerRound {
         appliesAt: UInt32 = 0, isFirst: Bool = true, _ now: Instant
     ) {
         guard let plan else { return }
-        // Owners are those of the plan under which it leaves, also when it leaves again.
-        var weight = weight
-        if key.scope == .pool, !schedule.sharesGradients {
-            weight.elsewhere = plan.expertsElsewhere
-        }
         let parts = plan.partsKey(of: key).map {
             Exchange.Parts(key: $0, geometry: plan.geometry(of: $0))
         }
@@ -168,18 +163,25 @@ extension WorkerRound {
         chunks(geometry, by: rank, due: true)
     }
 
-    /// `due` false: what the round passes over of the same slices.
+    /// `due` false: what the round passes over of the same slices, and what another region alone contributes.
     private func chunks(
         _ geometry: CollectiveGeometry, by rank: Rank, due: Bool
     ) -> [TrainerOrder.Chunk] {
-        if !due, geometry.isWhole { return [] }
+        if !due, geometry.isContributedWhole { return [] }
+        let group = geometry.group(of: rank)
+        func isSent(_ slice: Int, _ position: Int) -> Bool {
+            geometry.isDue(slice: slice, position: position)
+                && group.map {
+                    geometry.contributes(group: $0, slice: slice, position: position)
+                } ?? true
+        }
         let rotated = inTurn(geometry, geometry.slicesSent(by: rank), by: rank)
         let counts = rotated.map { geometry.positionCount(ofSlice: $0) }
         var chunks: [TrainerOrder.Chunk] = []
         chunks.reserveCapacity(counts.reduce(0, +))
         for position in 0..<(counts.max() ?? 0) {
             for (slice, count) in zip(rotated, counts)
-            where position < count && geometry.isDue(slice: slice, position: position) == due {
+            where position < count && isSent(slice, position) == due {
                 chunks.append(
                     TrainerOrder.Chunk(
                         slice: slice, position: position,

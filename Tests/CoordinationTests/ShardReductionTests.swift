@@ -77,6 +77,41 @@ import WireProtocol
         #expect(!shards.isOpen(key))
     }
 
+    @Test func anExpertOfOneRegionNeedsItsPartOnly() {
+        // A slice of 10 elements: one of nobody, 4 of group 1's expert, 5 of everybody's.
+        let geometry = CollectiveGeometry(
+            epoch: Epoch(rawValue: 1), participants: [Rank(0), Rank(1)],
+            groups: [[Rank(0)], [Rank(1)]], elements: 20,
+            experts: [ExpertPart(range: 1..<5, expert: 0), ExpertPart(range: 5..<20, expert: 1)]
+        ).contributing([1, nil])
+        #expect(!geometry.contributes(group: 0, slice: 0, position: 1))
+        #expect(geometry.contributes(group: 1, slice: 0, position: 1))
+        #expect(geometry.contributes(group: 0, slice: 0, position: 2))
+        var shards = ShardReduction()
+        shards.open(key, geometry: geometry, rank: Rank(0))
+        #expect(
+            shards.handle(part(1, group: 0, position: 1)).contains {
+                if case .violation = $0 { true } else { false }
+            })
+        let only = ShardReduction.Source(handle: PayloadHandle(rawValue: 2), weight: 1)
+        #expect(
+            shards.handle(part(2, group: 1, position: 1, weight: 0)) == [
+                .reduce(
+                    key: key, epoch: Epoch(rawValue: 1), slice: 0, position: 1, sources: [only])
+            ])
+        _ = shards.handle(reduced(3, position: 1))
+        #expect(shards.missingGroups(key) == [0, 1])
+        for group in 0..<2 {
+            for position in [0, 2] {
+                let handle = UInt64(10 + 2 * position + group)
+                _ = shards.handle(part(handle, group: group, position: position))
+            }
+        }
+        #expect(shards.missingGroups(key) == [])
+        for position in [0, 2] { _ = shards.handle(reduced(30, position: position)) }
+        #expect(!shards.isOpen(key))
+    }
+
     @Test func meanCarriesTheSumOfWeightsAndTheAndOfFlags() {
         var shards = opened()
         _ = shards.handle(part(1, group: 0, weight: 10, mayLeave: true))

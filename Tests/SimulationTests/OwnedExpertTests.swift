@@ -46,6 +46,13 @@ import WireProtocol
         }
     }
 
+    /// Contributions and means that workers have sent.
+    private func values(_ result: SimulationResult) -> UInt64 {
+        result.events.reduce(0) {
+            if case .traffic(_, let traffic) = $1.event { $0 + traffic.values } else { $0 }
+        }
+    }
+
     private func reasons(_ result: SimulationResult) -> [String] {
         result.events.compactMap {
             if case .epochStarted(_, _, let reason) = $0.event { reason } else { nil }
@@ -87,6 +94,11 @@ import WireProtocol
         #expect(self.crossed(none).allSatisfy { $0 == 0 })
         #expect(self.owners(none).allSatisfy { $0.budgets.isEmpty })
         #expect(tokenBytes(none) == 0)
+        // Who does not own an expert does not contribute it.
+        var everybody = scenario()
+        everybody.configuration.model.experts?.crossing = nil
+        let all = everybody.simulator().run()
+        #expect(all.findings == [] && values(none) < values(all))
     }
 
     @Test(arguments: stride(from: 1_500, to: 8_000, by: 210).map(\.self))

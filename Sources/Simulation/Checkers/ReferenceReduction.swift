@@ -23,11 +23,8 @@ struct ReferenceReduction {
     struct Tokens: Hashable {
         var all: UInt64
         var experts: [UInt64] = []
-        /// By expert, that it counts in another region only.
-        var elsewhere: [Bool] = []
 
         func weight(_ expert: Int?) -> UInt64 {
-            if let expert, !elsewhere.isEmpty, elsewhere[expert] { return 0 }
             guard let expert, !experts.isEmpty else { return all }
             return max(experts[expert], all > 0 ? 1 : 0)
         }
@@ -65,7 +62,7 @@ struct ReferenceReduction {
     /// By seat: tokens that used each expert since its fragment left last.
     private var expertTokens: [[UInt64]]
     /// Which elements are an expert's, and which of them a round exchanges.
-    private var experts: ReferenceExperts
+    var experts: ReferenceExperts
     /// Tokens of the mean a seat is taking.
     private var takenTokens: [UInt64]
     /// Digests a seat may have after the step; nil: not known here.
@@ -122,7 +119,7 @@ struct ReferenceReduction {
             tensors: tensors.map { tensor in layout[fragment].flatMap { tensor[$0] } })
     }
 
-    private func elements(of key: CollectiveKey) -> Int {
+    func elements(of key: CollectiveKey) -> Int {
         switch key.scope {
         case .region: elements
         case .pool: layout[key.fragment.index].reduce(0) { $0 + $1.count }
@@ -317,7 +314,7 @@ struct ReferenceReduction {
     }
 
     /// Elements of the parameter vector that a collective lays end to end.
-    private func place(_ key: CollectiveKey) -> [Int] {
+    func place(_ key: CollectiveKey) -> [Int] {
         key.scope == .pool ? layout[key.fragment.index].flatMap { Array($0) } : []
     }
 
@@ -344,7 +341,8 @@ struct ReferenceReduction {
         var vectors: [[Float]] = []
         var weights: [Tokens] = []
         let groups = groups(plan, key)
-        for group in groups {
+        let owners = owners(plan, groups, key)
+        for (number, group) in groups.enumerated() {
             if isOneCollective {
                 guard let (vector, tokens) = regionMean(candidate, group, elements) else {
                     return nil
@@ -356,13 +354,14 @@ struct ReferenceReduction {
             let parts = group.flatMap { candidate.parts[$0] ?? [] }
             // Who is not in a closed set puts nothing in.
             if closesSets, parts.isEmpty { continue }
-            let vector = assemble(parts.map { ($0.range, $0.values) }, due)
+            let own = contributed(owners, by: number, key, due)
+            let vector = assemble(parts.map { ($0.range, $0.values) }, own ?? due)
             let weight = Set(group.compactMap { candidate.weights[$0] })
-            guard vector.count == elements, weight.count == 1, let tokens = weight.first else {
-                return nil
-            }
-            vectors.append(vector)
-            weights.append(ownersOnly(tokens, group, plan))
+            guard vector.count == own?.count ?? elements, weight.count == 1,
+                let tokens = weight.first
+            else { return nil }
+            vectors.append(spread(vector, own, due, self.elements(of: key)))
+            weights.append(tokens)
         }
         let total = weights.reduce(UInt64(0)) { $0 + $1.all }
         guard !vectors.isEmpty else { return nil }
@@ -371,6 +370,7 @@ struct ReferenceReduction {
         let own = (0..<experts.count).map { shares(weights, of: $0) }
         let values = (0..<elements).map { index -> Float in
             let expert = key.scope == .pool ? experts.expertOf[place[due?[index] ?? index]] : nil
+            if let expert, let owner = owners[expert] { return vectors[owner][index] }
             let shares = expert.map { own[$0] } ?? plain
             var sum = shares[0] * vectors[0][index]
             for group in vectors.indices.dropFirst() {
@@ -380,16 +380,6 @@ struct ReferenceReduction {
             return sum
         }
         return (values, total)
-    }
-
-    /// An expert with an owner counts there only (section 7.10).
-    private func ownersOnly(_ tokens: Tokens, _ group: [Int], _ plan: Plan) -> Tokens {
-        guard !plan.expertOwners.isEmpty,
-            let region = plan.members.first(where: { $0.workerID == WorkerID(group[0]) })?.region
-        else { return tokens }
-        var tokens = tokens
-        tokens.elsewhere = plan.expertOwners.map { $0.region != .none && $0.region != region }
-        return tokens
     }
 
     /// What a region's members make of their parts, in rank order.
