@@ -5,60 +5,71 @@ package import WireProtocol
 /// What leaves first when several messages wait for credit to one peer; less is sooner.
 package struct LanePriority: Comparable, Sendable {
     /// A question somebody waits for; means, which are all that their receiver lacks for a step; tokens;
-    /// contributions; state of a joiner. ``LaneQueue`` lets contributions of a pool's round go before its
-    /// means.
-    private let rank: Rank
-    /// Pool scope after region scope: the region's all-reduce blocks the step at hand.
-    private let isPool: Bool
-    private let due: UInt32
-
+    /// contributions; state of a joiner. ``LaneQueue`` lets contributions to a collective of the pool go
+    /// before its means.
     private enum Rank: UInt8 { case question, mean, tokens, contribution, state }
 
-    /// - Parameter due: the inner step at which the fragment is needed, where a schedule knows it;
-    ///   otherwise rounds leave in their order.
-    package static func priority(of message: Message, due: UInt32? = nil) -> LanePriority {
+    private let rank: Rank
+    /// Of chunks: rounds leave in their order, and the fragments of a round in theirs.
+    private let key: CollectiveKey?
+
+    private init(_ rank: Rank, _ key: CollectiveKey? = nil) {
+        self.rank = rank
+        self.key = key
+    }
+
+    package static func priority(of message: Message) -> LanePriority {
         switch message {
         case .chunk(let chunk):
-            LanePriority(
-                rank: chunk.kind == .mean ? .mean : .contribution, isPool: chunk.key.scope == .pool,
-                due: due ?? chunk.key.round)
+            LanePriority(chunk.kind == .mean ? .mean : .contribution, chunk.key)
         case .relay:
             // Costs no credit on this lane and must not wait behind what does: the credit that its own
             // chunks lack may come back only when this one has arrived.
-            LanePriority(rank: .question, isPool: false, due: 0)
+            LanePriority(.question)
         case .tokens:
             // A layer of somebody's step waits for them; gradients wait for whole steps. But never before
             // means: a receiver that lacks one reads no tokens of the next step, and these may take all
             // credit there is.
-            LanePriority(rank: .tokens, isPool: false, due: 0)
+            LanePriority(.tokens)
         case .stateChunk:
-            LanePriority(rank: .state, isPool: false, due: 0)
+            LanePriority(.state)
         case .pull, .stateRequest, .hello, .welcome, .refuse, .plan, .ready, .go, .heartbeat,
             .heartbeatAck, .report, .commit, .close, .event, .suspect, .leave, .bye, .stop,
             .evicted, .error, .enrol, .enrolled, .offer, .laneHello, .laneWelcome, .acknowledge,
             .laneBye:
-            LanePriority(rank: .question, isPool: false, due: 0)
+            LanePriority(.question)
         }
     }
 
-    package static func < (a: LanePriority, b: LanePriority) -> Bool {
-        (a.rank.rawValue, a.isPool ? 1 : 0, a.due) < (b.rank.rawValue, b.isPool ? 1 : 0, b.due)
+    /// Pool scope after region scope: the region's all-reduce blocks the step at hand.
+    private var order: (UInt8, UInt8, UInt32, UInt16) {
+        (
+            rank.rawValue, key?.scope.rawValue ?? 0, key?.round ?? 0, key?.fragment.rawValue ?? 0
+        )
     }
 
-    fileprivate var isTokens: Bool { rank == .tokens }
-    fileprivate var isPoolMean: Bool { rank == .mean && isPool }
-    /// Whether it is a contribution to a pool's round that is needed as soon as `mean`.
+    package static func < (a: LanePriority, b: LanePriority) -> Bool { a.order < b.order }
+
+    fileprivate var isPoolMean: Bool { rank == .mean && key?.scope == .pool }
+    /// Whether something waits that means must not be kept waiting by: tokens come after means, and the
+    /// region's contributions before the pool's.
+    fileprivate var goesBetween: Bool {
+        rank == .tokens || rank == .contribution && key?.scope == .region
+    }
+    /// Whether it is a contribution to the collective that `mean` comes from. To a later one it must not go
+    /// first: its receiver may lack this mean, and so not have what it is to be reduced with, while the
+    /// contributions take all credit there is.
     fileprivate func feeds(_ mean: LanePriority) -> Bool {
-        rank == .contribution && isPool && due <= mean.due
+        rank == .contribution && key == mean.key
     }
 }
 
 /// Messages to one peer that have not left: by priority, in order of arrival where it is equal.
 ///
-/// But contributions to a pool's round leave before its means, unless tokens wait (which go before
-/// contributions and never before means). Both sides of a link send contributions and, as those of the
-/// other side arrive, means. Means first would let the side that is a little ahead hold back what the
-/// other makes its means of: that direction runs dry, and later the other one.
+/// But contributions to a collective of the pool leave before its means, unless tokens or contributions to
+/// the region's wait as well. Both sides of a link send contributions and, as those of the other side arrive,
+/// means. Means first would let the side that is a little ahead hold back what the other makes its means
+/// of: that direction runs dry, and later the other one.
 struct LaneQueue: Sendable {
     /// Ascending, none empty: a handful, one for each kind and round under way.
     private var classes: [(priority: LanePriority, messages: Deque<LaneSession.Outgoing>)] = []
@@ -70,7 +81,7 @@ struct LaneQueue: Sendable {
     private var next: Int {
         guard classes[0].priority.isPoolMean else { return 0 }
         for (place, entry) in classes.enumerated() {
-            if entry.priority.isTokens { return 0 }
+            if entry.priority.goesBetween { return 0 }
             if entry.priority.feeds(classes[0].priority) { return place }
         }
         return 0

@@ -51,10 +51,11 @@ import WireProtocol
 
     private func chunk(
         _ handle: UInt64, kind: ChunkKind = .contribution, round: UInt32 = 7,
-        bytes: Int = chunkBytes
+        fragment: UInt16 = 0, key: CollectiveKey? = nil, bytes: Int = chunkBytes
     ) -> LaneBundle.Event {
         let chunk = Chunk(
-            key: .outer(fragment: FragmentID(0), round: round), kind: kind, transform: .fp32,
+            key: key ?? .outer(fragment: FragmentID(fragment), round: round), kind: kind,
+            transform: .fp32,
             stage: .stored, slice: 0, group: 0, position: UInt32(handle), elements: 1, weight: 1,
             origin: Rank(0), flags: [])
         return .enqueue(
@@ -217,26 +218,39 @@ import WireProtocol
             StateChunk(
                 item: .parameters, start: 0, count: 1, total: 1, round: 1, step: 1, digest: 0))
         #expect(LanePriority.priority(of: pull) < .priority(of: state))
-        #expect(
-            LanePriority.priority(of: pull, due: nil) == .priority(of: .bye(Bye()), due: 3))
+        #expect(LanePriority.priority(of: pull) == .priority(of: .bye(Bye())))
     }
 
-    @Test("a pool's contributions leave before the means of their round, rounds in their order")
-    func contributionsFirst() {
+    /// A bundle whose credit is used up, with `events` in its queue; what leaves when there is more.
+    private func order(of events: [LaneBundle.Event]) -> [String] {
         var bundle = openBundle()
         for handle: UInt64 in 1...12 { _ = bundle.handle(chunk(handle), at: .at(2)) }
-        for event in [
-            chunk(20, round: 9), chunk(21, kind: .mean, round: 9), chunk(22, kind: .mean, round: 8),
-            chunk(23, round: 8), chunk(24, round: 9), chunk(25, kind: .mean, round: 8),
-        ] {
-            #expect(bundle.handle(event, at: .at(2.1)) == [])
-        }
+        for event in events { #expect(bundle.handle(event, at: .at(2.1)) == []) }
+        let left = sent(bundle.handle(acknowledge(1, 3, grantedTo: 3 * Self.grant), at: .at(2.3)))
+        #expect(bundle.queued == 9 + events.count)
+        return left.map { String($0.prefix { $0 != " " }) }
+    }
+
+    @Test("contributions leave before means of their collective, and after those of an earlier one")
+    func contributionsFirst() {
         #expect(
-            sent(bundle.handle(acknowledge(1, 3, grantedTo: 3 * Self.grant), at: .at(2.3))) == [
-                "23 on 1 as 4", "22 on 1 as 5", "25 on 1 as 6", "20 on 1 as 7", "24 on 1 as 8",
-                "21 on 1 as 9",
-            ])
-        #expect(bundle.queued == 15)
+            order(of: [
+                chunk(20, round: 9), chunk(21, kind: .mean, round: 9),
+                chunk(22, kind: .mean, round: 8), chunk(23, round: 8), chunk(24, round: 9),
+                chunk(25, kind: .mean, round: 8),
+            ]) == ["23", "22", "25", "20", "24", "21"])
+        // The fragments of one round are collectives of their own, each later than the one before.
+        #expect(
+            order(of: [
+                chunk(20, round: 9, fragment: 2), chunk(21, kind: .mean, round: 9, fragment: 1),
+                chunk(22, kind: .mean, round: 9, fragment: 2), chunk(23, round: 9, fragment: 1),
+            ]) == ["23", "21", "20", "22"])
+        // What a region's step waits for is not held up by the pool's bulk.
+        #expect(
+            order(of: [
+                chunk(20, round: 9), chunk(21, kind: .mean, round: 9),
+                chunk(22, key: .inner(region: RegionID(0), step: 40)),
+            ]) == ["21", "22", "20"])
     }
 
     @Test("a reconfiguration takes back what has not left, of all lanes")
