@@ -58,7 +58,7 @@ extension AllreduceBench {
         let slowest = results.max { median($0.seconds) < median($1.seconds) }?.seconds ?? []
         let seconds = median(slowest)
         let count = Double(operations.count)
-        let window = together(operations)
+        let window = results.map(\.progress).together
         return Result(
             workers: results.count / operations.count, elements: elements,
             wire: "\(wire)",
@@ -79,15 +79,6 @@ extension AllreduceBench {
             digest: digest, error: results.map(\.error).max() ?? 0)
     }
 
-    /// When all operations were under way; nil: never.
-    private func together(_ operations: [[ExchangeResult]]) -> ClosedRange<Double>? {
-        let marks = operations.flatMap { $0.map(\.progress) }
-        guard let began = marks.map({ $0.first?.time ?? .infinity }).max(),
-            let ended = marks.map({ $0.last?.time ?? 0 }).min(), began < ended
-        else { return nil }
-        return began...ended
-    }
-
     private func payloadRateShare(
         _ operations: [[ExchangeResult]], _ window: ClosedRange<Double>?
     ) -> [String: Double]? {
@@ -100,7 +91,7 @@ extension AllreduceBench {
             guard rate > 0 else { return nil }
             let bytes = operations.reduce(0.0) { sum, results in
                 zip(topology.seats, results).reduce(sum) {
-                    $0 + ($1.0.region == from ? $1.1.bytesAcross(within: window) : 0)
+                    $0 + ($1.0.region == from ? $1.1.progress.bytesAcross(within: window) : 0)
                 }
             }
             let names = topology.regions.map(\.name)
@@ -112,23 +103,5 @@ extension AllreduceBench {
 
     private func median(_ values: [Double]) -> Double {
         values.isEmpty ? 0 : values.sorted()[values.count / 2]
-    }
-}
-
-extension ExchangeResult {
-    /// Bytes that left for other regions, between marks in proportion to time.
-    func bytesAcross(within window: ClosedRange<Double>) -> Double {
-        bytesAcross(until: window.upperBound) - bytesAcross(until: window.lowerBound)
-    }
-
-    private func bytesAcross(until time: Double) -> Double {
-        guard let after = progress.firstIndex(where: { $0.time >= time }) else {
-            return Double(progress.last?.bytesAcross ?? 0)
-        }
-        let mark = progress[after]
-        guard after > 0 else { return Double(mark.bytesAcross) }
-        let before = progress[after - 1]
-        let share = (time - before.time) / (mark.time - before.time)
-        return Double(before.bytesAcross) + share * Double(mark.bytesAcross - before.bytesAcross)
     }
 }

@@ -54,7 +54,7 @@ import WireProtocol
         fragment: UInt16 = 0, key: CollectiveKey? = nil, bytes: Int = chunkBytes
     ) -> LaneBundle.Event {
         let chunk = Chunk(
-            key: key ?? .outer(fragment: FragmentID(fragment), round: round), kind: kind,
+            key: key ?? .outer(fragment: FragmentID(rawValue: fragment), round: round), kind: kind,
             transform: .fp32,
             stage: .stored, slice: 0, group: 0, position: UInt32(handle), elements: 1, weight: 1,
             origin: Rank(0), flags: [])

@@ -112,6 +112,10 @@ package struct ExchangeResult: Codable, Sendable {
     package struct Mark: Codable, Sendable {
         package var time: Double
         package var bytesAcross: UInt64
+        package init(time: Double, bytesAcross: UInt64) {
+            self.time = time
+            self.bytesAcross = bytesAcross
+        }
     }
 
     package var seconds: [Double]
@@ -133,4 +137,31 @@ package struct ExchangeResult: Codable, Sendable {
     package var digest: String
     /// Largest deviation from the known mean, as a share of its largest value.
     package var error: Double
+}
+
+extension [ExchangeResult.Mark] {
+    /// Bytes that left between two moments, between marks in proportion to time.
+    package func bytesAcross(within window: ClosedRange<Double>) -> Double {
+        bytesAcross(until: window.upperBound) - bytesAcross(until: window.lowerBound)
+    }
+
+    private func bytesAcross(until time: Double) -> Double {
+        guard let after = firstIndex(where: { $0.time >= time }) else {
+            return Double(last?.bytesAcross ?? 0)
+        }
+        let mark = self[after]
+        guard after > 0 else { return Double(mark.bytesAcross) }
+        let before = self[after - 1]
+        let share = (time - before.time) / (mark.time - before.time)
+        return Double(before.bytesAcross) + share * Double(mark.bytesAcross - before.bytesAcross)
+    }
+}
+
+extension [[ExchangeResult.Mark]] {
+    /// When all of them were under way, seconds; nil: at no time.
+    package var together: ClosedRange<Double>? {
+        let began = map { $0.first?.time ?? .infinity }.max() ?? .infinity
+        let ended = map { $0.last?.time ?? 0 }.min() ?? 0
+        return began < ended ? began...ended : nil
+    }
 }

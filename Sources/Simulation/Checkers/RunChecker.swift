@@ -224,8 +224,8 @@ struct RunChecker {
 
     mutating func workerSaid(_ seat: Int, _ event: RunEvent, _ now: Int64) {
         switch event {
-        case .waiting: waits.told(seat, now)
-        case .waited: waits.toldEnd(seat, now)
+        case .waiting(_, let activity, _, _, _, _): waits.told(seat, activity, now)
+        case .waited(_, let activity, _, _, _): waits.toldEnd(seat, activity, now)
         case .coordinatorLost: waits.reported(seat, now)
         case .violation(let culprit, let what):
             accuse(culprit, what, now)
