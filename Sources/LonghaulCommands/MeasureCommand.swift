@@ -104,8 +104,8 @@ struct MeasureCommand: ParsableCommand {
             signals: try StopSignals(),
             kept: (
                 "the runs that had finished are in '\(directory)'",
-                "the same command with --dir \(directory) goes on; of the run that was stopped only the "
-                    + ".log stays"
+                "the same command with --dir \(directory) --seed \(cluster.configuration.seed) goes on; of "
+                    + "the run that was stopped only the .log stays"
             ))
     }
 

@@ -39,32 +39,17 @@ struct PredictCommand: ParsableCommand {
         BlasLibrary.reexecIfMisdetected { Console.error("longhaul: \($0)") }
         BlasLibrary.setThreads(1)
         let cluster = try input.load()
-        let directory: String
-        if let from {
-            guard dir == nil else {
-                throw Failure(
-                    .usage, "--from takes a run that is there; --dir is for a new one",
-                    hint: "leave --dir out")
-            }
-            directory = from
-        } else {
-            directory = try UpCommand.makeDirectory(
-                dir, resume: nil, name: cluster.configuration.name)
-            try UpCommand.checkData(cluster)
-            let launcher = ClusterLauncher(
-                cluster: cluster, directory: directory, binaries: try UpCommand.binaries(),
-                arguments: input.arguments(cluster), isResumed: false)
-            let signals = try StopSignals()
-            let ending = try launcher.run(signals) { Console.error("longhaul: \($0)") }
-            // The simulation has nothing to end in order.
-            signals.interrupt.uninstall()
-            try signals.check(
-                "the real run so far is in '\(directory)'",
-                hint: "longhaul up \(input.file) --resume \(directory) goes on with it")
-            guard ending.code == .ok else { throw EndOfRun(code: ending.code) }
+        guard from == nil || dir == nil else {
+            throw Failure(
+                .usage, "--from takes a run that is there; --dir is for a new one",
+                hint: "leave --dir out")
         }
+        // The simulation has nothing to end in order.
+        let signals = try StopSignals()
+        signals.interrupt.endAtOnce(true)
+        let directory = try from ?? realRun(cluster, signals)
         let prediction = try Prediction(cluster, directory: directory) {
-            try regionAlone(cluster, directory)
+            try regionAlone(cluster, directory, signals)
         }
         if json {
             try Console.printJSON(prediction.report)
@@ -75,35 +60,65 @@ struct PredictCommand: ParsableCommand {
 }
 
 extension PredictCommand {
+    /// Runs the file as `up` does; the directory of that run.
+    private func realRun(_ cluster: ClusterFile, _ signals: StopSignals) throws -> String {
+        let directory = try UpCommand.makeDirectory(
+            dir, resume: nil, name: cluster.configuration.name)
+        try UpCommand.checkData(cluster)
+        let arguments = input.arguments(cluster)
+        let resume = "longhaul up \(arguments.joined(separator: " ")) --resume \(directory)"
+        let launcher = ClusterLauncher(
+            cluster: cluster, directory: directory, binaries: try UpCommand.binaries(),
+            arguments: arguments, isResumed: false)
+        let ending = try signals.inOrder {
+            try launcher.run(signals) { Console.error("longhaul: \($0)") }
+        }
+        // Readers that went away end the run as a signal does, and are none.
+        try BenchWatch.checkReaders()
+        try signals.check(
+            "the real run so far is in '\(directory)'",
+            hint: "\(resume) goes on with it")
+        guard ending.code == .ok else { throw EndOfRun(code: ending.code) }
+        return directory
+    }
+
     /// Steps of a run that only tells how long sharing a step takes.
     private static let calibrationSteps = 25
 
     /// All regions at the same time, each by itself, for a few steps; the first one that shares steps.
     private func regionAlone(
-        _ cluster: ClusterFile, _ directory: String
+        _ cluster: ClusterFile, _ directory: String, _ signals: StopSignals
     ) throws -> (cluster: ClusterFile, events: [StampedEvent])? {
         guard cluster.configuration.schedule.inner == .everyStep,
             let place = cluster.topology.regions.firstIndex(where: { $0.workers.count > 1 })
         else { return nil }
         Console.error("longhaul: runs each region by itself for \(Self.calibrationSteps) steps")
-        // Kept when a run fails: its log says why.
+        // Kept when a run fails: its log says why. Not after a signal: nobody is told of it, and it has keys.
         let scratch = try ScratchFolder("longhaul-predict")
         let folder = scratch.path
         var short = input
         short.steps = UInt32(Self.calibrationSteps)
         let whole = try short.load()
-        let signals = try StopSignals()
-        defer { signals.interrupt.uninstall() }
+        let flags = input.arguments(cluster).joined(separator: " ")
+        let kept = (
+            what: "the real run is in '\(directory)'",
+            hint: "longhaul predict \(flags) --from \(directory) compares with it"
+        )
         let runner = VariantRunner(
             cluster: whole, arguments: short.arguments(whole), directory: folder,
-            signals: signals,
-            kept: (
-                "the real run is in '\(directory)'",
-                "longhaul predict \(input.file) --from \(directory) compares with it"
-            ))
-        _ = try runner.run(
-            whole.topology.regions.map { ("\(folder)/\($0.name)", ["--only-region", $0.name]) },
-            whole.configuration.seed)
+            signals: signals, kept: kept)
+        do {
+            _ = try signals.inOrder {
+                try runner.run(
+                    whole.topology.regions.map {
+                        ("\(folder)/\($0.name)", ["--only-region", $0.name])
+                    }, whole.configuration.seed)
+            }
+            try signals.check(kept.what, hint: kept.hint)
+        } catch {
+            if signals.interrupt.isRaised || OutputReaders.areGone { scratch.remove() }
+            throw error
+        }
         short.onlyRegion = whole.topology.regions[place].name
         let log = ReportFiles(directory: "\(folder)/\(whole.topology.regions[place].name)").log
         let events = try RunLogReader(path: log).events()

@@ -32,7 +32,7 @@ struct VariantRunner {
                 arguments: ["up", UpCommand.parentFlag] + flags(seed, variant.flags)
                     + ["--dir", variant.directory],
                 log: FileHandle(forWritingTo: URL(filePath: log)))
-            signals.children.add(process, signal: SIGTERM)
+            signals.children.add(run: process)
             processes.append((process, log))
         }
         if !processes.isEmpty {
@@ -72,12 +72,13 @@ struct VariantRunner {
             usleep(Self.period)
             if failure == nil {
                 do { try BenchWatch.checkReaders() } catch { failure = error }
-                if failure != nil { for process in processes { process.hangUp() } }
+                if failure != nil { signals.children.hangUp() }
             }
             if signals.interrupt.isRaised, !signals.interrupt.isHandled {
                 signals.interrupt.markHandled()
                 Console.error("longhaul: stopping in order; once more stops at once")
-                for process in processes { process.hangUp() }
+                // Those that had not begun when the signal came.
+                signals.children.hangUp()
             }
         }
         try signals.check(kept.what, hint: kept.hint)

@@ -41,6 +41,50 @@ extension SystemTests {
                 }
                 let log = try String(contentsOfFile: "\(directory)/1-one-site.log", encoding: .utf8)
                 #expect(log.contains("stopping in order"), "\(log.suffix(500))")
+
+                // The seed was the file's, which need not have one.
+                #expect(failure.hint.contains("--seed 7 goes on"), "\(failure.hint)")
+                let again = try Program(
+                    "longhaul",
+                    [
+                        "measure", file, "--steps", "200", "--repetitions", "1", "--dir", directory,
+                        "--seed", "7",
+                    ],
+                    in: scratch)
+                for region in ["north", "south"] {
+                    try await again.waitUntil("the run of \(region)") {
+                        again.errors.contains("\(directory)/1-\(region) is there already")
+                    }
+                }
+                again.signal(signal)
+                try await #expect(again.ending() == .code(128 + signal), "\(again.errors)")
+            }
+        }
+
+        /// A run that had not heard of the first took the second for it, and stayed to end in order.
+        @Test("a second signal right after the first ends the runs at once")
+        func twice() async throws {
+            try await withScratch { scratch in
+                let file = try SmallCluster().write(to: scratch)
+                let directory = scratch.path("m")
+                let program = try Program(
+                    "longhaul",
+                    ["measure", file, "--steps", "2000", "--repetitions", "1", "--dir", directory],
+                    in: scratch)
+                try await program.waitUntil("the regions alone") {
+                    isUnderWay("\(directory)/1-north", workers: 2)
+                        && isUnderWay("\(directory)/1-south", workers: 2)
+                }
+                program.signal(SIGTERM)
+                usleep(20_000)
+                program.signal(SIGTERM)
+                try await #expect(program.ending() == .code(143), "\(program.errors)")
+                try await program.waitUntil("their end") { processes(with: directory) == [] }
+                for region in ["north", "south"] {
+                    #expect(
+                        !FileManager.default.fileExists(
+                            atPath: "\(directory)/1-\(region)/run.json"))
+                }
             }
         }
 
@@ -71,14 +115,50 @@ extension SystemTests {
                 let program = try Program(
                     "longhaul", ["predict", file, "--steps", "2000", "--dir", directory, "--json"],
                     in: scratch)
-                try await program.waitUntil("the run") { isUnderWay(directory, workers: 4) }
+                let state = "\(directory)/worker-south-2.safetensors"
+                try await program.waitUntil("a saved state") {
+                    isUnderWay(directory, workers: 4)
+                        && FileManager.default.fileExists(atPath: state)
+                }
                 program.signal(SIGTERM)
                 try await #expect(program.ending() == .code(143), "\(program.errors)")
                 #expect(processes(with: directory) == [])
                 let failure = try program.failure()
                 #expect(failure.message.contains("'\(directory)'"), "\(failure.message)")
+                #expect(failure.hint.contains("--seed 7 --steps 2000"), "\(failure.hint)")
                 #expect(failure.hint.contains("--resume \(directory)"), "\(failure.hint)")
+                let resumed = try hinted(failure, in: scratch)
+                try await resumed.waitUntil("the run again") { isUnderWay(directory, workers: 4) }
+                resumed.signal(SIGTERM)
+                try await #expect(resumed.ending() == .code(143), "\(resumed.errors)")
             }
+        }
+
+        /// It ended as if by Ctrl-C.
+        @Test("predict whose output nobody reads any more says so with its code")
+        func unread() async throws {
+            try await withScratch { scratch in
+                let file = try SmallCluster().write(to: scratch)
+                let directory = scratch.path("p")
+                let code = scratch.path("code")
+                let command =
+                    "\(Binaries.path("longhaul")) predict \(file) --steps 2000 --dir \(directory)"
+                let shell = try Program(
+                    "/bin/sh", ["-c", "{ \(command); echo $? >\(code); } | sleep 1"], in: scratch)
+                try await #expect(shell.ending() == .code(0), "\(shell.errors)")
+                try #expect(String(contentsOfFile: code, encoding: .utf8) == "69\n")
+                #expect(shell.errors.contains("nobody reads this command's output"))
+                #expect(processes(with: directory) == [])
+            }
+        }
+
+        /// The command that a hint begins with.
+        private func hinted(_ failure: ErrorObject, in scratch: Scratch) throws -> Program {
+            let words = failure.hint.split(separator: " ").map(String.init)
+            let end = try #require(
+                words.firstIndex { ["goes", "compares"].contains($0) }, "\(failure.hint)")
+            try #require(words.first == "longhaul", "\(failure.hint)")
+            return try Program("longhaul", Array(words[1..<end]), in: scratch)
         }
 
         /// The run it compares with is over; what took signals for that run must not take this one.
@@ -103,6 +183,11 @@ extension SystemTests {
                 let failure = try program.failure()
                 #expect(failure.message.contains("'\(directory)'"), "\(failure.message)")
                 #expect(failure.hint.contains("--from \(directory)"), "\(failure.hint)")
+                // It has keys, and nobody was told of it.
+                #expect(!FileManager.default.fileExists(atPath: alone))
+                let compared = try hinted(failure, in: scratch)
+                try await #expect(compared.ending() == .code(0), "\(compared.errors)")
+                #expect(compared.output.contains("real run: \(directory)"), "\(compared.output)")
             }
         }
     }

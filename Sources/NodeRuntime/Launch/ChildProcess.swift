@@ -56,9 +56,9 @@ package final class ChildProcess {
     }
 
     package func interrupt() { kill(pid, SIGINT) }
-    /// Ends its standard input: a child that leaves with its parent takes that for the first signal, also one
-    /// that has only begun and would not hear a signal yet.
-    package func hangUp() { try? input.fileHandleForWriting.close() }
+    /// To be closed by one thread: a child that leaves with its parent takes the end of its standard input
+    /// for the first signal, also one that has only begun and would not hear a signal yet.
+    package var standardInput: FileHandle { input.fileHandleForWriting }
     package func terminate() { kill(pid, SIGTERM) }
     package func forceEnd() { kill(pid, SIGKILL) }
     /// SIGSTOP, or SIGCONT after it.

@@ -62,10 +62,6 @@ package enum WallClock {
 private final class SignalSources: @unchecked Sendable {
     private var sources: [any DispatchSourceSignal] = []
     func keep(_ source: any DispatchSourceSignal) { sources.append(source) }
-    func cancelAll() {
-        for source in sources { source.cancel() }
-        sources = []
-    }
 }
 
 /// Ctrl-C and SIGTERM as something a loop can poll. The first asks to leave in order, the second ends
@@ -75,25 +71,35 @@ package final class Interrupt: Sendable {
     private let raised = Atomic<Bool>(false)
     private let handled = Atomic<Bool>(false)
     private let isTermination = Atomic<Bool>(false)
+    private let isImmediate = Atomic<Bool>(false)
     private let sources = SignalSources()
 
     package init() throws(ZeroMQError) { wakeUp = try WakeUp() }
 
-    /// Takes SIGINT and SIGTERM over.
+    /// Takes SIGINT and SIGTERM over: once in a process. libdispatch gives a signal its own disposition for
+    /// the first source of that number alone; after another call the kernel would drop it.
     ///
-    /// - Parameter atSecond: called before the second signal ends the process.
-    package func install(atSecond: @escaping @Sendable () -> Void = {}) {
+    /// - Parameters:
+    ///   - atFirst: called when the first signal has come, by a thread of its own.
+    ///   - atSecond: called before the second signal ends the process.
+    package func install(
+        atFirst: @escaping @Sendable () -> Void = {}, atSecond: @escaping @Sendable () -> Void = {}
+    ) {
         for number in [SIGINT, SIGTERM] {
             _ = signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(
                 signal: number, queue: DispatchQueue(label: "signal \(number)"))
             source.setEventHandler { [self] in
                 if number == SIGTERM { isTermination.store(true, ordering: .releasing) }
-                if raised.exchange(true, ordering: .acquiringAndReleasing) {
+                // One order of both flags for all threads: see `endAtOnce`.
+                if raised.exchange(true, ordering: .sequentiallyConsistent)
+                    || isImmediate.load(ordering: .sequentiallyConsistent)
+                {
                     atSecond()
                     // Without exit handlers: other threads are at work and may hold their locks.
                     _exit(code.rawValue)
                 }
+                atFirst()
                 wakeUp.signal()
             }
             source.resume()
@@ -101,10 +107,10 @@ package final class Interrupt: Sendable {
         }
     }
 
-    /// Signals end the process again as they do where nobody takes them over.
-    package func uninstall() {
-        sources.cancelAll()
-        for number in [SIGINT, SIGTERM] { _ = signal(number, SIG_DFL) }
+    /// Whether the first signal ends the process as the second does: while there is nothing to end in order.
+    /// Who asks `isRaised` after a call with true misses no signal: it came before, or it ends the process.
+    package func endAtOnce(_ isImmediate: Bool) {
+        self.isImmediate.store(isImmediate, ordering: .sequentiallyConsistent)
     }
 
     /// As if a signal had come: used when the parent is gone.
@@ -118,7 +124,7 @@ package final class Interrupt: Sendable {
         isTermination.load(ordering: .acquiring) ? .terminated : .interrupted
     }
 
-    package var isRaised: Bool { raised.load(ordering: .acquiring) }
+    package var isRaised: Bool { raised.load(ordering: .sequentiallyConsistent) }
     package var isHandled: Bool { handled.load(ordering: .acquiring) }
     package func markHandled() {
         handled.store(true, ordering: .releasing)

@@ -38,8 +38,20 @@ final class Program {
         process.standardInput = input
         process.standardOutput = try FileHandle(forWritingTo: URL(filePath: outputPath))
         process.standardError = try FileHandle(forWritingTo: URL(filePath: errorPath))
-        try process.run()
+        try Self.withSignals { try process.run() }
         scratch.keep(self)
+    }
+
+    /// A child begins with its parent's mask, and libdispatch's threads, on which tests run, block signals
+    /// that a shell's children get.
+    private static func withSignals(_ body: () throws -> Void) rethrows {
+        var (wanted, before) = (sigset_t(), sigset_t())
+        // SAFETY: the system reads and fills this function's own sets.
+        unsafe sigemptyset(&wanted)
+        for number in [SIGINT, SIGTERM, SIGHUP] { unsafe sigaddset(&wanted, number) }
+        unsafe pthread_sigmask(SIG_UNBLOCK, &wanted, &before)
+        defer { unsafe pthread_sigmask(SIG_SETMASK, &before, nil) }
+        try body()
     }
 
     var pid: Int32 { process.processIdentifier }
