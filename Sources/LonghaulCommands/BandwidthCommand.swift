@@ -82,7 +82,7 @@ struct BandwidthCommand: ParsableCommand {
         }
         let count = try Self.number(parameters, "--parameters", units: Self.counts)
         let seconds = try Self.number(stepTime, "--step-time", units: Self.times)
-        try check(count)
+        try check(count, seconds)
         let model = BandwidthModel(
             parameters: count, layers: layers, stepTime: seconds, method: kind,
             syncEvery: syncEvery, fragmentLayers: fragmentLayers, overlap: overlap, bits: bits)
@@ -106,14 +106,16 @@ struct BandwidthCommand: ParsableCommand {
     private static let countMost = 1_000_000
     private static let workMost = 20_000_000
 
-    private func check(_ count: Double) throws {
+    private func check(_ count: Double, _ seconds: Double) throws {
         func require(_ isRight: Bool, _ flag: String, _ value: String, _ expected: String) throws {
             guard isRight else {
                 throw Failure(.usage, "\(flag) \(value) is not \(expected)")
             }
         }
         let counts = 1...Self.countMost
-        try require(count >= 1, "--parameters", parameters, "at least 1")
+        try require((1...1e30).contains(count), "--parameters", parameters, "in 1 to 1e30")
+        try require(
+            (1e-9...1e9).contains(seconds), "--step-time", stepTime, "in 1e-9 to 1e9 seconds")
         try require(counts.contains(layers), "--layers", "\(layers)", "in 1 to 1,000,000")
         try require(counts.contains(syncEvery), "--sync-every", "\(syncEvery)", "in 1 to 1,000,000")
         try require(
@@ -123,7 +125,8 @@ struct BandwidthCommand: ParsableCommand {
                 (1...layers).contains(fragmentLayers), "--fragment-layers", "\(fragmentLayers)",
                 "in 1 to \(layers), the layers of the model")
         }
-        try require(bits > 0 && bits.isFinite, "--bits", "\(bits)", "a positive number")
+        try require(
+            bits > 0 && bits <= 1e6, "--bits", "\(bits)", "a positive number up to 1,000,000")
         try require(
             utilisation > 0 && utilisation < 1, "--utilisation", "\(utilisation)",
             "between 0 and 1")
@@ -150,12 +153,14 @@ struct BandwidthCommand: ParsableCommand {
         let plain = text.lowercased().filter { $0 != " " && $0 != "_" }
         let unit = units.first { plain.hasSuffix($0.suffix) }
         let digits = plain.dropLast(unit?.suffix.count ?? 0)
-        guard let value = Double(digits), value > 0, value.isFinite else {
+        // With the unit: 1e-322 ms is nothing, 1e308 min is infinite.
+        let factor = unit?.factor ?? 1
+        guard let value = Double(digits).map({ $0 * factor }), value > 0, value.isFinite else {
             let known = units.map(\.suffix).joined(separator: ", ")
             throw Failure(
                 .usage, "\(flag) '\(text)' is not a positive number",
                 hint: "a number, or one with a unit: \(known)")
         }
-        return value * (unit?.factor ?? 1)
+        return value
     }
 }

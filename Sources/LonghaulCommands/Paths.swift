@@ -46,17 +46,18 @@ enum Paths {
         switch kind(path) {
         case .directory:
             throw Failure(
-                .data, "cannot write \(what) '\(path)': this is a directory", hint: hint)
+                .unavailable, "cannot write \(what) '\(path)': this is a directory", hint: hint)
         case .file:
             guard let file = FileHandle(forWritingAtPath: path) else {
                 throw Failure(
-                    .data, "cannot write \(what) '\(path)': it may not be written to", hint: hint)
+                    .unavailable, "cannot write \(what) '\(path)': it may not be written to",
+                    hint: hint)
             }
             try? file.truncate(atOffset: 0)
             try? file.close()
         case .nothing:
             guard FileManager.default.createFile(atPath: path, contents: nil) else {
-                throw Failure(.data, "cannot write \(what) '\(path)'", hint: hint)
+                throw Failure(.unavailable, "cannot write \(what) '\(path)'", hint: hint)
             }
         }
     }

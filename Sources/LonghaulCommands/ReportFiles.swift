@@ -48,7 +48,7 @@ struct ReportFiles {
             try trace.write(toFile: path, atomically: false, encoding: .utf8)
         } catch {
             throw Failure(
-                .data, "cannot write the trace to '\(path)': \(error.localizedDescription)",
+                .unavailable, "cannot write the trace to '\(path)': \(error.localizedDescription)",
                 hint: "give a file in a folder that exists and may be written to")
         }
     }

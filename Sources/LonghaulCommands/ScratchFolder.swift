@@ -23,7 +23,7 @@ final class ScratchFolder: Sendable {
                 continue
             }
             // Between the two lines somebody else may have taken it for one left behind.
-            guard let lock = FolderLock(path) else { continue }
+            guard let lock = try Self.lock(path) else { continue }
             self.path = path
             self.lock = lock
             return
@@ -35,6 +35,20 @@ final class ScratchFolder: Sendable {
     }
 
     private static let turns = 100
+
+    /// Nil if somebody else has it.
+    ///
+    /// - Throws: `Failure` where folders take no locks; the folder, just made, is removed.
+    private static func lock(_ path: String) throws -> FolderLock? {
+        do {
+            return try FolderLock(path)
+        } catch {
+            try? FileManager.default.removeItem(atPath: path)
+            throw Failure(
+                .unavailable, "cannot lock the folder '\(path)': \(error.reason)",
+                hint: "set TMPDIR to a directory on a local disk (NFS takes no such locks)")
+        }
+    }
 
     func remove() { try? FileManager.default.removeItem(atPath: path) }
 
@@ -48,9 +62,14 @@ final class ScratchFolder: Sendable {
             guard (1...2).contains(numbers.count), numbers.allSatisfy({ pid_t($0) ?? 0 > 0 })
             else { continue }
             let place = parent.appending(path: entry)
-            guard let lock = FolderLock(place.path) else { continue }
-            try? FileManager.default.removeItem(at: place)
-            _ = consume lock
+            do {
+                guard let lock = try FolderLock(place.path) else { continue }
+                try? FileManager.default.removeItem(at: place)
+                _ = consume lock
+            } catch {
+                // Without locks nobody can tell whose it is.
+                return
+            }
         }
     }
 }

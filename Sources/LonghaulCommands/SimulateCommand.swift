@@ -152,7 +152,7 @@ struct SimulateCommand: ParsableCommand {
             print("simulated: \(run.statement)")
             print(run.text(files: dir.map { ReportFiles(directory: $0).written } ?? []))
         }
-        if let failure { throw Failure(.data, "the record is incomplete: \(failure)") }
+        if let failure { throw Failure(.unavailable, "the record is incomplete: \(failure)") }
         if let trace {
             let names = cluster.topology.seats.map(\.worker.name)
             do {
@@ -160,7 +160,8 @@ struct SimulateCommand: ParsableCommand {
                     .write(toFile: trace, atomically: false, encoding: .utf8)
             } catch {
                 throw Failure(
-                    .data, "cannot write the trace '\(trace)': \(error.localizedDescription)",
+                    .unavailable,
+                    "cannot write the trace '\(trace)': \(error.localizedDescription)",
                     hint: "make room there, or name another file")
             }
         }

@@ -26,7 +26,7 @@ struct UpCommand: ParsableCommand {
     @Option(help: "Go on from the state in this run directory.")
     var resume: String?
 
-    @Option(help: "Append what every machine is told and wants to this file (longhaul replay).")
+    @Option(help: "Write what every machine is told and wants to this file (longhaul replay).")
     var record: String?
 
     @Flag(help: "Data lanes without encryption, to measure its cost; control stays encrypted.")
@@ -44,9 +44,10 @@ struct UpCommand: ParsableCommand {
     func run() throws {
         let cluster = try input.load()
         try Self.checkData(cluster)
-        let recordPath = try record.map { try Self.newRecording($0) }
         let directory = try Self.makeDirectory(
             dir, resume: resume, name: cluster.configuration.name)
+        // Last of the checks: it empties what is there.
+        let recordPath = try record.map { try Self.newRecording($0) }
         let files = ReportFiles(directory: directory)
         Console.error(CheckReport(cluster, path: input.file).text)
         let launcher = ClusterLauncher(

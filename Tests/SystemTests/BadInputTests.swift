@@ -23,9 +23,13 @@ extension SystemTests {
                 for arguments in [
                     ["replay", folder], ["place", "--input", folder],
                     ["up", cluster, "--data", folder],
-                    ["up", cluster, "--record", folder], ["simulate", cluster, "--trace", folder],
                 ] {
                     try await check(scratch, arguments, 65, "this is a directory")
+                }
+                for arguments in [
+                    ["up", cluster, "--record", folder], ["simulate", cluster, "--trace", folder],
+                ] {
+                    try await check(scratch, arguments, 69, "this is a directory")
                 }
                 try await check(scratch, ["replay", "none"], 65, "there is no such file")
                 for command in [["up"], ["measure"], ["predict"], ["simulate"]] {
@@ -45,10 +49,44 @@ extension SystemTests {
             }
         }
 
-        @Test("a full disk is said before the run, and nothing is replaced by a file")
+        @Test("a recording is not emptied by a run that is refused")
+        func recording() async throws {
+            try await withScratch { scratch in
+                let cluster = try SmallCluster().write(to: scratch)
+                let recording = try file(scratch, "recording", "of before")
+                let taken = scratch.path("taken")
+                try FileManager.default.createDirectory(
+                    atPath: taken, withIntermediateDirectories: true)
+                _ = try file(scratch, "taken/run.sqlite")
+                let up = ["up", cluster, "--record", recording]
+                try await check(
+                    scratch, up + ["--dir", taken], 2, "has the record of another run")
+                try await check(
+                    scratch, up + ["--resume", scratch.path("none")], 65, "to resume")
+                try #expect(String(contentsOfFile: recording, encoding: .utf8) == "of before")
+            }
+        }
+
+        @Test("a device that takes nothing is named, and not replaced by a file")
+        func device() async throws {
+            try await withScratch { scratch in
+                let cluster = try SmallCluster().write(to: scratch)
+                let traced = try Program(
+                    "longhaul", ["simulate", cluster, "--trace", "/dev/full"], in: scratch)
+                try await #expect(traced.ending() == .code(69))
+                #expect(traced.errors.contains("cannot write the trace '/dev/full'"))
+                let type = try FileManager.default.attributesOfItem(atPath: "/dev/full")[.type]
+                #expect(type as? FileAttributeType == .typeCharacterSpecial)
+            }
+        }
+
+        @Test("a full disk is said before the run")
         func full() async throws {
             try await withScratch { scratch in
-                guard let disk = try scratch.mountSmallDisk(kilobytes: 4) else { return }
+                guard let disk = try scratch.mountSmallDisk(kilobytes: 4) else {
+                    print("skipped: mounting a small disk needs root")
+                    return
+                }
                 let cluster = try SmallCluster().write(to: scratch)
                 _ = FileManager.default.createFile(
                     atPath: "\(disk)/filler", contents: Data(repeating: 1, count: 4_096))
@@ -58,12 +96,31 @@ extension SystemTests {
                         "cannot write to the directory",
                         hint: "room")
                 }
-                let traced = try Program(
-                    "longhaul", ["simulate", cluster, "--trace", "/dev/full"], in: scratch)
-                try await #expect(traced.ending() == .code(65))
-                #expect(traced.errors.contains("cannot write the trace '/dev/full'"))
-                let type = try FileManager.default.attributesOfItem(atPath: "/dev/full")[.type]
-                #expect(type as? FileAttributeType == .typeCharacterSpecial)
+            }
+        }
+
+        private let bandwidth = [
+            "bandwidth", "--parameters", "1B", "--layers", "24", "--step-time", "1s", "--method",
+            "streaming",
+        ]
+
+        @Test("numbers with units are checked with them")
+        func units() async throws {
+            try await withScratch { scratch in
+                for (flag, value, says) in [
+                    // With its unit the first was 0, a crash, and the second infinite, a NaN.
+                    ("--step-time", "1e-322ms", "'1e-322ms' is not a positive number"),
+                    ("--step-time", "1e308min", "'1e308min' is not a positive number"),
+                    ("--step-time", "1e-10s", "1e-10s is not in 1e-9 to 1e9 seconds"),
+                    ("--step-time", "1e10", "1e10 is not in 1e-9 to 1e9 seconds"),
+                    ("--parameters", "1e308T", "'1e308T' is not a positive number"),
+                    ("--parameters", "1e31", "1e31 is not in 1 to 1e30"),
+                ] {
+                    var arguments = bandwidth
+                    let place = try #require(arguments.firstIndex(of: flag))
+                    arguments[place + 1] = value
+                    try await check(scratch, arguments, 2, "\(flag) \(says)")
+                }
             }
         }
 
@@ -71,11 +128,6 @@ extension SystemTests {
         func numbers() async throws {
             try await withScratch { scratch in
                 let cluster = try SmallCluster().write(to: scratch)
-                let bandwidth = [
-                    "bandwidth", "--parameters", "1B", "--layers", "24", "--step-time", "1s",
-                    "--method",
-                    "streaming",
-                ]
                 let huge = "9223372036854775807"
                 for (arguments, says) in [
                     (["up", cluster, "--steps", "-1"], "'-1' is invalid for '--steps"),
@@ -116,6 +168,7 @@ extension SystemTests {
                         "--utilisation 1.0 is not between 0 and 1"
                     ),
                     (bandwidth + ["--bits", "-2"], "--bits -2.0 is not a positive number"),
+                    (bandwidth + ["--bits", "1e308"], "--bits 1e+308 is not a positive number up"),
                     (bandwidth + ["--sync-every", "1000000"], "too much to compute"),
                 ] {
                     try await check(scratch, arguments, 2, says)

@@ -5,15 +5,26 @@ import Glibc
 package struct FolderLock: ~Copyable, Sendable {
     private let descriptor: Int32
 
+    /// The file system takes no lock of a folder (NFS wants a file that may be written to).
+    package struct Unsupported: Error {
+        /// The system's words for it.
+        package let reason: String
+    }
+
     /// Nil if somebody else holds it, or the folder cannot be opened (it is gone, or another user's).
-    package init?(_ path: String) {
+    package init?(_ path: String) throws(Unsupported) {
         // SAFETY: the path is copied by the system; the descriptor is closed once, in `deinit`.
         descriptor = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
         guard descriptor >= 0 else { return nil }
-        // Who waited for the lock on a folder that was removed meanwhile has the lock on nothing.
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0, Self.isAt(path, descriptor) else {
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            let number = errno
+            guard number == EWOULDBLOCK else {
+                throw Unsupported(reason: SystemText.of(number))
+            }
             return nil
         }
+        // Who waited for the lock on a folder that was removed meanwhile has the lock on nothing.
+        guard Self.isAt(path, descriptor) else { return nil }
     }
 
     deinit { if descriptor >= 0 { close(descriptor) } }
