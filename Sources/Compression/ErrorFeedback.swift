@@ -11,14 +11,6 @@ package struct ErrorFeedback: Sendable {
     /// First element by chunk, and the end of all.
     private let starts: [Int]
 
-    /// A zero residue for `count` elements in chunks of 65,536.
-    package init(count: Int) {
-        precondition(count >= 0, "a range of \(count) elements")
-        let limit = ChunkFormat.usualElements
-        self.init(
-            chunks: stride(from: 0, to: count, by: limit).map { min(limit, count - $0) })
-    }
-
     /// A zero residue for chunks of so many elements.
     package init(chunks: [Int]) {
         starts = chunks.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1) }

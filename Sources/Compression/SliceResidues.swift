@@ -5,8 +5,9 @@ package import ClusterModel
 /// A residue is made of values, not of an encoding, so it is kept when a plan changes the transform of a
 /// link; a slice that then goes out as fp32 takes it along and leaves none. It is dropped when it would
 /// meet other values than those it was withheld from: the slice has other chunks, somebody else has sent
-/// it meanwhile, or its chunk is contributed to a round a second time (what was withheld belongs to bytes
-/// that nobody applied). Chunks that a round passes over (protocol, 7.9) keep theirs.
+/// it meanwhile, another region alone contributes its chunk (7.10: it moves the expert), or its chunk is
+/// contributed to a round a second time (what was withheld belongs to bytes that nobody applied). Chunks
+/// that a round passes over for everybody (protocol, 7.9) keep theirs.
 package struct SliceResidues: Sendable {
     /// A slice on its way out.
     package struct Departure: Equatable, Sendable {
@@ -60,7 +61,8 @@ package struct SliceResidues: Sendable {
     package static func note(_ norm: Double, source: String) -> RunEvent {
         .note(
             source: source,
-            text: "a slice changed hands or left again: a residue of norm \(norm) was dropped")
+            text: "a slice or an expert changed hands, or a slice left again: a residue of norm "
+                + "\(norm) was dropped")
     }
 
     /// Whether what was withheld goes out with this departure, or something may be withheld from it.
@@ -93,12 +95,39 @@ package struct SliceResidues: Sendable {
     /// - Parameter chunks: elements of all chunks of the slice, in order.
     package mutating func passOver(_ departure: Departure, chunks: () -> [Range<UInt64>]) {
         let key = Key(fragment: departure.fragment, slice: departure.slice)
-        guard let entry = entries[key], entry.chunks == chunks(),
-            departure.follows(entry.departure)
-                || (entry.sent.isEmpty && departure.round == entry.departure.round)
+        guard let entry = entries[key], entry.chunks == chunks() else { return }
+        // What another order of this departure has sent is not passed over.
+        guard entry.departure != departure || entry.sent.isEmpty else { return }
+        goOn(key, entry, departure)
+    }
+
+    /// Another region alone contributes this chunk to the round: its values move by what that one sends, so
+    /// what was withheld here would meet others than those it was withheld from.
+    ///
+    /// - Parameter range: elements of the chunk.
+    package mutating func handOver(_ chunk: Int, of departure: Departure, range: Range<UInt64>) {
+        let key = Key(fragment: departure.fragment, slice: departure.slice)
+        // A slice of other chunks is dropped when it leaves.
+        guard let entry = entries[key], entry.chunks.indices.contains(chunk),
+            entry.chunks[chunk] == range
         else { return }
+        drop(chunk, of: key)
+    }
+
+    private mutating func drop(_ chunk: Int, of key: Key) {
+        let norm = entries[key]?.feedback.drop(chunk: chunk) ?? 0
+        lost += norm * norm
+    }
+
+    /// False: somebody else may have sent the slice since.
+    @discardableResult
+    private mutating func goOn(_ key: Key, _ entry: Entry, _ departure: Departure) -> Bool {
+        let isAgain = entry.departure.round == departure.round
+        guard isAgain || departure.follows(entry.departure) else { return false }
+        if isAgain { for chunk in entry.sent.sorted() { drop(chunk, of: key) } }
         entries[key]?.departure = departure
         entries[key]?.sent = []
+        return true
     }
 
     /// The slice leaves for the first time in this round and epoch.
@@ -106,16 +135,7 @@ package struct SliceResidues: Sendable {
         _ key: Key, _ departure: Departure, _ transform: TransformID, _ chunks: [Range<UInt64>]
     ) {
         if let entry = entries[key] {
-            let isAgain = entry.departure.round == departure.round
-            if entry.chunks == chunks, isAgain || departure.follows(entry.departure) {
-                for chunk in entry.sent.sorted() where isAgain {
-                    let norm = entries[key]?.feedback.drop(chunk: chunk) ?? 0
-                    lost += norm * norm
-                }
-                entries[key]?.departure = departure
-                entries[key]?.sent = []
-                return
-            }
+            if entry.chunks == chunks, goOn(key, entry, departure) { return }
             lost += entry.feedback.norm * entry.feedback.norm
         }
         entries[key] =

@@ -58,12 +58,14 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
         package var chunks: [Chunk]
         /// Of the same slices, what this round passes over: withheld values wait there.
         package var absent: [Chunk]
+        /// Of these, what another region alone contributes: withheld values are dropped there.
+        package var elsewhere: [Chunk]
         /// Ranges of the parameter vector that the collective's elements are laid out from.
         package var fragment: [ElementRange]
         package init(
             key: CollectiveKey, round: CollectiveKey? = nil, epoch: Epoch, source: Source,
             keeps: Bool = false, transform: TransformID, chunks: [Chunk], absent: [Chunk] = [],
-            fragment: [ElementRange]
+            elsewhere: [Chunk] = [], fragment: [ElementRange]
         ) {
             self.key = key
             self.round = round ?? key
@@ -73,6 +75,7 @@ package enum TrainerOrder: Codable, Equatable, Sendable {
             self.transform = transform
             self.chunks = chunks
             self.absent = absent
+            self.elsewhere = elsewhere
             self.fragment = fragment
         }
     }
@@ -177,7 +180,8 @@ extension TrainerOrder.Handover {
 }
 
 extension TrainerOrder.Encoding {
-    /// Recordings older than `round` have no such field: what was encoded was what the mean was of.
+    /// Recordings older than `round` have no such field: what was encoded was what the mean was of. Older
+    /// ones than `elsewhere` have none of these.
     package init(from decoder: any Decoder) throws {
         let fields = try decoder.container(keyedBy: CodingKeys.self)
         self.init(
@@ -189,6 +193,8 @@ extension TrainerOrder.Encoding {
             transform: try fields.decode(TransformID.self, forKey: .transform),
             chunks: try fields.decode([TrainerOrder.Chunk].self, forKey: .chunks),
             absent: try fields.decode([TrainerOrder.Chunk].self, forKey: .absent),
+            elsewhere: try fields.decodeIfPresent(
+                [TrainerOrder.Chunk].self, forKey: .elsewhere) ?? [],
             fragment: try fields.decode([ElementRange].self, forKey: .fragment))
     }
 }

@@ -106,6 +106,9 @@ extension WorkerRound {
         // One order for each transform; the first keeps what all encode.
         var keeps = overlaps && isFirst
         let absent = chunks(sent.geometry, by: plan.rank, due: false)
+        let elsewhere = absent.filter {
+            sent.geometry.isDue(slice: $0.slice, position: $0.position)
+        }
         let chunks = chunksToSend(sent.geometry, by: plan.rank)
         for (transform, chunks) in byTransform(chunks, sent.key, plan) {
             effects.append(
@@ -114,7 +117,7 @@ extension WorkerRound {
                         TrainerOrder.Encoding(
                             key: sent.key, round: key, epoch: plan.epoch, source: source,
                             keeps: keeps, transform: transform, chunks: chunks, absent: absent,
-                            fragment: elementRanges(of: key)))))
+                            elsewhere: elsewhere, fragment: elementRanges(of: key)))))
             keeps = false
         }
     }

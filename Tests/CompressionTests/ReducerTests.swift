@@ -234,7 +234,8 @@ struct ErrorFeedbackTests {
         var gradient = Gradient(seed: 21)
         let count = 70_000
         let values = gradient.values(count)
-        var feedback = ErrorFeedback(count: count)
+        var feedback = ErrorFeedback(
+            chunks: [ChunkFormat.usualElements, count - ChunkFormat.usualElements])
         let encoder = ChunkEncoder()
         var received = [Double](repeating: 0, count: count)
         let rounds = 8

@@ -122,6 +122,49 @@ import Testing
         #expect(lost ?? 0 > 0.1)
     }
 
+    /// An expert that another region contributes has moved by what that one sent: the other chunk owes on.
+    @Test func whatAnotherRegionContributesIsDroppedAndSaid() throws {
+        var residues = SliceResidues()
+        let count = UInt64(Self.count)
+        let chunks = [0..<count, count..<2 * count]
+        var received: [[Float]] = []
+        for position in 0...1 {
+            received.append(
+                try send(&residues, round: 1, .int4, chunks: chunks, position: position))
+        }
+        let away = SliceResidues.Departure(
+            fragment: FragmentID(0), slice: 1, round: 2, epoch: Epoch(rawValue: 2))
+        residues.handOver(1, of: away, range: chunks[0])
+        var lost = residues.takeLost()
+        #expect(lost == nil, "a slice of other chunks")
+        residues.handOver(1, of: away, range: chunks[1])
+        lost = residues.takeLost()
+        #expect(lost ?? 0 > 0.1)
+        residues.handOver(1, of: away, range: chunks[1])
+        lost = residues.takeLost()
+        #expect(lost == nil, "said once")
+        received.append(try send(&residues, round: 2, epoch: 2, .fp32, chunks: chunks))
+        #expect(debt([1, 2], [received[0], received[2]]) < 1e-5)
+        // It is contributed here again, as if for the first time.
+        let back = try send(
+            &residues, round: 3, epoch: 3, .fp32, chunks: chunks, position: 1)
+        #expect(back == values(3))
+    }
+
+    /// A plan leaves out of a round what its first attempt has sent in vain.
+    @Test func anAttemptThatIsPassedOverAfterwardsIsDropped() throws {
+        var residues = SliceResidues()
+        let chunks = [0..<UInt64(Self.count)]
+        _ = try send(&residues, round: 1, .int4, chunks: chunks)
+        let again = SliceResidues.Departure(
+            fragment: FragmentID(0), slice: 1, round: 1, epoch: Epoch(rawValue: 2))
+        residues.passOver(again, chunks: { chunks })
+        let lost = residues.takeLost()
+        #expect(lost ?? 0 > 0.1)
+        let next = try send(&residues, round: 2, epoch: 2, .fp32, chunks: chunks)
+        #expect(next == values(2))
+    }
+
     /// Of a round begun again only what went out in vain is dropped.
     @Test func aChunkThatWaitsKeepsWhatWasWithheldWhenItsRoundBeginsAgain() throws {
         var residues = SliceResidues()

@@ -130,13 +130,14 @@ import WireProtocol
 
     /// East-1 of two regions of two, each 4 of 16 elements; experts 0, 1, 2 are the last three slices.
     /// Expert 1 is due in even rounds, expert 2 in odd ones.
-    private func started(steps: UInt32 = 6) -> WorkerRound {
+    private func started(steps: UInt32 = 6, owners: [RegionID] = []) -> WorkerRound {
         let configuration = Self.configuration(most: 2, steps: steps)
         var plan = Fixtures.plan(elements: 16, configuration: configuration)
         plan.experts = [
             ExpertBlock(start: 4, each: 4, count: 2), ExpertBlock(start: 12, each: 4, count: 1),
         ]
         plan.expertPeriods = periods([0, 1, 1])
+        plan.expertOwners = owners.map { PlanExpertOwner(region: $0) }
         var round = WorkerRound(
             worker: WorkerID(0), region: RegionID(0), configuration: configuration)
         _ = round.handle(.plan(plan, epoch: Epoch(rawValue: 1)), at: .zero)
@@ -197,8 +198,8 @@ import WireProtocol
     }
 
     /// Goes through round 1, which leaves expert 1 out.
-    private func afterFirstRound(steps: UInt32 = 6) -> WorkerRound {
-        var round = started(steps: steps)
+    private func afterFirstRound(steps: UInt32 = 6, owners: [RegionID] = []) -> WorkerRound {
+        var round = started(steps: steps, owners: owners)
         for number in UInt32(1)...2 { _ = step(&round, number) }
         for slice in [0, 1, 3] { _ = mean(&round, 1, slice: slice) }
         _ = finish(&round, 1)
@@ -233,6 +234,22 @@ import WireProtocol
         // Four steps of 100 tokens, a tenth of them each; expert 0 counts two.
         #expect(weight(&round, 2, slice: 2) == 40)
         #expect(weight(&round, 2, slice: 1) == 100)
+    }
+
+    /// What was withheld from it is kept while nobody contributes it, and dropped when somebody else does.
+    @Test func anExpertOfAnotherRegionIsNotSent() throws {
+        let owners = [RegionID.none, RegionID(1), .none]
+        var first = started(owners: owners)
+        _ = step(&first, 1)
+        let without = try #require(encodings(step(&first, 2)).first)
+        #expect(without.chunks.map(\.slice) == [0] && without.absent.map(\.slice) == [2])
+        #expect(without.elsewhere.isEmpty)
+        var round = afterFirstRound(owners: owners)
+        _ = round.handle(.committed(key: key(1)), at: .zero)
+        _ = step(&round, 3)
+        let order = try #require(encodings(step(&round, 4)).first)
+        #expect(order.chunks.map(\.slice) == [0] && order.absent.map(\.slice) == [2])
+        #expect(order.elsewhere == order.absent)
     }
 
     @Test func aCommitCanCallForAllExperts() throws {

@@ -74,7 +74,7 @@ import WireProtocol
     func encoding(feedback: Bool) throws {
         let runner = ReductionRunner(FramePool())
         let setup = Self.setup(feedback: feedback)
-        var expected: ErrorFeedback? = feedback ? ErrorFeedback(count: Self.elements) : nil
+        var expected: ErrorFeedback? = feedback ? ErrorFeedback(chunks: [Self.elements]) : nil
         for round in 1...3 {
             let parts = (0..<2).map { values($0, round) }
             // 3 and 5 tokens.

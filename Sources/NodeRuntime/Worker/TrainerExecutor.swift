@@ -238,25 +238,34 @@ final class TrainerExecutor {
             }
             return try encoder.encode(values, transform: encoding.transform, into: &output)
         }
-        if let norm = residues.takeLost() {
-            emit(.report(SliceResidues.note(norm, source: setup.name)))
-        }
+        reportLost()
         return extent
+    }
+
+    private func reportLost() {
+        guard let norm = residues.takeLost() else { return }
+        emit(.report(SliceResidues.note(norm, source: setup.name)))
     }
 
     private func feedsBack(_ encoding: TrainerOrder.Encoding) -> Bool {
         setup.configuration.wire.errorFeedback && encoding.key.scope == .pool
     }
 
-    /// Slices of which nothing is due in this round keep what was withheld from them.
+    /// Slices of which nothing is due in this round keep what was withheld from them, except from experts
+    /// that another region contributes.
     private func passOver(_ encoding: TrainerOrder.Encoding) {
         guard feedsBack(encoding), !encoding.absent.isEmpty else { return }
+        for chunk in encoding.elsewhere {
+            residues.handOver(
+                chunk.position, of: encoding.departure(ofSlice: chunk.slice), range: chunk.range)
+        }
         let slices = Set(encoding.absent.map(\.slice)).subtracting(encoding.chunks.map(\.slice))
         for slice in slices.sorted() {
             residues.passOver(encoding.departure(ofSlice: slice)) {
                 encoding.ranges(ofSlice: slice)
             }
         }
+        reportLost()
     }
 
     private func gather(_ kind: ContributionKind, _ parts: [Range<Int>]) -> GatheredValues {
