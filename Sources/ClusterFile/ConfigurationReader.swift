@@ -147,6 +147,16 @@ extension FileReader {
                     "minimum_workers", 1...Limits.workers, of: "workers the run can start with",
                     example: 1), standard.minimumWorkers))
         guard reader.isSound else { return nil }
+        let shortest = RunConfiguration.Deadlines.shortestSilence
+        if deadlines.silence < shortest {
+            section.refuse(
+                "silence",
+                "workers would be evicted for a late heartbeat, and regions behind an outage before "
+                    + "it is known for one: found " + Figures.duration(deadlines.silence.seconds),
+                expected: "at least " + Figures.duration(shortest.seconds),
+                example: "silence: 15 s")
+            return nil
+        }
         if deadlines.patience >= deadlines.silence {
             section.refuse(
                 "patience",

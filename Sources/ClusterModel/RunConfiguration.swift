@@ -208,6 +208,10 @@ package struct RunConfiguration: Codable, Equatable, Sendable {
     }
 
     package struct Deadlines: Codable, Equatable, Sendable {
+        /// With less, one late heartbeat of the one a second would evict its worker, or a region behind an
+        /// outage before it is known to be silent as a whole.
+        package static let shortestSilence = Interval.seconds(5)
+
         /// Silence after which a worker is evicted.
         package var silence: Interval
         /// Waiting after which the run says for whom it waits.

@@ -216,7 +216,7 @@ extension Coordinator {
         guard let a = members[pair.a], let b = members[pair.b],
             incarnations(a, b) == pair.incarnations
         else { return false }
-        return [a, b].allSatisfy { now - $0.lastHeard < configuration.deadlines.patience }
+        return [a, b].allSatisfy { now - $0.lastHeard < silence }
     }
 
     private mutating func remember(_ pair: UnreachablePair) {

@@ -38,9 +38,13 @@ extension Coordinator {
         }
     }
 
-    /// After which a member counts as silent.
-    private var silence: Interval {
-        max(configuration.deadlines.patience, CoordinationLimits.shortestSilence)
+    /// After which a member counts as silent: two heartbeats before it is evicted, so that all members of a
+    /// region which is cut off do before the first of them goes.
+    var silence: Interval {
+        let deadlines = configuration.deadlines
+        return max(
+            CoordinationLimits.shortestSilence,
+            min(deadlines.patience, deadlines.silence - CoordinationLimits.heartbeatInterval * 2))
     }
 
     private mutating func reportSilence(_ now: Instant) {

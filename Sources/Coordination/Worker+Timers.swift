@@ -30,11 +30,11 @@ extension Worker {
             watchJoining(now)
         case .member:
             if let due = helloDue, now >= due { sayHello(now) }
-            heartbeat(now)
+            let isDue = heartbeat(now)
             watchCoordinator(now)
-            reportWaiting(now)
+            reportWaiting(now, inWords: isDue)
         case .leaving(let code, let reason):
-            heartbeat(now)
+            _ = heartbeat(now)
             // Half of somebody's state must not be saved over what is on disk.
             if hasPartialState { part(code, reason, now) }
         case .parting(let code, let reason, let until):
@@ -73,8 +73,9 @@ extension Worker {
         }
     }
 
-    private mutating func heartbeat(_ now: Instant) {
-        guard let due = heartbeatDue, now >= due else { return }
+    /// Whether it was due.
+    private mutating func heartbeat(_ now: Instant) -> Bool {
+        guard let due = heartbeatDue, now >= due else { return false }
         heartbeatDue = now + CoordinationLimits.heartbeatInterval
         let waited = round.waiting(shards: shards)?.ranks ?? []
         effects.append(
@@ -100,6 +101,7 @@ extension Worker {
             offerSentAt = now
             effects.append(.control(.offer(offer)))
         }
+        return true
     }
 
     /// A replica that has finished takes part in a round only if it knows of it, and may own no slice of
@@ -139,7 +141,9 @@ extension Worker {
     }
 
     private mutating func watchCoordinator(_ now: Instant) {
-        if now - lastHeard >= configuration.deadlines.patience {
+        // Nor is the coordinator silent between two of its probes.
+        let patience = configuration.deadlines.patience
+        if now - lastHeard >= max(patience, CoordinationLimits.shortestSilence) {
             loseCoordinator(since: lastHeard, now)
         }
         guard let lost = coordinatorLostAt,
@@ -151,8 +155,9 @@ extension Worker {
             "no coordinator for \(seconds) s; the state is saved, continue with --resume")
     }
 
-    /// Never silent: after `patience`, and again as ``WaitNotice`` has it, says for whom and why.
-    private mutating func reportWaiting(_ now: Instant) {
+    /// Never silent: after `patience`, and again as ``WaitNotice`` has it, says for whom and why. That looks
+    /// through all positions, so it is done with the heartbeat only.
+    private mutating func reportWaiting(_ now: Instant, inWords isDue: Bool) {
         guard let wait = round.wait else {
             waitingSince = nil
             return note(nil, now)
@@ -161,7 +166,7 @@ extension Worker {
             waitingSince = (wait, now)
             return note(nil, now)
         }
-        guard let waiting = round.waiting(shards: shards) else { return }
+        guard isDue, let waiting = round.waiting(shards: shards) else { return }
         let silence = Int(configuration.deadlines.silence.seconds)
         let unlinked = round.isFrozen ? unlinkedPeers.map(\.name) : []
         let who = waiting.ranks.isEmpty ? unlinked : names(waiting.ranks)

@@ -204,7 +204,7 @@ package struct Worker: Sendable {
     var helloDelay = CoordinationLimits.helloRetryMinimum
     var lastHeard = Instant.zero
     var coordinatorLostAt: Instant?
-    /// The wait seen at the last heartbeat.
+    /// The wait that stands, and the event after which it was seen first.
     var waitingSince: (wait: WorkerRound.Wait, at: Instant)?
     var notice = WaitNotice()
     var lastTick: Instant?

@@ -126,6 +126,9 @@ struct RefusalTests {
             old: "seed: 7", new: "deadlines: {patience: 20 s}", line: 3,
             keyPath: "deadlines.patience", says: "nothing would ever be said"),
         Case(
+            old: "seed: 7", new: "deadlines: {silence: 4 s, patience: 1 s}", line: 3,
+            keyPath: "deadlines.silence", says: "found 4"),
+        Case(
             old: "seed: 7", new: "deadlines: {minimum_workers: 5}", line: 3,
             keyPath: "deadlines.minimum_workers", says: "would never start"),
     ]

@@ -180,8 +180,14 @@ import WireProtocol
         #expect(cluster.violations == [])
     }
 
-    @Test func aPairWithoutALaneGetsADetour() {
-        var cluster = TestCluster.started { isDial($0, 0, 2) || isDial($0, 2, 0) }
+    /// With a patience shorter than a heartbeat as well: nobody is silent between two.
+    @Test(arguments: [Interval.milliseconds(100), .seconds(5)])
+    func aPairWithoutALaneGetsADetour(patience: Interval) {
+        var configuration = Fixtures.configuration()
+        configuration.deadlines.patience = patience
+        var cluster = TestCluster.started(configuration) {
+            isDial($0, 0, 2) || isDial($0, 2, 0)
+        }
         cluster.advance(to: 19)
         #expect(cluster.coordinator.plan?.planVersion == 1)
         cluster.advance(to: 25)

@@ -153,8 +153,12 @@ import WireProtocol
 
     // MARK: Silence
 
-    private func trainingForever() -> TestCluster {
-        TestCluster.started(Fixtures.configuration(steps: 4)) { Self.isChunk($0, .contribution) }
+    private func trainingForever(
+        _ deadlines: RunConfiguration.Deadlines = .standard
+    ) -> TestCluster {
+        var configuration = Fixtures.configuration(steps: 4)
+        configuration.deadlines = deadlines
+        return TestCluster.started(configuration) { Self.isChunk($0, .contribution) }
     }
 
     @Test func silenceOfTenSecondsIsReportedAndForgiven() {
@@ -214,6 +218,27 @@ import WireProtocol
         #expect(cluster.coordinatorResult == .ok)
         #expect((0..<4).allSatisfy { cluster.node($0).finished == .ok })
         #expect(cluster.violations == [])
+    }
+
+    /// The shortest silence, and a patience that leaves no time to see that the region is silent as a whole.
+    @Test(arguments: [Interval.seconds(1), .milliseconds(4_900)])
+    func outageOfARegionsLinkEvictsNobodyWhateverThePatience(patience: Interval) {
+        var deadlines = RunConfiguration.Deadlines.standard
+        deadlines.silence = RunConfiguration.Deadlines.shortestSilence
+        deadlines.patience = patience
+        var cluster = trainingForever(deadlines)
+        cluster.advance(to: 0.7)
+        // West-2 is heard once more.
+        cluster.holds = { Self.crossesWest($0) && $0.channel != .toCoordinator(WorkerID(3)) }
+        cluster.advance(to: 1.2)
+        cluster.holds = Self.crossesWest
+        cluster.advance(to: 14)
+        #expect(cluster.waited(for: "west-1", by: cluster.events))
+        #expect(cluster.coordinator.epoch == Epoch(rawValue: 1))
+        cluster.advance(to: 18)
+        #expect(
+            cluster.events.contains(
+                .workerEvicted(worker: WorkerID(2), name: "west-1", reason: "silent for 15 s")))
     }
 
     @Test func outageOfThreeTimesTheSilenceLimitEvictsTheRegion() {
