@@ -113,8 +113,10 @@ internal import Glibc
             for slot in tokens.indices where !found[slot].isEmpty {
                 ready.append(Ready(token: tokens[slot], events: found[slot]))
             }
-            // A command that makes nothing readable ends a `poll`, but not a wait.
-            if !ready.isEmpty || (count == 0 && timeout >= 0) { return }
+            // A command that makes nothing readable ends a `poll`, but no wait that has time left. When it
+            // has none, each socket with a command has been asked once, which is a look.
+            let isLook = timeout == 0 && !isFound && count >= 0
+            if !ready.isEmpty || isLook || (count == 0 && timeout >= 0) { return }
         }
     }
 

@@ -237,4 +237,64 @@ import WireProtocol
         #expect(checker.begins(0, step: 10, epoch) == nil)
         #expect(checker.begins(1, step: 10, epoch) != nil)
     }
+
+    /// A dispatch of the first exchange of step 9, of one layer and pass.
+    private func rows(_ count: UInt32, from first: UInt32 = 0, with peer: Int) -> TokenParcel {
+        TokenParcel(
+            peer: WorkerID(peer),
+            tokens: Tokens(
+                step: 9, exchange: 0, kind: .dispatch, transform: .fp32, width: 8, words: 4,
+                passes: 1, tokens: 32, first: first, rows: count, total: 8),
+            content: .modelled(bytes: Int(count) * 48))
+    }
+
+    /// Seat 0 of region 0 may let 5 tokens go to region 1, which is `seats` - 1 others.
+    private func checker(seats: Int = 2) -> TokenChecker {
+        var checker = TokenChecker(scenario().configuration)
+        let own = [RegionID.none, .none, RegionID(0), RegionID(1)]
+        let budget = TokenBudget(from: RegionID(0), to: RegionID(1), tokens: 5)
+        let plan = plan(
+            owners: own, budgets: [budget], at: 4,
+            regions: [0] + Array(repeating: 1, count: seats - 1))
+        let objection = checker.planned(plan, Epoch(rawValue: 1))
+        #expect(objection == nil)
+        return checker
+    }
+
+    @Test func moreTokensThanABudgetAreFoundWhenTheyLeave() {
+        var checker = checker()
+        let epoch = Epoch(rawValue: 1)
+        #expect(checker.sends(0, rows(5, with: 1), epoch) == nil)
+        #expect(checker.sends(0, rows(1, from: 5, with: 1), epoch)?.hasPrefix("6 tokens") == true)
+        // Nobody has given region 1 a budget.
+        #expect(checker.sends(1, rows(1, with: 0), epoch)?.contains("budget is 0") == true)
+    }
+
+    @Test func tokensForAnotherServerAreFoundWhenTheyLeave() {
+        var checker = checker(seats: 3)
+        let epoch = Epoch(rawValue: 1)
+        #expect(checker.sends(0, rows(2, with: 1), epoch) == nil)
+        #expect(checker.sends(0, rows(2, with: 2), epoch)?.contains("does not serve") == true)
+    }
+
+    @Test func rowsThatNobodySentAreFoundWhenTheyAreRead() {
+        let epoch = Epoch(rawValue: 1)
+        func objection(_ read: [TokenParcel]) -> String? {
+            var checker = checker()
+            _ = checker.sends(0, rows(2, from: 2, with: 1), epoch)
+            _ = checker.sends(0, rows(2, with: 1), epoch)
+            return checker.takes(
+                1, read,
+                TokenChecker.Reading(
+                    epoch: epoch, step: 9, exchange: 0, kind: .dispatch,
+                    members: [WorkerID(0), WorkerID(1)]))
+        }
+        #expect(objection([rows(2, with: 0), rows(2, from: 2, with: 0)]) == nil)
+        #expect(objection([rows(2, with: 0)]) != nil)
+        #expect(objection([rows(2, with: 0), rows(2, from: 4, with: 0)]) != nil)
+        let other = TokenParcel(
+            peer: WorkerID(0), tokens: rows(2, from: 2, with: 0).tokens,
+            content: .modelled(bytes: 95))
+        #expect(objection([rows(2, with: 0), other]) != nil)
+    }
 }

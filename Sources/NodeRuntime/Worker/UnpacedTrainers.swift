@@ -127,6 +127,9 @@ package final class UnpacedTrainer {
         self.queue = queue
     }
 
+    /// A thread that waits for rows would wait for ever, and keep the model.
+    deinit { mailbox.close() }
+
     /// - Parameters:
     ///   - plan: of a step whose tokens may leave their region.
     ///   - payloads: what the order refers to, in order.

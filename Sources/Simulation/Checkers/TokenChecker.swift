@@ -16,7 +16,6 @@ package struct TokenChecker {
     /// The first step computed under a plan with budgets.
     private var firstSteps: [Epoch: UInt32] = [:]
     private var isBegun: Set<Life> = []
-    private var objections: [String] = []
 
     private struct Half: Hashable {
         var epoch: Epoch
@@ -120,7 +119,10 @@ package struct TokenChecker {
 
     // MARK: Rows
 
-    mutating func sends(_ seat: Int, _ parcel: TokenParcel, _ epoch: Epoch) {
+    /// What is wrong with rows that leave; nil if nothing is.
+    package mutating func sends(
+        _ seat: Int, _ parcel: TokenParcel, _ epoch: Epoch
+    ) -> String? {
         let tokens = parcel.tokens
         let half = Half(
             epoch: epoch, step: tokens.step, exchange: tokens.exchange, kind: tokens.kind,
@@ -130,12 +132,12 @@ package struct TokenChecker {
         guard tokens.kind == .dispatch, tokens.rows > 0, let plan = plans[epoch],
             let me = plan.members.first(where: { $0.workerID == WorkerID(seat) }),
             let peer = plan.members.first(where: { $0.workerID == parcel.peer })
-        else { return }
+        else { return nil }
         let layers = UInt32(plan.experts.count)
         let place = tokens.exchange % (2 * layers)
         // Backwards those come that went forwards.
-        guard place < layers else { return }
-        leaves(
+        guard place < layers else { return nil }
+        return leaves(
             Int(tokens.rows), from: me, to: peer, plan,
             Departure(epoch: epoch, step: tokens.step, from: me.workerID, to: peer.region),
             part: Int(tokens.exchange / (2 * layers) * layers + place),
@@ -145,7 +147,7 @@ package struct TokenChecker {
     private mutating func leaves(
         _ rows: Int, from me: PlanMember, to peer: PlanMember, _ plan: Plan,
         _ departure: Departure, part: Int, of parts: Int
-    ) {
+    ) -> String? {
         left[departure, default: 0] += rows
         let count = left[departure] ?? 0
         let region = plan.members.filter { $0.region == me.region }
@@ -153,37 +155,57 @@ package struct TokenChecker {
         let budget = plan.tokenBudgets.first { $0.from == me.region && $0.to == peer.region }
         let own = Int(budget?.tokens ?? 0) * Int(me.microBatch) / max(1, samples)
         if count > own * (part + 1) / parts {
-            objections.append(
-                "\(count) tokens of \(me.name) have left for region \(peer.region.rawValue) by part "
-                    + "\(part) of \(parts) of step \(departure.step); its budget is \(own)")
+            return "\(count) tokens of \(me.name) have left for region \(peer.region.rawValue) "
+                + "by part \(part) of \(parts) of step \(departure.step); its budget is \(own)"
         }
         let servers = plan.members.filter { $0.region == peer.region }
         let place = region.firstIndex { $0.workerID == me.workerID } ?? 0
-        if servers[place % servers.count].workerID != peer.workerID {
-            objections.append("tokens of \(me.name) go to \(peer.name), which does not serve them")
+        return servers[place % servers.count].workerID == peer.workerID
+            ? nil : "tokens of \(me.name) go to \(peer.name), which does not serve them"
+    }
+
+    /// Whose rows a member reads, and of which half of an exchange.
+    package struct Reading {
+        var epoch: Epoch
+        var step: UInt32
+        var exchange: UInt32
+        var kind: Tokens.Kind
+        var members: [WorkerID]
+
+        package init(
+            epoch: Epoch, step: UInt32, exchange: UInt32, kind: Tokens.Kind, members: [WorkerID]
+        ) {
+            self.epoch = epoch
+            self.step = step
+            self.exchange = exchange
+            self.kind = kind
+            self.members = members
+        }
+
+        init(_ step: TokenStep) {
+            self.init(
+                epoch: step.plan.epoch, step: step.step, exchange: step.exchange,
+                kind: step.isAnswer ? .combine : .dispatch, members: step.members)
         }
     }
 
-    /// What a member has read in one half of an exchange, of all others.
-    mutating func takes(
-        _ seat: Int, _ arrivals: [TokenArrival], _ exchange: TokenStep
+    /// What is wrong with what a member has read of all others; nil if nothing is.
+    package mutating func takes(
+        _ seat: Int, _ parcels: [TokenParcel], _ reading: Reading
     ) -> String? {
-        for member in exchange.members where member != WorkerID(seat) {
+        for member in reading.members where member != WorkerID(seat) {
             let half = Half(
-                epoch: exchange.plan.epoch, step: exchange.step, exchange: exchange.exchange,
-                kind: exchange.isAnswer ? .combine : .dispatch, from: member, to: WorkerID(seat))
+                epoch: reading.epoch, step: reading.step, exchange: reading.exchange,
+                kind: reading.kind, from: member, to: WorkerID(seat))
             let expected = (sent.removeValue(forKey: half) ?? []).sorted { $0.first < $1.first }
-            let found = arrivals.filter { $0.parcel.peer == member }.map {
-                Rows(
-                    first: $0.parcel.tokens.first, total: $0.parcel.tokens.total,
-                    content: $0.parcel.content)
+            let found = parcels.filter { $0.peer == member }.map {
+                Rows(first: $0.tokens.first, total: $0.tokens.total, content: $0.content)
             }.sorted { $0.first < $1.first }
             guard expected == found else {
                 return "seat \(seat) reads other rows than seat \(member.rawValue) sent in step "
-                    + "\(exchange.step), exchange \(exchange.exchange)"
+                    + "\(reading.step), exchange \(reading.exchange)"
             }
         }
-        defer { objections = [] }
-        return objections.first
+        return nil
     }
 }

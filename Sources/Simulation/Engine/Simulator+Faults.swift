@@ -92,6 +92,8 @@ extension Simulator {
         workers[seat].state = .crashed
         workers[seat].isPaused = false
         workers[seat].deferred = []
+        // Rows that it waits for do not come any more.
+        workers[seat].hosted?.interrupt()
         abandonConnections(of: seat)
         checker.workerCrashed(seat)
     }

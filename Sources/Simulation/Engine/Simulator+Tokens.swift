@@ -113,7 +113,9 @@ extension Simulator {
     // MARK: Rows
 
     func sendTokens(_ parcel: TokenParcel, _ epoch: Epoch, _ seat: Int) {
-        if options.checks { checker.tokens.sends(seat, parcel, epoch) }
+        if options.checks, let finding = checker.tokens.sends(seat, parcel, epoch) {
+            checker.find("tokens", now, finding)
+        }
         let payload = parcel.content.map { content in
             EncodedPayload(
                 handle: workers[seat].pool.store(content), bytes: content.bytes,
@@ -160,8 +162,11 @@ extension Simulator {
         guard exchange.missing(arrivals).isEmpty else { return }
         let rows = arrivals.filter { exchange.isOf($0.parcel.tokens) }
         workers[seat].tokenArrivals.removeAll { exchange.isOf($0.parcel.tokens) }
-        if options.checks, let finding = checker.tokens.takes(seat, rows, exchange) {
-            checker.find("tokens", now, finding)
+        if options.checks {
+            let reading = TokenChecker.Reading(exchange)
+            if let finding = checker.tokens.takes(seat, rows.map(\.parcel), reading) {
+                checker.find("tokens", now, finding)
+            }
         }
         bookWait(seat)
         checker.trainerBusy(seat, now)

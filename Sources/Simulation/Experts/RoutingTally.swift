@@ -43,7 +43,7 @@ struct RoutingTally {
     private var coldSteps = 0
     /// `[from][to]`, all layers and placements.
     private var fetched: [[Int]]
-    /// Sum over steps; nil where a link is not limited.
+    /// Sum over steps.
     private var usedShare = 0.0
 
     init(_ shape: RoutingShape, steps: UInt32) {

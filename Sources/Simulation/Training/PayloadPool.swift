@@ -1,8 +1,8 @@
 import ClusterModel
 
 /// Bytes of one process, by handle. A payload is a small real tensor, a host's bytes, or only a size.
-struct PayloadPool {
-    enum Content: Equatable {
+package struct PayloadPool {
+    package enum Content: Equatable {
         case values([Float])
         /// Modelled: so many encoded bytes of unknown contents.
         case modelled(bytes: Int)

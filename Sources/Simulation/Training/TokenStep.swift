@@ -1,13 +1,19 @@
-import ClusterModel
+package import ClusterModel
 import Coordination
-import WireProtocol
+package import WireProtocol
 
 /// Rows of a frame on their way to a peer, or from one.
-struct TokenParcel {
-    var peer: WorkerID
-    var tokens: Tokens
+package struct TokenParcel {
+    package var peer: WorkerID
+    package var tokens: Tokens
     /// Nil: no rows.
-    var content: PayloadPool.Content?
+    package var content: PayloadPool.Content?
+
+    package init(peer: WorkerID, tokens: Tokens, content: PayloadPool.Content?) {
+        self.peer = peer
+        self.tokens = tokens
+        self.content = content
+    }
 }
 
 /// Rows that have come; `handle` until the trainer has read them.
