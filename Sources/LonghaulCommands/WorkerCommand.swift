@@ -26,7 +26,8 @@ package struct WorkerCommand: ParsableCommand {
     @Option(help: "Coordinator's endpoint, instead of a token.")
     var coordinator: String?
 
-    @Option(help: "Coordinator's public key (Z85), with --coordinator.")
+    // Unconditional: one key in 85 begins with a hyphen.
+    @Option(parsing: .unconditional, help: "Coordinator's public key (Z85), with --coordinator.")
     var coordinatorKey: String?
 
     @Option(help: "This worker's secret key file (0600); made if it does not exist.")
