@@ -108,13 +108,12 @@ extension Coordinator {
         members.updateAll { if $0.region == member.region { $0.lastHeard = now } }
     }
 
-    /// Other regions than the coordinator's, of which no member has been heard for the patience.
+    /// Other regions than the coordinator's, all of whose members are silent.
     private func cutOffRegions(_ now: Instant) -> [RegionID] {
-        let patience = silence
         var heard: [RegionID] = [topology.coordinatorRegion]
         var silent: [RegionID] = []
         for member in members {
-            if now - member.lastHeard < patience {
+            if now - member.lastHeard < silence {
                 if !heard.contains(member.region) { heard.append(member.region) }
             } else if !silent.contains(member.region) {
                 silent.append(member.region)

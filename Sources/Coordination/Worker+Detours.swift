@@ -364,12 +364,7 @@ extension Worker {
                 answered[peer] = LaneQueue()
                 linked()
             } else if let member = round.plan?.member(peer) {
-                effects.append(
-                    .control(
-                        .suspect(
-                            Suspect(
-                                rank: member.rank, incarnation: member.incarnation,
-                                reason: .unreachable))))
+                suspect(member, .unreachable)
             }
         }
     }

@@ -103,11 +103,18 @@ extension Worker {
         guard wasLinked, !isLinked(lane.peer, lane.role), let incarnation = incarnation(of: lane),
             let member = round.plan?.member(lane.peer)
         else { return }
-        effects.append(
-            .control(
-                .suspect(
-                    Suspect(
-                        rank: member.rank, incarnation: incarnation, reason: .connectionReset))))
+        suspect(member, .connectionReset, incarnation)
+    }
+
+    /// Tells the coordinator that something is wrong with a member of the plan.
+    ///
+    /// - Parameter incarnation: the life it was noticed of; nil: the one in the plan.
+    mutating func suspect(
+        _ member: PlanMember, _ reason: SuspectReason, _ incarnation: Incarnation? = nil
+    ) {
+        let suspect = Suspect(
+            rank: member.rank, incarnation: incarnation ?? member.incarnation, reason: reason)
+        effects.append(.control(.suspect(suspect)))
     }
 
     func isLinked(_ peer: WorkerID, _ role: LaneSession.Role) -> Bool {
@@ -322,11 +329,7 @@ extension Worker {
     /// of the two out. A detour is another way.
     mutating func giveUp(_ peer: WorkerID) {
         guard let member = round.plan?.member(peer), activeDetour(peer) == nil else { return }
-        effects.append(
-            .control(
-                .suspect(
-                    Suspect(
-                        rank: member.rank, incarnation: member.incarnation, reason: .unreachable))))
+        suspect(member, .unreachable)
     }
 
     /// What is under way to a peer now, for the rate of the link it crosses.

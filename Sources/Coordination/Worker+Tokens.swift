@@ -30,12 +30,7 @@ extension Worker {
         guard case .member = phase, let plan = round.plan, plan.epoch == epoch, plan.crossesTokens
         else { return }
         for member in peers.compactMap({ plan.member($0) }) {
-            effects.append(
-                .control(
-                    .suspect(
-                        Suspect(
-                            rank: member.rank, incarnation: member.incarnation,
-                            reason: .tokensMissing))))
+            suspect(member, .tokensMissing)
         }
     }
 

@@ -61,20 +61,27 @@ extension SystemTests {
             }
         }
 
+        /// A measurement whose runs of `regions` alone are under way, and its directory.
+        private func measuring(
+            _ regions: [String], in scratch: Scratch
+        ) async throws -> (Program, String) {
+            let file = try SmallCluster().write(to: scratch)
+            let directory = scratch.path("m")
+            let program = try Program(
+                "longhaul",
+                ["measure", file, "--steps", "2000", "--repetitions", "1", "--dir", directory],
+                in: scratch)
+            try await program.waitUntil("the regions alone") {
+                regions.allSatisfy { isUnderWay("\(directory)/1-\($0)", workers: 2) }
+            }
+            return (program, directory)
+        }
+
         /// A run that had not heard of the first took the second for it, and stayed to end in order.
         @Test("a second signal right after the first ends the runs at once")
         func twice() async throws {
             try await withScratch { scratch in
-                let file = try SmallCluster().write(to: scratch)
-                let directory = scratch.path("m")
-                let program = try Program(
-                    "longhaul",
-                    ["measure", file, "--steps", "2000", "--repetitions", "1", "--dir", directory],
-                    in: scratch)
-                try await program.waitUntil("the regions alone") {
-                    isUnderWay("\(directory)/1-north", workers: 2)
-                        && isUnderWay("\(directory)/1-south", workers: 2)
-                }
+                let (program, directory) = try await measuring(["north", "south"], in: scratch)
                 program.signal(SIGTERM)
                 usleep(20_000)
                 program.signal(SIGTERM)
@@ -92,15 +99,7 @@ extension SystemTests {
         @Test("a measurement that is killed takes its runs along")
         func killed() async throws {
             try await withScratch { scratch in
-                let file = try SmallCluster().write(to: scratch)
-                let directory = scratch.path("m")
-                let program = try Program(
-                    "longhaul",
-                    ["measure", file, "--steps", "2000", "--repetitions", "1", "--dir", directory],
-                    in: scratch)
-                try await program.waitUntil("the regions alone") {
-                    isUnderWay("\(directory)/1-north", workers: 2)
-                }
+                let (program, directory) = try await measuring(["north"], in: scratch)
                 program.signal(SIGKILL)
                 try await #expect(program.ending() == .signal(SIGKILL))
                 try await program.waitUntil("their end") { processes(with: directory) == [] }

@@ -58,7 +58,7 @@ package struct TokenChecker {
         newest = max(newest, epoch)
         forget()
         let what = "plan \(plan.planVersion)"
-        let present = Set(plan.members.map(\.region))
+        let present = Set(plan.members.map(\.region)).sorted()
         let owners = plan.expertOwners.map(\.region).filter { $0 != .none }
         if let gone = owners.first(where: { !present.contains($0) }) {
             return "\(what) has experts of region \(gone.rawValue), which has no member"
