@@ -34,6 +34,16 @@ extension SystemTests {
             }
         }
 
+        /// The last word of each worker on what it sent to the other region.
+        private static func traffic(_ events: [StampedEvent]) -> [RunEvent.Traffic] {
+            var last: [WorkerID: RunEvent.Traffic] = [:]
+            for case .traffic(let worker, let traffic) in events.map(\.event)
+            where traffic.toRegion.index != (worker.rawValue < 2 ? 0 : 1) {
+                last[worker] = traffic
+            }
+            return last.sorted { $0.key < $1.key }.map(\.value)
+        }
+
         private static func plan(_ owners: RunEvent.ExpertOwners?) -> OneProcessPool.Plan {
             OneProcessPool.Plan(
                 owners: owners.map { $0.owners.map { $0 == .none ? nil : $0.index } }
@@ -153,8 +163,22 @@ extension SystemTests {
                 #expect(prediction.digestsAgree)
                 let lanes = prediction.rows.filter { $0.figure.hasPrefix("lanes ") }
                 #expect(lanes.count == 2)
-                for row in lanes {
-                    #expect(abs(row.predicted / row.measured - 1) < 0.02, "\(row)")
+                // How many acknowledgements go together is a matter of time, and a member that asks at a
+                // heartbeat for what is on its way gets it twice; what must cross is the same to the byte.
+                let (sent, predicted) = (Self.traffic(real), Self.traffic(other))
+                #expect(sent.count == 3 && predicted.count == 3)
+                for (real, modelled) in zip(sent, predicted) {
+                    #expect(real.resent == 0 && real.values == modelled.values)
+                    #expect(real.tokenBytes == modelled.tokenBytes)
+                    #expect(real.encodedBytes >= modelled.encodedBytes)
+                    let heads = real.bytes - real.encodedBytes - (real.tokenBytes ?? 0)
+                    #expect(heads < 128 * real.frames)
+                }
+                for (row, workers) in zip(lanes, [0..<2, 2..<3]) {
+                    #expect(row.measured == Double(sent[workers].reduce(0) { $0 + $1.bytes }))
+                    // Simulated from what the run measured: other times, other acknowledgements.
+                    let simulated = predicted[workers].reduce(0) { $0 + $1.bytes }
+                    #expect(abs(row.predicted / Double(simulated) - 1) < 0.05, "\(row)")
                 }
             }
         }
