@@ -20,8 +20,27 @@ extension CheckReport {
                 "Experts are spread over the \(members) workers of \(region.name): a token is on "
                 + "its way to \(Figures.significant(rows)) others (uniform use), forwards and backwards "
                 + "in each of \(model.layers) layers, as \(experts.tokenWire): \(leaves) leave a worker "
-                + "per step. Every worker keeps all weights."
+                + "per step. " + exchanged(file, workers: members)
+                + "Every worker keeps all weights."
         }
+    }
+
+    /// What the gradients of a region of so many workers put on the wire in a step. Where every step is one
+    /// collective of several regions, slices are the pool's.
+    private static func exchanged(_ file: ClusterFile, workers members: Int) -> String {
+        let configuration = file.configuration
+        guard configuration.schedule.outer != .everyStep || file.topology.regions.count == 1 else {
+            return "An expert's gradient leaves the worker that computes it only. "
+        }
+        let elements = configuration.model.parameterCount
+        func bytes(_ spread: [ExpertBlock]) -> String {
+            let traffic = RegionTraffic(elements: elements, workers: members, spread: spread)
+            return Figures.bytes(
+                Double(traffic.values) * configuration.wire.insideRegion.storedBytesPerValue)
+        }
+        let alone = bytes(configuration.plannedExperts(elements: elements))
+        return "The workers all-reduce \(alone) of gradients per step, since only who computes an "
+            + "expert contributes it (else \(bytes([]))). "
     }
 }
 

@@ -48,6 +48,8 @@ package struct CollectiveGeometry: Equatable, Sendable {
     private var absent: [Bool] = []
     /// By expert, the group that alone contributes its chunks; nil: all do. Empty: all do everywhere.
     private var contributors: [Int?] = []
+    /// False: who contributes experts is not known before this worker has computed its own part.
+    package private(set) var knowsContributors = true
 
     /// - Parameters:
     ///   - weights: of the slices, by participant; empty or all 0: equal.
@@ -133,17 +135,31 @@ package struct CollectiveGeometry: Equatable, Sendable {
         return geometry
     }
 
-    /// The same where experts of one region are contributed by that one only.
+    /// The same where experts that one group computes are contributed by that one only.
     package func contributing(_ contributors: [Int?]) -> Self {
         var geometry = self
         geometry.contributors = contributors.contains { $0 != nil } ? contributors : []
+        geometry.knowsContributors = true
         return geometry
+    }
+
+    /// The same before that is known: contributions can come, but nothing is complete.
+    package var awaitingContributors: Self {
+        var geometry = self
+        geometry.knowsContributors = false
+        return geometry
+    }
+
+    /// The group that alone contributes an expert; nil: all do.
+    package func contributor(ofExpert expert: Int?) -> Int? {
+        guard let expert, contributors.indices.contains(expert) else { return nil }
+        return contributors[expert]
     }
 
     /// Whether a group sends its part of a chunk.
     package func contributes(group: Int, slice: Int, position: Int) -> Bool {
-        guard !contributors.isEmpty, let expert = expert(ofSlice: slice, position: position),
-            contributors.indices.contains(expert), let only = contributors[expert]
+        guard !contributors.isEmpty,
+            let only = contributor(ofExpert: expert(ofSlice: slice, position: position))
         else { return true }
         return only == group
     }
@@ -241,12 +257,16 @@ package struct ActivePlan: Equatable, Sendable {
     private var regionGeometry: CollectiveGeometry?
     private var poolGeometries: [CollectiveGeometry] = []
     let expertRounds: ExpertRounds
+    /// In a region one member computes and contributes each expert.
+    package let spreadsExperts: Bool
 
+    /// - Parameter spreadsExperts: ``RunConfiguration/spreadsExperts``.
     package init?(
         epoch: Epoch, plan: Plan, schedule: RunConfiguration.Schedule, worker: WorkerID,
-        chunkElements: Int = CollectiveGeometry.chunkElements
+        chunkElements: Int = CollectiveGeometry.chunkElements, spreadsExperts: Bool = false
     ) {
         self.chunkElements = chunkElements
+        self.spreadsExperts = spreadsExperts && !plan.experts.isEmpty
         guard let member = plan.members.first(where: { $0.workerID == worker }) else { return nil }
         self.epoch = epoch
         self.plan = plan
@@ -338,14 +358,17 @@ package struct ActivePlan: Equatable, Sendable {
             let first = plan.members.first(where: { $0.region == region }),
             let group = pool.group(of: first.rank)
         {
-            return pool.parts(ofGroup: group)
+            let parts = pool.parts(ofGroup: group)
+            return spreadsExperts ? parts.awaitingContributors : parts
         }
         let members = plan.members.filter { $0.region == region }.map(\.rank)
-        return CollectiveGeometry(
+        let geometry = CollectiveGeometry(
             epoch: epoch, participants: members, groups: members.map { [$0] },
             elements: plan.fragments.reduce(UInt64(0)) { $0 + $1.elements },
             chunkElements: chunkElements == CollectiveGeometry.chunkElements
-                ? CollectiveGeometry.chunkElements(of: plan.regionTransform) : chunkElements)
+                ? CollectiveGeometry.chunkElements(of: plan.regionTransform) : chunkElements,
+            experts: spreadsExperts ? ExpertPart.parts(of: plan.experts, in: wholeVector) : [])
+        return spreadsExperts ? geometry.awaitingContributors : geometry
     }
 
     /// Without those that the plan leaves out of this round.
@@ -428,38 +451,6 @@ package struct ActivePlan: Equatable, Sendable {
             chunks: { geometry.chunks(ofSlice: slice) },
             fragment: plan.fragments.first { $0.id == round.fragment }?.ranges ?? [],
             staysHere: geometry.owner(ofSlice: slice) == rank)
-    }
-}
-
-/// One chunk of what a region contributes to a round, reduced from its members' parts: what an encoder
-/// with error feedback, and whoever counts bytes, must know of it.
-package struct RegionContribution: Sendable {
-    package let round: CollectiveKey
-    package let epoch: Epoch
-    package let slice: Int
-    package let position: Int
-    /// Its elements.
-    package let range: Range<UInt64>
-    /// Elements of all chunks of the slice, in order.
-    package let chunks: @Sendable () -> [Range<UInt64>]
-    /// Ranges of the parameter vector that the round's elements are laid out from.
-    package let fragment: [ElementRange]
-    /// This worker owns the slice: nothing of it leaves.
-    package let staysHere: Bool
-
-    package init(
-        round: CollectiveKey, epoch: Epoch, slice: Int, position: Int, range: Range<UInt64>,
-        chunks: @escaping @Sendable () -> [Range<UInt64>], fragment: [ElementRange],
-        staysHere: Bool
-    ) {
-        self.round = round
-        self.epoch = epoch
-        self.slice = slice
-        self.position = position
-        self.range = range
-        self.chunks = chunks
-        self.fragment = fragment
-        self.staysHere = staysHere
     }
 }
 

@@ -215,7 +215,7 @@ extension Coordinator {
             fragments: fragments, regionTransform: configuration.wire.insideRegion,
             poolTransform: configuration.wire.betweenRegions,
             samplesPerStep: balance.samplesPerStep, detours: detours,
-            experts: configuration.expertBlocks(elements: parameterCount),
+            experts: configuration.plannedExperts(elements: parameterCount),
             codecs: isBoundary ? links.planned : codecsInForce,
             expertPeriods: isBoundary ? experts.planned : experts.inForce,
             expertOwners: crossing.owners.map { PlanExpertOwner(region: $0) },

@@ -1,5 +1,5 @@
-import ClusterModel
-import WireProtocol
+package import ClusterModel
+package import WireProtocol
 
 /// One expert's elements in a collective.
 package struct ExpertPart: Equatable, Sendable {
@@ -14,7 +14,7 @@ package struct ExpertPart: Equatable, Sendable {
 
     /// Where the plan's experts lie in the collective of `ranges`, laid end to end; those of other
     /// fragments are left out. Ascending.
-    static func parts(of blocks: [ExpertBlock], in ranges: [ElementRange]) -> [ExpertPart] {
+    package static func parts(of blocks: [ExpertBlock], in ranges: [ElementRange]) -> [ExpertPart] {
         var parts: [ExpertPart] = []
         var offset: UInt64 = 0
         for range in ranges {

@@ -83,7 +83,7 @@ package struct ShardReduction: Sendable {
             case done
         }
         let slice: Int
-        let geometry: CollectiveGeometry
+        private(set) var geometry: CollectiveGeometry
         /// Nothing is reduced before the coordinator has said what counts.
         var awaitsClose: Bool
         var expected: [Int]
@@ -116,6 +116,22 @@ package struct ShardReduction: Sendable {
             where !geometry.isDue(slice: slice, position: position) {
                 positions[position] = .done
             }
+        }
+
+        /// Who contributes which expert is known from now on.
+        ///
+        /// - Returns: what has come before of others.
+        mutating func learn(_ geometry: CollectiveGeometry) -> [Contribution] {
+            self.geometry = geometry
+            var refused: [Contribution] = []
+            for position in parts.indices {
+                for group in parts[position].indices
+                where !geometry.contributes(group: group, slice: slice, position: position) {
+                    if let part = parts[position][group] { refused.append(part) }
+                    parts[position][group] = nil
+                }
+            }
+            return refused
         }
 
         var isDone: Bool { positions.allSatisfy { $0 == .done } }
@@ -151,6 +167,8 @@ package struct ShardReduction: Sendable {
             return parts.map { Source(handle: $0.handle, weight: isWeighted ? weight($0) : 1) }
         }
 
+        static let foreignExpert = "contributes an expert that others compute"
+
         // Changed in place, all three: a copy of a shard would make each change copy all positions.
 
         /// Keeps a contribution; says why not, if it must not come.
@@ -161,7 +179,7 @@ package struct ShardReduction: Sendable {
             guard
                 geometry.contributes(
                     group: part.group, slice: part.slice, position: part.position)
-            else { return "contributes an expert of another region" }
+            else { return Self.foreignExpert }
             guard parts[part.position][part.group] == nil,
                 positions[part.position] == .collecting
             else { return "contributed twice" }
@@ -173,7 +191,8 @@ package struct ShardReduction: Sendable {
         mutating func beginPass(
             _ position: Int
         ) -> (epoch: Epoch, slice: Int, sources: [Source])? {
-            guard !awaitsClose, positions[position] == .collecting else { return nil }
+            guard !awaitsClose, geometry.knowsContributors, positions[position] == .collecting
+            else { return nil }
             let expected = expected(position)
             let counted = expected.compactMap { parts[position][$0] }
             guard counted.count == expected.count else { return nil }
@@ -230,20 +249,38 @@ package struct ShardReduction: Sendable {
     }
 
     /// Expects contributions to the slices that `rank` owns. Opening twice is harmless; who opens it again
-    /// may know what the round passes over.
+    /// may know what the round passes over, and who contributes which expert.
+    @discardableResult
     package mutating func open(
         _ key: CollectiveKey, geometry: CollectiveGeometry, rank: Rank, awaitsClose: Bool = false
-    ) {
+    ) -> [Effect] {
         if shards[key] == nil {
             let owned = geometry.slices(ownedBy: rank).filter {
                 geometry.duePositions(ofSlice: $0) > 0
             }
-            guard !owned.isEmpty else { return }
+            guard !owned.isEmpty else { return [] }
             shards[key] = owned.map {
                 Shard(slice: $0, geometry: geometry, awaitsClose: awaitsClose)
             }
         }
-        for place in (shards[key] ?? []).indices { shards[key]?[place].passOver(geometry) }
+        var effects: [Effect] = []
+        for place in (shards[key] ?? []).indices {
+            shards[key]?[place].passOver(geometry)
+            guard geometry.knowsContributors,
+                shards[key]?[place].geometry.knowsContributors == false
+            else { continue }
+            for part in shards[key]?[place].learn(geometry) ?? [] {
+                effects += refusal(of: part, Shard.foreignExpert)
+            }
+            for position in shards[key]?[place].positions.indices ?? 0..<0 {
+                effects += reduceIfComplete(key, place, position)
+            }
+        }
+        return effects
+    }
+
+    private func refusal(of part: Contribution, _ what: String) -> [Effect] {
+        [.release(part.handle), .violation(key: part.key, group: part.group, what: what)]
     }
 
     /// Drops a collective that is over, or was abandoned. A pass under way is ignored when it ends.
@@ -275,16 +312,10 @@ package struct ShardReduction: Sendable {
 
     private mutating func contribute(_ part: Contribution) -> [Effect] {
         guard let place = place(part.key, part.slice) else {
-            return [
-                .release(part.handle),
-                .violation(key: part.key, group: part.group, what: "collective is not open here"),
-            ]
+            return refusal(of: part, "collective is not open here")
         }
         if let what = shards[part.key]?[place].take(part) {
-            return [
-                .release(part.handle),
-                .violation(key: part.key, group: part.group, what: what),
-            ]
+            return refusal(of: part, what)
         }
         return reduceIfComplete(part.key, place, part.position)
     }

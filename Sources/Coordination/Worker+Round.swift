@@ -26,7 +26,7 @@ extension Worker {
             let pull = Pull(
                 key: key, kind: .mean, slice: UInt16(slice), position: UInt32(position))
             send(to: peer, .pull(pull), payload: nil, bytes: 0)
-        case .openShard(let key): openShard(key)
+        case .openShard(let key): openShard(key, now)
         case .closeShard(let key, let counted):
             applyShard(shards.handle(.close(key: key, counted: counted)), now)
         case .offer(let offer):
@@ -47,11 +47,12 @@ extension Worker {
         }
     }
 
-    private mutating func openShard(_ key: CollectiveKey) {
+    private mutating func openShard(_ key: CollectiveKey, _ now: Instant) {
         guard let plan = round.plan else { return }
-        shards.open(
+        let opened = shards.open(
             key, geometry: round.openGeometry(of: key, plan), rank: plan.rank,
             awaitsClose: key.scope == .pool && round.schedule.closesSets)
+        applyShard(opened, now)
     }
 
     private mutating func contribute(
@@ -99,7 +100,7 @@ extension Worker {
             release(payload.handle)
             return blame(peer, "contribution does not fit the plan: \(chunk)")
         }
-        openShard(chunk.key)
+        openShard(chunk.key, now)
         let part = ShardReduction.Contribution(
             key: chunk.key, slice: slice, position: Int(chunk.position), group: Int(chunk.group),
             handle: payload.handle, weight: chunk.weight,
@@ -242,6 +243,8 @@ extension Worker {
         case .stateRead(let peer, let chunk, let payload): sendState(chunk, payload, to: peer)
         case .consumed(let handle): release(handle)
         case .interrupted(let step): drive(.interrupted(step: step), now)
+        case .placed(let holders, let epoch):
+            drive(.placed(holders: holders, epoch: epoch), now)
         case .tokensRefused(let peer, let epoch, let what): refuseTokens(of: peer, epoch, what)
         case .routed(let step, let wanted): round.noteWanted(wanted, step: step)
         case .tokensOverdue(let peers, let epoch): sayOverdue(peers, epoch)

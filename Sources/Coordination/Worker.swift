@@ -90,6 +90,8 @@ package struct Worker: Sendable {
         case stateRead(to: WorkerID, chunk: StateChunk, payload: EncodedPayload)
         /// A step that waited for tokens was given up: the plan under which it began is over.
         case interrupted(step: UInt32)
+        /// See ``WorkerRound/Event``.
+        case placed(holders: [UInt16], epoch: Epoch)
         /// A peer has sent rows under the plan of `epoch` that the trainer cannot take, so it waits for
         /// that peer until the plan is over.
         case tokensRefused(from: WorkerID, epoch: Epoch, what: String)

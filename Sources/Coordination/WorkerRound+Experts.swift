@@ -11,13 +11,16 @@ extension WorkerRound {
     }
 
     func geometry(of key: CollectiveKey, _ plan: ActivePlan) -> CollectiveGeometry {
-        isWhole(key) ? plan.geometry(of: key) : plan.dueGeometry(of: key)
+        guard key.scope == .pool else { return regionGeometry(of: key, plan) }
+        return isWhole(key) ? plan.geometry(of: key) : plan.dueGeometry(of: key)
     }
 
-    /// What contributions to `key` lie in under the plan in force: without what is passed over once this
-    /// worker's own part is under way. Before GO an exchange is still that of the plan before.
+    /// What contributions to `key` lie in under the plan in force: without what is passed over, and with
+    /// who contributes which expert, once this worker's own part is under way. Before GO an exchange is
+    /// still that of the plan before.
     func openGeometry(of key: CollectiveKey, _ plan: ActivePlan) -> CollectiveGeometry {
-        guard let own = exchange(key)?.geometry, own.epoch == plan.epoch else {
+        let parts = key.scope == .region ? exchange(contributing: key)?.contributes.geometry : nil
+        guard let own = exchange(key)?.geometry ?? parts, own.epoch == plan.epoch else {
             return plan.geometry(of: key)
         }
         return own

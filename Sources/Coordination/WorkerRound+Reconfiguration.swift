@@ -9,7 +9,7 @@ extension WorkerRound {
         guard
             let active = ActivePlan(
                 epoch: epoch, plan: plan, schedule: configuration.schedule, worker: worker,
-                chunkElements: chunkElements)
+                chunkElements: chunkElements, spreadsExperts: spreadsExperts)
         else {
             effects.append(.violation("a plan that does not contain this worker"))
             return

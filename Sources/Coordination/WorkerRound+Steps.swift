@@ -86,7 +86,7 @@ extension WorkerRound {
     ) {
         guard let plan else { return }
         let parts = plan.partsKey(of: key).map {
-            Exchange.Parts(key: $0, geometry: plan.geometry(of: $0))
+            Exchange.Parts(key: $0, geometry: regionGeometry(of: $0, plan))
         }
         var exchange = Exchange(
             key: key, geometry: geometry(of: key, plan), parts: parts, weight: weight,
@@ -105,7 +105,9 @@ extension WorkerRound {
             ? .gradient : overlaps ? .keptOuterGradient : .outerGradient
         // One order for each transform; the first keeps what all encode.
         var keeps = overlaps && isFirst
-        let absent = chunks(sent.geometry, by: plan.rank, due: false)
+        // Inside a region nothing is withheld from what others contribute.
+        let absent =
+            sent.key.scope == .pool ? chunks(sent.geometry, by: plan.rank, due: false) : []
         let elsewhere = absent.filter {
             sent.geometry.isDue(slice: $0.slice, position: $0.position)
         }
@@ -296,11 +298,14 @@ extension WorkerRound {
         }
         let geometry = exchange.contributes.geometry
         let expert = geometry.expert(ofSlice: slice, position: position)
+        let weight =
+            key.scope == .region && geometry.contributor(ofExpert: expert) != nil
+            ? plan.tokensOfRegion(own: exchange.weight.all) : exchange.weight.weight(of: expert)
         effects.append(
             .contribute(
                 to: geometry.owner(ofSlice: slice), key: key, slice: slice,
                 position: position, group: group, payload: payload,
-                weight: exchange.weight.weight(of: expert),
+                weight: weight,
                 mayLeave: exchange.mayLeave))
     }
 

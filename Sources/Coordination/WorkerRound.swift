@@ -32,6 +32,9 @@ package struct WorkerRound: Sendable {
         case computed(step: UInt32, loss: Double, tokens: UInt64)
         /// The computation of `step` was given up: it begins again under the plan in force.
         case interrupted(step: UInt32)
+        /// Which member of the region computes each expert under the plan of `epoch`, by the plan's
+        /// numbers: from the step on whose gradient is said next.
+        case placed(holders: [UInt16], epoch: Epoch)
         /// One chunk of this worker's contribution. Late ones of an abandoned attempt are dropped.
         case encoded(
             key: CollectiveKey, epoch: Epoch, slice: Int, position: Int, payload: EncodedPayload)
@@ -193,6 +196,8 @@ package struct WorkerRound: Sendable {
     /// The step being computed began under a plan that is over, and its experts were spread over that plan's
     /// members: it is computed again.
     var repeatsStep = false
+    /// Where the trainer computes experts; nil: where the plan puts them first.
+    var placedExperts: PlacedExperts?
     /// Step whose loss was said last.
     var steppedAt: UInt32 = 0
     /// Highest turn somebody has contributed to here.
@@ -215,7 +220,7 @@ package struct WorkerRound: Sendable {
     }
 
     /// Whether a gradient is of use only together with those computed under the same plan.
-    var spreadsExperts: Bool { configuration.model.experts?.spread == .region }
+    var spreadsExperts: Bool { configuration.spreadsExperts }
 
     /// Outer rounds applied here, of all fragments together (turns).
     package var round: UInt32 { appliedTurn }
@@ -230,6 +235,7 @@ package struct WorkerRound: Sendable {
         case .go(let version, let verdicts): go(version, verdicts, now)
         case .computed(let step, let loss, let tokens): computed(step, loss, tokens)
         case .interrupted(let step): interrupted(step)
+        case .placed(let holders, let epoch): place(holders, epoch)
         case .encoded(let key, let epoch, let slice, let position, let payload):
             encoded(key, epoch, slice, position, payload)
         case .mean(let mean): hold(mean, now)

@@ -150,8 +150,16 @@ struct SimulatedRun {
         }
     }
 
-    /// With `across: budget`.
+    /// With `across: budget`, or `spread: region`.
     private static func tokenStatement(_ cluster: ClusterFile, _ training: Training) -> String {
+        if cluster.configuration.spreadsExperts {
+            switch training {
+            case .real:
+                return "; tokens travel inside regions in frames of their own, and a step computes "
+                    + "for equal times before, between and after their exchanges"
+            case .modelled: return "; tokens to experts of other workers cost nothing"
+            }
+        }
         guard cluster.configuration.model.experts?.crossing != nil else { return "" }
         let frames =
             "; tokens cross between regions in frames of their own, and a step computes for equal times "

@@ -37,6 +37,15 @@ struct CheckReportTests {
         #expect(notes[0].contains("\(east) leave a worker per step"), "\(notes[0])")
         #expect(notes[0].contains("the 2 workers of east"))
         #expect(report.text.contains("spread over each region"))
+        // 2 N without; N of means, what is no expert's, and of the experts what leaves its holder's half.
+        let (n, expert) = (2_325_008.0, 131_712.0)
+        #expect(notes[0].contains("(else \(Figures.bytes(2 * n * 4)))"), "\(notes[0])")
+        // Experts of layer 0 that the second holds lie in the first half, up to 7,928 elements of the last
+        // one, and those of layer 1 that the first holds in the second.
+        let sent = n + (n - 16 * expert) + 8 * expert - 7_928
+        let said = try #require(
+            notes[0].split(separator: "all-reduce ").last?.split(separator: " of ").first)
+        #expect(said == Figures.bytes(sent * 4), "\(notes[0])")
     }
 
     @Test func unlikeRegionsSendWhatTheirSharesSay() throws {

@@ -112,6 +112,47 @@ import WireProtocol
         #expect(!shards.isOpen(key))
     }
 
+    /// An expert of one member of a region: its contribution may come before the owner knows whose it is.
+    @Test func whoContributesAnExpertIsKnownWhenTheOwnPartIsUnderWay() {
+        // A slice of 10 elements: one of nobody, 9 of group 1's expert.
+        let unknown = CollectiveGeometry(
+            epoch: Epoch(rawValue: 1), participants: [Rank(0), Rank(1), Rank(2)],
+            groups: [[Rank(0)], [Rank(1)], [Rank(2)]], elements: 30,
+            experts: [ExpertPart(range: 1..<30, expert: 0)]
+        ).awaitingContributors
+        #expect(!unknown.knowsContributors)
+        var shards = ShardReduction()
+        #expect(shards.open(key, geometry: unknown, rank: Rank(0)) == [])
+        #expect(shards.handle(part(1, group: 1, position: 1, weight: 90)) == [])
+        #expect(shards.handle(part(2, group: 2, position: 1)) == [], "whose it is is not known")
+        #expect(shards.missingGroups(key) == [0, 1, 2])
+        // Opened again by another contribution it still waits.
+        #expect(shards.open(key, geometry: unknown, rank: Rank(0)) == [])
+        let known = unknown.contributing([1])
+        #expect(
+            shards.open(key, geometry: known, rank: Rank(0)) == [
+                .release(PayloadHandle(rawValue: 2)),
+                .violation(
+                    key: key, group: 2, what: "contributes an expert that others compute"),
+                .reduce(
+                    key: key, epoch: Epoch(rawValue: 1), slice: 0, position: 1,
+                    sources: [
+                        ShardReduction.Source(handle: PayloadHandle(rawValue: 1), weight: 90)
+                    ]),
+            ])
+        #expect(shards.open(key, geometry: known, rank: Rank(0)) == [], "once")
+        // Late, from who is not its holder.
+        #expect(
+            shards.handle(part(3, group: 0, position: 1)).contains {
+                if case .violation = $0 { true } else { false }
+            })
+        for group in 0..<3 { _ = shards.handle(part(UInt64(10 + group), group: group)) }
+        _ = shards.handle(reduced(20))
+        #expect(shards.isOpen(key))
+        _ = shards.handle(reduced(21, position: 1))
+        #expect(!shards.isOpen(key) && shards.missingGroups(key) == [])
+    }
+
     @Test func meanCarriesTheSumOfWeightsAndTheAndOfFlags() {
         var shards = opened()
         _ = shards.handle(part(1, group: 0, weight: 10, mayLeave: true))

@@ -24,6 +24,11 @@ extension SystemTests {
             }
         }
 
+        private static func configuration(_ events: [StampedEvent]) throws -> RunConfiguration {
+            for case .runStarted(let start) in events.map(\.event) { return start.configuration }
+            throw CancellationError()
+        }
+
         private static func bytes(_ events: [StampedEvent]) -> UInt64 {
             var last: [WorkerID: UInt64] = [:]
             for case .traffic(let worker, let traffic) in events.map(\.event) {
@@ -38,6 +43,7 @@ extension SystemTests {
                 let steps = 40
                 var curves: [[UInt32: Double]] = []
                 var sent: [UInt64] = []
+                var encoded: [UInt64] = []
                 let runs: [(String, SmallCluster)] = [
                     ("one", Self.cluster(steps: steps, batches: [4], spread: false)),
                     ("two", Self.cluster(steps: steps, batches: [2, 2])),
@@ -55,6 +61,16 @@ extension SystemTests {
                     let summary = try run.summary()
                     #expect(summary.counts.violations == 0)
                     #expect(summary.workers.allSatisfy { $0.budget?.isBalanced == true })
+                    encoded.append(summary.links.reduce(0) { $0 + $1.encodedBytes })
+                    // Only who computes an expert contributes it: what the formula says, to the value.
+                    let elements = summary.setup.parameterCount
+                    let spread = try Self.configuration(events)
+                    let traffic = RegionTraffic(
+                        elements: elements, workers: summary.workers.count,
+                        spread: spread.spreadsExperts
+                            ? spread.plannedExperts(elements: elements) : [])
+                    let values = summary.links.reduce(0) { $0 + $1.values }
+                    #expect(values == traffic.values * UInt64(steps), "\(name)")
                 }
                 for (index, curve) in curves.enumerated().dropFirst() {
                     let deviations = try (1...UInt32(steps)).map { step in
@@ -69,7 +85,10 @@ extension SystemTests {
                 let last = try #require(curves[0][UInt32(steps)])
                 #expect(last < first - 0.3, "nothing was learned: \(first) -> \(last)")
                 // Gradients cross in both; tokens besides only where experts are spread.
-                #expect(sent[1] > sent[4] + 1_000_000, "\(sent)")
+                let besides = zip(sent, encoded).map { $0 - $1 }
+                #expect(besides[1] > besides[4] + 1_000_000, "\(sent), of gradients \(encoded)")
+                #expect(encoded[1] < encoded[4], "\(encoded)")
+                print("bytes of gradients, spread and not, 2 workers: \(encoded[1]), \(encoded[4])")
             }
         }
 

@@ -150,15 +150,18 @@ final class TrainerExecutor {
                     counts, step, group.crossing,
                     tokens: result.tokens * setup.configuration.model.layers)
             }
-            if let report = trainer.takeSpreadReport(),
-                let text = spreadText.update(report, members: group.members, step: step),
-                group.me == 0
-            {
-                say(text)
-            }
+            if let report = trainer.takeSpreadReport() { place(report, step, group) }
             return (result, exchange.waited)
         } catch {
             return nil
+        }
+    }
+
+    private func place(_ report: ExpertSpreadReport, _ step: UInt32, _ group: TokenGroup) {
+        let holders = report.holders.flatMap { $0.map { UInt16($0) } }
+        emit(.event(.placed(holders: holders, epoch: group.epoch)))
+        if let text = spreadText.update(report, members: group.members, step: step), group.me == 0 {
+            say(text)
         }
     }
 

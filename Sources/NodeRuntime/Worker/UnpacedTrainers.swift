@@ -16,6 +16,8 @@ package final class UnpacedTrainers {
     private let setups: [TrainerSetup]
     private let queue: TrainerQueue
     private let turn = TrainerTurn()
+    /// A step may wait for tokens of others.
+    private let exchangesTokens: Bool
     private let mayCross: Bool
     private let regions: Int
     private let frames: FramePool
@@ -42,6 +44,7 @@ package final class UnpacedTrainers {
         queue = TrainerQueue()
         regions = topology.regions.count
         mayCross = configuration.model.experts?.crossing != nil
+        exchangesTokens = mayCross || configuration.spreadsExperts
         writesModel = directory != nil
     }
 
@@ -56,8 +59,8 @@ package final class UnpacedTrainers {
         reducer.classes = TensorClassTally(tensors: trainer.tensors)
         return UnpacedTrainer(
             trainer: trainer, setup: setup, writesModel: writesModel,
-            queue: mayCross ? TrainerQueue() : queue, turn: turn, regions: regions,
-            reducer: reducer)
+            queue: exchangesTokens ? TrainerQueue() : queue, turn: turn, regions: regions,
+            mayCross: mayCross, reducer: reducer)
     }
 
     /// As ``ReductionRunner/reduce``, for the owner's link.
@@ -106,13 +109,15 @@ package final class UnpacedTrainer {
     private let turn: TrainerTurn
     private let mailbox: TokenMailbox
     private let regions: Int
+    private let mayCross: Bool
     private let ending = OrderEnding()
 
     fileprivate init(
         trainer: any Trainer, setup: TrainerSetup, writesModel: Bool, queue: TrainerQueue,
-        turn: TrainerTurn, regions: Int, reducer: ReductionRunner
+        turn: TrainerTurn, regions: Int, mayCross: Bool, reducer: ReductionRunner
     ) {
         self.regions = regions
+        self.mayCross = mayCross
         self.setup = setup
         self.reducer = reducer
         self.turn = turn
@@ -131,10 +136,10 @@ package final class UnpacedTrainer {
     deinit { mailbox.close() }
 
     /// - Parameters:
-    ///   - plan: of a step whose tokens may leave their region.
+    ///   - plan: of a step that may need tokens of others.
     ///   - payloads: what the order refers to, in order.
     package func begin(_ order: TrainerOrder, plan: ActivePlan?, payloads: [PayloadBytes]) {
-        let group = plan.map { TokenGroup($0, regions: regions, mayCross: true) }
+        let group = plan.map { TokenGroup($0, regions: regions, mayCross: mayCross) }
         _ = mailbox.open(plan?.epoch)
         ending.isOver.withLock { $0 = false }
         queue.submit { [work, done, turn, ending] in

@@ -1,13 +1,15 @@
 import ClusterModel
 import WireProtocol
 
-// MARK: - Experts of one region
+// MARK: - Experts that one group contributes
 
 extension ReferenceReduction {
-    /// By expert, the group that alone contributes it (section 7.10); nil: all do.
-    func owners(_ plan: Plan, _ groups: [[Int]], _ key: CollectiveKey) -> [Int?] {
-        (0..<experts.count).map { expert in
-            guard key.scope == .pool, plan.expertOwners.indices.contains(expert) else { return nil }
+    /// By place of the collective, the group that alone contributes it: of experts that one region computes
+    /// (section 7.10), or one member of a region (section 7.11). Nil: all contribute all of it.
+    func contributors(_ plan: Plan, _ groups: [[Int]], _ key: CollectiveKey) -> [Int?]? {
+        if key.scope == .region { return holders(among: groups.count) }
+        let owners = (0..<experts.count).map { expert -> Int? in
+            guard plan.expertOwners.indices.contains(expert) else { return nil }
             return groups.firstIndex { group in
                 plan.members.contains {
                     $0.workerID == WorkerID(group[0])
@@ -15,17 +17,35 @@ extension ReferenceReduction {
                 }
             }
         }
+        guard owners.contains(where: { $0 != nil }) else { return nil }
+        return place(key).map { element in experts.expertOf[element].flatMap { owners[$0] } }
+    }
+
+    /// By element of the vector, of a region of so many members: member i of W computes the experts of a
+    /// block from the ceil(i E / W)-th on.
+    func holders(among members: Int) -> [Int?]? {
+        guard configuration.model.experts?.spread == .region else { return nil }
+        var holders = [Int?](repeating: nil, count: elements)
+        for block in FragmentLayout.experts(
+            of: configuration.model, elements: UInt64(elements))
+        {
+            let experts = Int(block.count)
+            for member in 0..<members {
+                let first = (member * experts + members - 1) / members
+                let next = ((member + 1) * experts + members - 1) / members
+                let start = Int(block.start)
+                for element in start + first * Int(block.each)..<start + next * Int(block.each) {
+                    holders[element] = member
+                }
+            }
+        }
+        return holders
     }
 
     /// Places of the collective that a group contributes; nil: all that are due.
-    func contributed(
-        _ owners: [Int?], by group: Int, _ key: CollectiveKey, _ due: [Int]?
-    ) -> [Int]? {
-        guard owners.contains(where: { $0 != nil }) else { return nil }
-        let elements = place(key)
-        return (due ?? Array(elements.indices)).filter { place in
-            experts.expertOf[elements[place]].flatMap { owners[$0] }.map { $0 == group } ?? true
-        }
+    func contributed(_ only: [Int?]?, by group: Int, _ due: [Int]?) -> [Int]? {
+        guard let only else { return nil }
+        return (due ?? Array(only.indices)).filter { (only[$0] ?? group) == group }
     }
 
     /// A group's values where all that are due have their place; 0 where it contributes none.

@@ -341,7 +341,7 @@ struct ReferenceReduction {
         var vectors: [[Float]] = []
         var weights: [Tokens] = []
         let groups = groups(plan, key)
-        let owners = owners(plan, groups, key)
+        let only = isOneCollective ? nil : contributors(plan, groups, key)
         for (number, group) in groups.enumerated() {
             if isOneCollective {
                 guard let (vector, tokens) = regionMean(candidate, group, elements) else {
@@ -354,7 +354,7 @@ struct ReferenceReduction {
             let parts = group.flatMap { candidate.parts[$0] ?? [] }
             // Who is not in a closed set puts nothing in.
             if closesSets, parts.isEmpty { continue }
-            let own = contributed(owners, by: number, key, due)
+            let own = contributed(only, by: number, due)
             let vector = assemble(parts.map { ($0.range, $0.values) }, own ?? due)
             let weight = Set(group.compactMap { candidate.weights[$0] })
             guard vector.count == own?.count ?? elements, weight.count == 1,
@@ -370,7 +370,7 @@ struct ReferenceReduction {
         let own = (0..<experts.count).map { shares(weights, of: $0) }
         let values = (0..<elements).map { index -> Float in
             let expert = key.scope == .pool ? experts.expertOf[place[due?[index] ?? index]] : nil
-            if let expert, let owner = owners[expert] { return vectors[owner][index] }
+            if let group = only?[due?[index] ?? index] { return vectors[group][index] }
             let shares = expert.map { own[$0] } ?? plain
             var sum = shares[0] * vectors[0][index]
             for group in vectors.indices.dropFirst() {
@@ -386,8 +386,11 @@ struct ReferenceReduction {
     private func regionMean(
         _ candidate: Candidate, _ group: [Int], _ elements: Int
     ) -> (values: [Float], tokens: UInt64)? {
-        let vectors = group.map { seat in
-            assemble((candidate.parts[seat] ?? []).map { ($0.range, $0.values) }, nil)
+        let only = holders(among: group.count)
+        let vectors = group.enumerated().map { member, seat in
+            let own = contributed(only, by: member, nil)
+            let parts = (candidate.parts[seat] ?? []).map { ($0.range, $0.values) }
+            return spread(assemble(parts, own), own, nil, elements)
         }
         let weights = group.compactMap { candidate.weights[$0] }
         guard weights.count == group.count, vectors.allSatisfy({ $0.count == elements }) else {
@@ -395,6 +398,7 @@ struct ReferenceReduction {
         }
         let shares = shares(weights, of: nil)
         let values = (0..<elements).map { index -> Float in
+            if let member = only?[index] { return vectors[member][index] }
             var sum = shares[0] * vectors[0][index]
             for member in vectors.indices.dropFirst() {
                 let product = shares[member] * vectors[member][index]

@@ -1,5 +1,6 @@
 import ClusterModel
 import Coordination
+import WireProtocol
 
 /// The gradient all-reduce of one region by formula: every chunk passes through the interfaces of the
 /// workers it concerns, in the order of slices, over link clocks of their own. Depends on nothing but
@@ -13,6 +14,7 @@ struct RegionExchange {
         var duration: Int64
     }
 
+    /// Where experts are spread, with who contributes them.
     private let geometry: CollectiveGeometry
     private let transform: TransformID
     private let cost: CostModel
@@ -24,13 +26,20 @@ struct RegionExchange {
 
     init(
         workers: Int, elements: UInt64, transform: TransformID, options: SimulationOptions,
-        chunk: Int, hasMeans: Bool = true
+        chunk: Int, hasMeans: Bool = true, spread: [ExpertBlock] = []
     ) {
         self.hasMeans = hasMeans
         let ranks = (0..<workers).map { Rank($0) }
         geometry = CollectiveGeometry(
             epoch: .none, participants: ranks, groups: ranks.map { [$0] }, elements: elements,
-            chunkElements: chunk)
+            chunkElements: chunk,
+            experts: ExpertPart.parts(of: spread, in: [ElementRange(start: 0, count: elements)])
+        ).contributing(
+            spread.flatMap { block in
+                (0..<Int(block.count)).map {
+                    ExpertHolders.holder(of: $0, experts: Int(block.count), members: workers)
+                }
+            })
         self.transform = transform
         cost = options.cost
         encrypts = options.encrypts
@@ -54,17 +63,20 @@ struct RegionExchange {
             bitsPerSecond: localRate, oneWayNanoseconds: Fabric.localDelay,
             queueLimitBytes: Fabric.queueLimit)
         var interfaces = ready.map { _ in LinkClock(parameters, seed: 0) }
-        var chunks: [(owner: Int, elements: Int, arrived: Int64)] = []
+        /// `only`: who alone contributes it.
+        var chunks: [(owner: Int, elements: Int, arrived: Int64, only: Int?)] = []
         for slice in 0..<geometry.sliceCount {
             for position in 0..<geometry.positionCount(ofSlice: slice) {
                 let elements = geometry.range(ofSlice: slice, position: position).count
-                chunks.append((slice, elements, .min))
+                let only = geometry.contributor(
+                    ofExpert: geometry.expert(ofSlice: slice, position: position))
+                chunks.append((slice, elements, .min, only))
             }
         }
         var encoding: Int64 = 0
         for worker in ready.indices {
             var encoded = ready[worker]
-            for index in chunks.indices {
+            for index in chunks.indices where (chunks[index].only ?? worker) == worker {
                 encoded += cost.time(4 * chunks[index].elements, at: cost.encodeRate)
                 var due = encoded
                 if chunks[index].owner != worker {
@@ -78,9 +90,10 @@ struct RegionExchange {
         }
         var complete: Int64 = 0
         for chunk in chunks {
+            let parts = chunk.only == nil ? ready.count : 1
             let reduced =
                 chunk.arrived
-                + cost.time(4 * chunk.elements * (ready.count + 1), at: cost.reduceRate)
+                + cost.time(4 * chunk.elements * (parts + 1), at: cost.reduceRate)
             guard hasMeans else {
                 complete = max(complete, reduced)
                 continue

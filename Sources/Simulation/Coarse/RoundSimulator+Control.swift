@@ -90,7 +90,8 @@ extension RoundSimulator {
                     chunk: configuration.schedule.isOneCollective
                         ? CollectiveGeometry.chunkElements
                         : CollectiveGeometry.chunkElements(of: plan.regionTransform),
-                    hasMeans: !schedule.sharesGradients)
+                    hasMeans: !schedule.sharesGradients,
+                    spread: configuration.spreadsExperts ? plan.experts : [])
             }
         }
         openLanes(shape)

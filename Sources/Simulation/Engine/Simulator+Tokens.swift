@@ -6,8 +6,11 @@ import WireProtocol
 // MARK: - Tokens on their way to experts of other regions
 
 extension Simulator {
-    /// `across: budget`: a step may need others.
-    var tokensMayCross: Bool { configuration.model.experts?.crossing != nil }
+    /// A step may need others: `across: budget`, or a host's trainers whose experts are spread.
+    var tokensMayCross: Bool {
+        configuration.model.experts?.crossing != nil
+            || (host != nil && configuration.spreadsExperts)
+    }
 
     func forgetTokens(_ seat: Int) {
         workers[seat].tokenStep = nil

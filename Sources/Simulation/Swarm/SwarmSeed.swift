@@ -55,6 +55,7 @@ package struct SwarmSeed: Sendable {
             // Without the dice: all other seeds stay the runs they were.
             Self.chooseOverlap(&configuration, &topology)
         }
+        Self.spread(seed, &configuration, topology)
         options.livenessBound =
             Self.bound(topology, configuration) + Self.transfers(topology, configuration, options)
         if configuration.model.experts?.crossing != nil {
@@ -120,6 +121,23 @@ package struct SwarmSeed: Sendable {
             jitter: .milliseconds(Int64(dice.pick([0, 0, 1, 20]))),
             step: .milliseconds(Int64(dice.pick([10, 100, 100, 700]))),
             microBatches: dice.pick([[2], [1, 3], [1, 2, 5]]))
+    }
+
+    /// Experts that one worker of a region computes and contributes. Without the dice, as above.
+    private static func spread(
+        _ seed: UInt64, _ configuration: inout RunConfiguration, _ topology: Topology
+    ) {
+        guard seed % 8 == 0 || seed % 8 == 3, configuration.schedule.inner == .everyStep,
+            configuration.schedule.closing == nil,
+            topology.regions.contains(where: { $0.workers.count > 1 })
+        else { return }
+        let experts = configuration.model.experts
+        if experts == nil, configuration.schedule.fragments == 1 {
+            configuration.model.layers = 1 + Int(seed / 32 % 2)
+        }
+        configuration.model.experts =
+            experts ?? .init(count: 2 + Int(seed / 8 % 4), width: 8)
+        configuration.model.experts?.spread = .region
     }
 
     /// Experts that one region computes alone, and tokens that go there; long enough for owners, budgets, and
@@ -324,7 +342,9 @@ package struct SwarmSeed: Sendable {
                 + "P \(schedule.fragments), tau "
                 + (schedule.choosesOverlap == true ? "auto, " : "\(schedule.overlap), ")
                 + "\(schedule.optimiser.rawValue), "
-                + "experts \(configuration.model.experts?.count ?? 0), in at least 1 of "
+                + "experts \(configuration.model.experts?.count ?? 0)"
+                + (configuration.spreadsExperts ? " spread over regions" : "")
+                + ", in at least 1 of "
                 + "\(configuration.greatestExpertPeriod) rounds, "
                 + "steps \(configuration.steps), least \(configuration.deadlines.minimumWorkers)",
             "payloads \(options.payloads), step \(topology.regions[0].workers[0].nominalStep.seconds)"

@@ -33,7 +33,7 @@ package enum HostedAnswer: Sendable {
 /// when it is done.
 package protocol HostedTrainer: AnyObject {
     /// Starts an order. `payloads` are the bytes it refers to: the means of an absorption in order,
-    /// or the piece of a peer's state. `plan`: of a step whose tokens may leave their region.
+    /// or the piece of a peer's state. `plan`: of a step that may need tokens of others.
     func begin(_ order: TrainerOrder, plan: ActivePlan?, payloads: [EncodedBytes])
     /// The answers to the order begun last since it began or went on, in order; waits until it has ended or
     /// waits for tokens of others itself.

@@ -28,7 +28,8 @@ struct TokenArrival {
 struct TokenStep {
     let step: UInt32
     let plan: ActivePlan
-    /// All members of the plan, in rank order.
+    /// Who exchanges tokens, in rank order: all members of the plan, or those of a region that share its
+    /// experts out.
     let members: [WorkerID]
     let me: Int
     /// Nanoseconds of computing between two halves.
@@ -64,18 +65,19 @@ struct TokenStep {
         step: UInt32, plan: ActivePlan, model: RunConfiguration.Model, routed: RoutedStep?,
         isModelled: Bool, time: Int64
     ) {
-        guard plan.crossesTokens, plan.plan.members.count > 1, let experts = model.experts else {
-            return nil
+        let group = plan.plan.members.filter {
+            plan.crossesTokens || ($0.region == plan.me.region && plan.spreadsExperts)
         }
+        guard group.count > 1, let experts = model.experts else { return nil }
         self.step = step
         self.plan = plan
         self.isModelled = isModelled
-        members = plan.plan.members.map(\.workerID)
-        me = plan.rank.index
+        members = group.map(\.workerID)
+        me = group.firstIndex { $0.rank == plan.rank } ?? 0
         layers = plan.plan.experts.count
         passes = RoutedStep.passes(Int(plan.me.microBatch), model)
         let most =
-            plan.plan.members.map { RoutedStep.passes(Int($0.microBatch), model) }.max() ?? 1
+            group.map { RoutedStep.passes(Int($0.microBatch), model) }.max() ?? 1
         halves = 4 * layers * most
         segment = time / Int64(halves + 1)
         tokens = Int(plan.me.microBatch) * model.context

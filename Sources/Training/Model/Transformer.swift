@@ -96,12 +96,15 @@ package final class Transformer {
     }
 
     /// The same with experts spread over the members of a region: the gradients of those held here are of
-    /// everybody's tokens, those of the others are zero. The weighted mean over the members is what it would
-    /// be without.
+    /// everybody's tokens, those of the others are zero.
     ///
+    /// - Parameter contributesAlone: gradients of experts held here are those of the mean over everybody's
+    ///   tokens, to be taken as they are; else of the mean over this one's, so that the weighted mean over
+    ///   the members is what it would be without.
     /// - Throws: when the step was given up; the gradient then means nothing.
     package func forwardBackward(
-        inputs: [UInt8], targets: [UInt8], memory: SpreadMemory, members: any TokenTransport
+        inputs: [UInt8], targets: [UInt8], memory: SpreadMemory, members: any TokenTransport,
+        contributesAlone: Bool = false
     ) throws(TokensInterrupted) -> Float {
         let sequences = inputs.count / shape.context
         let passes = (sequences + activations.sequences - 1) / activations.sequences
@@ -120,6 +123,7 @@ package final class Transformer {
             spread.nextPass()
         }
         if spread.isInterrupted { throw TokensInterrupted() }
+        if contributesAlone { scaleHeldExperts(spread) }
         crossingCounts = home?.counts
         return loss
     }

@@ -1,3 +1,4 @@
+import ClusterModel
 import ExpertRouting
 
 /// Where experts are, or now are.
@@ -60,9 +61,8 @@ package final class SpreadState {
             repeating: Array(repeating: 0, count: experts.count), count: layers)
     }
 
-    /// Member i holds the experts from ceil(i E / W) to ceil((i + 1) E / W).
     package static func holders(experts: Int, members: Int) -> [Int] {
-        (0..<experts).map { $0 * members / experts }
+        (0..<experts).map { ExpertHolders.holder(of: $0, experts: experts, members: members) }
     }
 
     /// The loads of one step; the same bits at every member.
@@ -101,7 +101,7 @@ package final class SpreadState {
     private func dealt(_ block: Int) -> [Int] {
         let experts = holders[block].count
         let slots = (0..<members).map { member in
-            (0..<experts).count { $0 * members / experts == member }
+            Self.holders(experts: experts, members: members).count { $0 == member }
         }
         let placement = UnequalPlacement(
             loads: loads[block],

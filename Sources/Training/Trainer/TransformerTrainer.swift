@@ -120,7 +120,8 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
         }
         guard let memory = state.memory else { preconditionFailure("made above") }
         let loss = try transformer.forwardBackward(
-            inputs: batch.inputs, targets: batch.targets, memory: memory, members: members)
+            inputs: batch.inputs, targets: batch.targets, memory: memory, members: members,
+            contributesAlone: crossing == nil)
         if crossing != nil { self.crossing = transformer.crossingCounts }
         return count(tokens: batch.targets.count, loss: loss)
     }

@@ -152,6 +152,11 @@ final class ExpertSpread {
             to: target)
     }
 
+    /// Of this member in what all train on in the step; known after the first exchange.
+    var shareOfTokens: Float {
+        Float(Double(tokens) / Double(partners.reduce(0) { $0 + $1.tokens }))
+    }
+
     /// A member's gradients are of the mean over its own tokens; those of weights have to be of the mean
     /// over this one's, since that is what they are weighted by in the region's mean.
     func scale(of member: Int) -> Float {

@@ -99,6 +99,24 @@ extension Transformer {
         }
     }
 
+    /// What the weighted mean over the members would do with gradients that are 0 everywhere else, to the bit
+    /// (Protocols/longhaul-1.md, section 7.11).
+    func scaleHeldExperts(_ spread: ExpertSpread) {
+        let share = spread.shareOfTokens
+        guard share != 1 else { return }
+        for block in spread.memory.blocks {
+            for (expert, holder) in block.plan.holders.enumerated() where holder == spread.me {
+                guard let tensors = weightGradients.blocks[block.layer].experts?.experts[expert]
+                else { continue }
+                for part in [tensors.up, tensors.down] {
+                    for floats in [part.weight, part.bias] {
+                        for index in 0..<floats.count { floats[index] = share * floats[index] }
+                    }
+                }
+            }
+        }
+    }
+
     private func clear(_ floats: Floats, _ counts: [Int], capacity: Int) {
         let d = shape.dModel
         for (member, count) in counts.enumerated() {

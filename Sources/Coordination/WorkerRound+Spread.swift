@@ -1,0 +1,60 @@
+import ClusterModel
+import WireProtocol
+
+// MARK: - Experts that one member of the region computes
+
+/// Which member of the region contributes each expert, by the plan's numbers, as the trainer has placed them.
+struct PlacedExperts: Equatable, Sendable {
+    /// Of the plan they are placed under.
+    var epoch: Epoch
+    var holders: [Int]
+}
+
+extension WorkerRound {
+    /// What the region reduces, and who puts in what: what this worker's trainer has computed last.
+    func regionGeometry(of key: CollectiveKey, _ plan: ActivePlan) -> CollectiveGeometry {
+        let geometry = plan.geometry(of: key)
+        guard key.scope == .region, plan.spreadsExperts else { return geometry }
+        let isPlaced = placedExperts?.epoch == plan.epoch
+        return geometry.contributing(
+            (isPlaced ? placedExperts?.holders : nil) ?? plan.firstHolders)
+    }
+
+    /// Experts are with other members from the step on that is computed now. What was placed under a plan
+    /// that is over is nowhere any more.
+    mutating func place(_ holders: [UInt16], _ epoch: Epoch) {
+        guard let plan, plan.epoch == epoch, plan.spreadsExperts else { return }
+        guard holders.count == plan.expertCount,
+            holders.allSatisfy({ Int($0) < plan.replica.count })
+        else {
+            effects.append(
+                .violation(
+                    "\(holders.count) experts placed at \(plan.replica.count) members; the plan has "
+                        + "\(plan.expertCount)"))
+            return
+        }
+        placedExperts = PlacedExperts(epoch: epoch, holders: holders.map { Int($0) })
+    }
+}
+
+extension ActivePlan {
+    /// Before anything has placed them: of each block the members have equal parts, in rank order.
+    var firstHolders: [Int] {
+        let members = replica.count
+        return plan.experts.flatMap { block in
+            (0..<Int(block.count)).map {
+                ExpertHolders.holder(of: $0, experts: Int(block.count), members: members)
+            }
+        }
+    }
+
+    /// Tokens of the whole region in a step in which this worker has so many: each member trains on its
+    /// micro-batch, of equal sequences.
+    func tokensOfRegion(own tokens: UInt64) -> UInt64 {
+        let batches = plan.members.reduce(UInt64(0)) {
+            $0 + ($1.region == me.region ? UInt64($1.microBatch) : 0)
+        }
+        let own = UInt64(max(1, me.microBatch))
+        return own.dividingFullWidth(tokens.multipliedFullWidth(by: batches)).quotient
+    }
+}
