@@ -34,7 +34,9 @@ extension CheckReport {
         }
         let elements = configuration.model.parameterCount
         func bytes(_ spread: [ExpertBlock]) -> String {
-            let traffic = RegionTraffic(elements: elements, workers: members, spread: spread)
+            let traffic = RegionTraffic(
+                elements: elements, workers: members, spread: spread,
+                ordersByHolder: configuration.schedule.outer != .everyStep)
             return Figures.bytes(
                 Double(traffic.values) * configuration.wire.insideRegion.storedBytesPerValue)
         }

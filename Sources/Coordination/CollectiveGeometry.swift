@@ -274,6 +274,7 @@ package struct ActivePlan: Equatable, Sendable {
         rank = member.rank
         expertRounds = ExpertRounds(plan.expertPeriods)
         poolGeometries = plan.fragments.map { poolGeometry($0) }
+        regionOrder = order(ofRegion: me.region)
         regionGeometry = regionGeometry(me.region)
     }
 
@@ -295,8 +296,11 @@ package struct ActivePlan: Equatable, Sendable {
             fragments: UInt32(max(1, plan.fragments.count)))
     }
 
-    /// All fragments together in the vector's own order: what is shared inside a region.
-    package var wholeVector: [ElementRange] {
+    /// What is shared inside a region, in the order in which it is laid out: all fragments together.
+    package private(set) var regionOrder: [ElementRange] = []
+
+    /// In the vector's own order.
+    var wholeVector: [ElementRange] {
         plan.fragments.flatMap(\.ranges).sorted { $0.start < $1.start }.reduce(into: []) {
             if let last = $0.last, last.start + last.count == $1.start {
                 $0[$0.count - 1].count += $1.count
@@ -367,7 +371,8 @@ package struct ActivePlan: Equatable, Sendable {
             elements: plan.fragments.reduce(UInt64(0)) { $0 + $1.elements },
             chunkElements: chunkElements == CollectiveGeometry.chunkElements
                 ? CollectiveGeometry.chunkElements(of: plan.regionTransform) : chunkElements,
-            experts: spreadsExperts ? ExpertPart.parts(of: plan.experts, in: wholeVector) : [])
+            experts: spreadsExperts
+                ? ExpertPart.parts(of: plan.experts, in: order(ofRegion: region)) : [])
         return spreadsExperts ? geometry.awaitingContributors : geometry
     }
 

@@ -38,6 +38,15 @@ extension WorkerRound {
 }
 
 extension ActivePlan {
+    /// Where experts are spread, those that a member holds first are in the slice it owns.
+    func order(ofRegion region: RegionID) -> [ElementRange] {
+        guard spreadsExperts, !schedule.isOneCollective else { return wholeVector }
+        return ExpertHolders.order(
+            elements: plan.fragments.reduce(UInt64(0)) { $0 + $1.elements }, blocks: plan.experts,
+            members: plan.members.count { $0.region == region }
+        ).map { ElementRange(start: $0.lowerBound, count: UInt64($0.count)) }
+    }
+
     /// Before anything has placed them: of each block the members have equal parts, in rank order.
     var firstHolders: [Int] {
         let members = replica.count

@@ -215,7 +215,7 @@ extension WorkerRound {
     func elementRanges(of key: CollectiveKey) -> [ElementRange] {
         guard let plan else { return [] }
         switch key.scope {
-        case .region: return plan.wholeVector
+        case .region: return plan.regionOrder
         case .pool: return plan.plan.fragments.first { $0.id == key.fragment }?.ranges ?? []
         }
     }

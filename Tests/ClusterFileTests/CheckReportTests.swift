@@ -40,9 +40,8 @@ struct CheckReportTests {
         // 2 N without; N of means, what is no expert's, and of the experts what leaves its holder's half.
         let (n, expert) = (2_325_008.0, 131_712.0)
         #expect(notes[0].contains("(else \(Figures.bytes(2 * n * 4)))"), "\(notes[0])")
-        // Experts of layer 0 that the second holds lie in the first half, up to 7,928 elements of the last
-        // one, and those of layer 1 that the first holds in the second.
-        let sent = n + (n - 16 * expert) + 8 * expert - 7_928
+        // Who computes an expert owns it: what is contributed is what is no expert's.
+        let sent = n + (n - 16 * expert)
         let said = try #require(
             notes[0].split(separator: "all-reduce ").last?.split(separator: " of ").first)
         #expect(said == Figures.bytes(sent * 4), "\(notes[0])")

@@ -47,6 +47,11 @@ import WireProtocol
         return round
     }
 
+    private func fragment(_ effects: [WorkerRound.Effect]) -> [ElementRange] {
+        for case .train(.encode(let order)) in effects { return order.fragment }
+        return []
+    }
+
     private func place(_ round: inout WorkerRound, _ holders: [UInt16]) -> [WorkerRound.Effect] {
         round.handle(.placed(holders: holders, epoch: Epoch(rawValue: 1)), at: .zero)
     }
@@ -70,11 +75,17 @@ import WireProtocol
     @Test func `a member contributes its own experts and what is nobody's`() {
         var round = started()
         let effects = round.handle(.computed(step: 1, loss: 1, tokens: 256), at: .zero)
-        // Experts 0 and 1 of 4; the slices meet at 150,000, in the second.
+        // A half of what is nobody's, experts 0 and 1 of 4: its own slice; then the other half.
         #expect(encoded(effects) == [0..<180_000])
+        #expect(
+            fragment(effects) == [
+                ElementRange(start: 0, count: 30_000), ElementRange(start: 60_000, count: 120_000),
+                ElementRange(start: 30_000, count: 30_000),
+                ElementRange(start: 180_000, count: 120_000),
+            ])
         #expect(round.stage == .sharing(Self.inner))
         var weights: [UInt64] = []
-        for (position, elements) in [(0, UInt64(60_000)), (1, 60_000), (2, 30_000)] {
+        for (position, elements) in [(0, UInt64(30_000)), (1, 60_000), (2, 60_000)] {
             let sent = round.handle(
                 .encoded(
                     key: Self.inner, epoch: Epoch(rawValue: 1), slice: 0, position: position,
@@ -94,7 +105,7 @@ import WireProtocol
         var round = started()
         #expect(place(&round, [0, 1, 1, 0]) == [])
         let effects = round.handle(.computed(step: 1, loss: 1, tokens: 256), at: .zero)
-        #expect(encoded(effects) == [0..<120_000, 240_000..<300_000])
+        #expect(encoded(effects) == [0..<90_000, 150_000..<180_000, 240_000..<300_000])
         _ = round.handle(
             .plan(plan(version: 2, seats: [0, 1, 2]), epoch: Epoch(rawValue: 2)), at: .zero)
         // Of the plan before, come too late.
@@ -219,7 +230,7 @@ import WireProtocol
 
     @Test func `an owner that has not computed the step keeps a holder's contribution`() {
         var reductions = 0
-        var cluster = TestCluster(Self.configuration(), sizes: [2, 2])
+        var cluster = TestCluster(Self.configuration(), sizes: [3, 2])
         cluster.holds = { delivery in
             if case .reduction(let key, _, _, _, _, _, _) = delivery.content,
                 delivery.channel == .reducer(WorkerID(1)), key == Self.inner
@@ -229,11 +240,11 @@ import WireProtocol
             guard case .order(.compute(step: 1, _)) = delivery.content else { return false }
             return delivery.channel == .trainer(WorkerID(1))
         }
-        for seat in Fixtures.topology([2, 2]).seats { cluster.launch(Int(seat.id.rawValue)) }
+        for seat in Fixtures.topology([3, 2]).seats { cluster.launch(Int(seat.id.rawValue)) }
         cluster.settle()
         #expect(reductions == 0)
         #expect(cluster.round(0).stage == .sharing(Self.inner))
-        // The end of expert 1, of rank 0, lies in rank 1's slice.
+        // Rank 0 holds two of four experts, more than the slice of one of three: rank 1 owns an end.
         #expect(cluster.round(1).stage == .computing(step: 1))
         cluster.release()
         #expect(cluster.coordinatorResult == .ok)

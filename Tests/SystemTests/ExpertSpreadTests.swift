@@ -68,7 +68,8 @@ extension SystemTests {
                     let traffic = RegionTraffic(
                         elements: elements, workers: summary.workers.count,
                         spread: spread.spreadsExperts
-                            ? spread.plannedExperts(elements: elements) : [])
+                            ? spread.plannedExperts(elements: elements) : [],
+                        ordersByHolder: spread.schedule.outer != .everyStep)
                     let values = summary.links.reduce(0) { $0 + $1.values }
                     #expect(values == traffic.values * UInt64(steps), "\(name)")
                 }
@@ -89,6 +90,51 @@ extension SystemTests {
                 #expect(besides[1] > besides[4] + 1_000_000, "\(sent), of gradients \(encoded)")
                 #expect(encoded[1] < encoded[4], "\(encoded)")
                 print("bytes of gradients, spread and not, 2 workers: \(encoded[1]), \(encoded[4])")
+            }
+        }
+
+        /// Between regions experts' parameters cross as without; workers own what they compute.
+        @Test("in two regions gradients stay with who computes experts; a simulation agrees")
+        func regions() async throws {
+            try await withScratch { scratch in
+                var cluster = SmallCluster()
+                cluster.steps = 30
+                cluster.regions = [
+                    .init(name: "north", batches: [2, 1, 1]),
+                    .init(name: "south", batches: [1, 3]),
+                ]
+                cluster.layers = 2
+                cluster.checkpointEvery = 0
+                cluster.model = [
+                    "experts: 4", "top_k: 2", "expert_width: 32", "balance: none",
+                    "spread: region",
+                ]
+                let file = try cluster.write(to: scratch)
+                let run = try Run(scratch, file)
+                try await #expect(run.program.ending() == .code(0), "\(run.program.errors)")
+                let summary = try run.summary()
+                #expect(summary.rounds.conflicts.isEmpty && summary.counts.violations == 0)
+                let elements = summary.setup.parameterCount
+                let configuration = try Self.configuration(run.events())
+                let blocks = configuration.plannedExperts(elements: elements)
+                for (region, workers) in [("north", 3), ("south", 2)] {
+                    let traffic = RegionTraffic(
+                        elements: elements, workers: workers, spread: blocks)
+                    // Of three rounds the means are passed on to the other members besides.
+                    let rounds = 3 * UInt64(workers - 1) * elements
+                    let link = try #require(
+                        summary.links.first { $0.from == region && $0.to == region })
+                    #expect(link.values == 30 * traffic.values + rounds, "\(region)")
+                    #expect(traffic.contributions < traffic.means)
+                }
+                let simulated = try Program(
+                    "longhaul", ["simulate", file, "--train", "real", "--dir", "simulated"],
+                    in: scratch)
+                try await #expect(simulated.ending() == .code(0), "\(simulated.errors)")
+                let models = try [run.directory, scratch.path("simulated")].map {
+                    try Data(contentsOf: URL(filePath: "\($0)/model.safetensors"))
+                }
+                #expect(models[0] == models[1])
             }
         }
 

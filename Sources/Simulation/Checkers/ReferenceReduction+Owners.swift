@@ -7,7 +7,11 @@ extension ReferenceReduction {
     /// By place of the collective, the group that alone contributes it: of experts that one region computes
     /// (section 7.10), or one member of a region (section 7.11). Nil: all contribute all of it.
     func contributors(_ plan: Plan, _ groups: [[Int]], _ key: CollectiveKey) -> [Int?]? {
-        if key.scope == .region { return holders(among: groups.count) }
+        if key.scope == .region {
+            return holders(among: groups.count).map { holders in
+                Self.laidOut(holders, members: groups.count).map { holders[$0] }
+            }
+        }
         let owners = (0..<experts.count).map { expert -> Int? in
             guard plan.expertOwners.indices.contains(expert) else { return nil }
             return groups.firstIndex { group in
@@ -40,6 +44,21 @@ extension ReferenceReduction {
             }
         }
         return holders
+    }
+
+    /// Elements in the order in which a region of several lays them out: for each member an equal part of
+    /// what is no expert's, then what it holds.
+    private static func laidOut(_ holders: [Int?], members: Int) -> [Int] {
+        guard members > 1 else { return Array(holders.indices) }
+        let rest = holders.indices.filter { holders[$0] == nil }
+        guard rest.count < holders.count else { return rest }
+        var order: [Int] = []
+        for member in 0..<members {
+            let part = member * rest.count / members..<(member + 1) * rest.count / members
+            order += rest[part]
+            order += holders.indices.filter { holders[$0] == member }
+        }
+        return order
     }
 
     /// Places of the collective that a group contributes; nil: all that are due.

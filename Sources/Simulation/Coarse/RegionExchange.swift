@@ -33,7 +33,11 @@ struct RegionExchange {
         geometry = CollectiveGeometry(
             epoch: .none, participants: ranks, groups: ranks.map { [$0] }, elements: elements,
             chunkElements: chunk,
-            experts: ExpertPart.parts(of: spread, in: [ElementRange(start: 0, count: elements)])
+            experts: ExpertPart.parts(
+                of: spread,
+                in: ExpertHolders.order(
+                    elements: elements, blocks: hasMeans ? spread : [], members: workers
+                ).map { ElementRange(start: $0.lowerBound, count: UInt64($0.count)) })
         ).contributing(
             spread.flatMap { block in
                 (0..<Int(block.count)).map {
