@@ -14,7 +14,7 @@ struct TrafficPlan {
     init(_ file: ClusterFile) {
         self.file = file
         traffic = PoolTraffic(
-            file.topology, isOneReplica: file.configuration.schedule.inner == .everyStep,
+            file.topology, crossesOnce: file.configuration.schedule.crossesOnce,
             values: Double(file.configuration.model.parameterCount))
         overlap = OverlapChoice(
             file.configuration, file.topology, values: file.configuration.model.parameterCount)

@@ -106,6 +106,17 @@ package struct CollectiveKey: Hashable, Comparable, Codable, Sendable {
         CollectiveKey(scope: .pool, region: .none, fragment: fragment, round: round)
     }
 
+    /// The parts that members of `region` have of what it contributes to an outer round.
+    package static func parts(of round: CollectiveKey, region: RegionID) -> CollectiveKey {
+        CollectiveKey(
+            scope: .region, region: region, fragment: round.fragment, round: round.round)
+    }
+
+    /// The outer round, of a key of parts; nil in pool scope.
+    package var roundOfParts: CollectiveKey? {
+        scope == .region ? .outer(fragment: fragment, round: round) : nil
+    }
+
     package static func < (a: CollectiveKey, b: CollectiveKey) -> Bool {
         (a.scope.rawValue, a.region, a.fragment, a.round)
             < (b.scope.rawValue, b.region, b.fragment, b.round)

@@ -212,7 +212,7 @@ private struct MeanTimes {
                 $0.worker.nominalStep.seconds * Double($1)
             }.max() ?? 0
         let traffic = PoolTraffic(
-            topology, isOneReplica: schedule.inner == .everyStep, values: Double(values))
+            topology, crossesOnce: schedule.crossesOnce, values: Double(values))
         let encoding =
             configuration.wire.choosesBetween == true
             ? LinkCodec.start : configuration.wire.betweenRegions

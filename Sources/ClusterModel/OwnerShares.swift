@@ -155,10 +155,10 @@ extension Topology {
     ///
     /// - Parameters:
     ///   - members: how many of each region's workers take part.
-    ///   - areOneReplica: the members of a region step together.
-    package func ownerWeights(members: [Int], areOneReplica: Bool) -> [UInt32] {
+    ///   - crossesOnce: of what a region's members have to send, one value crosses each link.
+    package func ownerWeights(members: [Int], crossesOnce: Bool) -> [UInt32] {
         OwnerShares.memberWeights(
-            members: members, replicas: members.map { areOneReplica ? min($0, 1) : $0 }
+            members: members, replicas: members.map { crossesOnce ? min($0, 1) : $0 }
         ) { i, j in
             guard let link = link(between: RegionID(i), and: RegionID(j)) else { return 0 }
             let rates = [RegionID(i), RegionID(j)].map { link.parameters(from: $0).bitsPerSecond }

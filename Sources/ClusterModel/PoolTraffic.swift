@@ -1,9 +1,9 @@
 /// Values that cross from region to region in one round of the whole model.
 ///
 /// Of the model's N values the workers of region r own the share f_r: equal parts per worker, unless
-/// unlike links make others faster (``OwnerShares``). A region r that holds k_r replicas (1 when its
-/// workers step together, else one per worker) sends to region s its contributions to what s owns,
-/// k_r N f_s values, and the means of the values it owns itself to each of s's replicas, k_s N f_r.
+/// unlike links make others faster (``OwnerShares``). A region r that contributes k_r times (once, but
+/// where sets of single replicas are closed once per worker) sends to region s its contributions to what s
+/// owns, k_r N f_s values, and the means of the values it owns itself, k_s N f_r.
 package struct PoolTraffic: Equatable, Sendable {
     private let whole: Double
     private let replicas: [Int]
@@ -12,12 +12,12 @@ package struct PoolTraffic: Equatable, Sendable {
 
     /// - Parameter members: workers that take part, by region; nil: all of the topology's.
     package init(
-        _ topology: Topology, members: [Int]? = nil, isOneReplica: Bool, values: Double
+        _ topology: Topology, members: [Int]? = nil, crossesOnce: Bool, values: Double
     ) {
         whole = values
         let members = members ?? topology.regions.map(\.workers.count)
-        replicas = members.map { isOneReplica ? min(1, $0) : $0 }
-        let weights = topology.ownerWeights(members: members, areOneReplica: isOneReplica)
+        replicas = members.map { crossesOnce ? min(1, $0) : $0 }
+        let weights = topology.ownerWeights(members: members, crossesOnce: crossesOnce)
         let owned = zip(members, weights).map { Double($0) * Double($1) }
         let all = owned.reduce(0, +)
         // All weights 0: equal slices.

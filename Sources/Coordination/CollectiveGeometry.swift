@@ -33,8 +33,8 @@ package struct CollectiveGeometry: Equatable, Sendable {
     /// Owners by slice index: every participant, in rank order; of ``parts(ofGroup:)`` who reduces the slice
     /// there.
     package private(set) var participants: [Rank]
-    /// Replicas that contribute, in the order in which they are accumulated. A member of a group holds
-    /// the same values as the rest of it, or has a part of them (``parts(ofGroup:)``).
+    /// Those that contribute together, in the order in which they are accumulated. A member of a group
+    /// holds the same values as the rest of it, or has a part of them (``parts(ofGroup:)``).
     package private(set) var groups: [[Rank]]
     /// Elements of the collective, all fragment ranges laid end to end.
     package let elements: UInt64
@@ -134,6 +134,9 @@ package struct CollectiveGeometry: Equatable, Sendable {
         geometry.absent = absent
         return geometry
     }
+
+    /// The same in a round that leaves out what another of the same slices does.
+    func passingOver(as other: Self) -> Self { other.isWhole ? self : leavingOut(other.absent) }
 
     /// The same where experts that one group computes are contributed by that one only.
     package func contributing(_ contributors: [Int?]) -> Self {
@@ -254,8 +257,10 @@ package struct ActivePlan: Equatable, Sendable {
     /// Elements of a slice that travel together in pool scope; in region scope see ``CollectiveGeometry``.
     package let chunkElements: Int
     /// Asked for each chunk, and the same as long as the plan holds: of this worker's region, by fragment.
-    private var regionGeometry: CollectiveGeometry?
+    private var regionGeometries: [CollectiveGeometry] = []
     private var poolGeometries: [CollectiveGeometry] = []
+    /// Members send each other parts of what their region contributes to a round (section 7.2).
+    package let reducesParts: Bool
     let expertRounds: ExpertRounds
     /// In a region one member computes and contributes each expert.
     package let spreadsExperts: Bool
@@ -272,10 +277,13 @@ package struct ActivePlan: Equatable, Sendable {
         self.plan = plan
         self.schedule = schedule
         rank = member.rank
+        let isOfOneRegion = plan.members.allSatisfy { $0.region == member.region }
+        reducesParts = schedule.isOneCollective || schedule.reducesParts && !isOfOneRegion
         expertRounds = ExpertRounds(plan.expertPeriods)
         poolGeometries = plan.fragments.map { poolGeometry($0) }
         regionOrder = order(ofRegion: me.region)
-        regionGeometry = regionGeometry(me.region)
+        let count = reducesParts ? poolGeometries.count : 1
+        regionGeometries = (0..<count).map { regionGeometry(me.region, FragmentID($0)) }
     }
 
     package var me: PlanMember { plan.members[rank.index] }
@@ -324,20 +332,18 @@ package struct ActivePlan: Equatable, Sendable {
         }
     }
 
-    /// All replicas, in region order (rank order inside).
-    package var replicas: [[Rank]] {
-        switch schedule.inner {
-        case .everyStep:
-            plan.members.reduce(into: [[PlanMember]]()) { groups, member in
-                if groups.last?.first?.region == member.region {
-                    groups[groups.count - 1].append(member)
-                } else {
-                    groups.append([member])
-                }
-            }.map { $0.map(\.rank) }
-        case .none:
-            plan.members.map { [$0.rank] }
+    /// Who contributes to a round together: regions in order (rank order inside), or single members.
+    package var contributingGroups: [[Rank]] {
+        guard schedule.inner == .everyStep || reducesParts else {
+            return plan.members.map { [$0.rank] }
         }
+        return plan.members.reduce(into: [[PlanMember]]()) { groups, member in
+            if groups.last?.first?.region == member.region {
+                groups[groups.count - 1].append(member)
+            } else {
+                groups.append([member])
+            }
+        }.map { $0.map(\.rank) }
     }
 
     /// The first member of each replica speaks for it (evaluation, loss of the replica).
@@ -347,8 +353,10 @@ package struct ActivePlan: Equatable, Sendable {
     package func geometry(of key: CollectiveKey) -> CollectiveGeometry {
         switch key.scope {
         case .region:
-            if key.region == me.region, let regionGeometry { return regionGeometry }
-            return regionGeometry(key.region)
+            if key.region == me.region, regionGeometries.indices.contains(key.fragment.index) {
+                return regionGeometries[key.fragment.index]
+            }
+            return regionGeometry(key.region, key.fragment)
         case .pool:
             if poolGeometries.indices.contains(key.fragment.index) {
                 return poolGeometries[key.fragment.index]
@@ -357,12 +365,12 @@ package struct ActivePlan: Equatable, Sendable {
         }
     }
 
-    private func regionGeometry(_ region: RegionID) -> CollectiveGeometry {
-        if schedule.isOneCollective, let pool = poolGeometries.first,
+    private func regionGeometry(_ region: RegionID, _ fragment: FragmentID) -> CollectiveGeometry {
+        if reducesParts, poolGeometries.indices.contains(fragment.index),
             let first = plan.members.first(where: { $0.region == region }),
-            let group = pool.group(of: first.rank)
+            let group = poolGeometries[fragment.index].group(of: first.rank)
         {
-            let parts = pool.parts(ofGroup: group)
+            let parts = poolGeometries[fragment.index].parts(ofGroup: group)
             return spreadsExperts ? parts.awaitingContributors : parts
         }
         let members = plan.members.filter { $0.region == region }.map(\.rank)
@@ -392,7 +400,7 @@ package struct ActivePlan: Equatable, Sendable {
     }
 
     private func poolGeometry(_ fragment: PlanFragment?) -> CollectiveGeometry {
-        let groups = replicas
+        let groups = contributingGroups
         return CollectiveGeometry(
             epoch: epoch, participants: plan.members.map(\.rank), groups: groups,
             elements: fragment?.elements ?? 0, weights: plan.members.map(\.ownerWeight),
@@ -428,21 +436,23 @@ package struct ActivePlan: Equatable, Sendable {
 
     // MARK: Parts
 
-    /// Under one collective of all (section 7.2), what this worker's region reduces its parts of a round by;
-    /// nil where the round is not one, or the worker has nobody to share with.
+    /// What this worker's region reduces its parts of a round by (section 7.2); nil where regions reduce
+    /// none, or the worker has nobody to share with.
     package func partsKey(of round: CollectiveKey) -> CollectiveKey? {
-        guard schedule.isOneCollective, round.scope == .pool, replica.count > 1 else { return nil }
-        return .inner(region: me.region, step: round.round)
+        guard reducesParts, round.scope == .pool,
+            plan.members.contains(where: { $0.region == me.region && $0.rank != rank })
+        else { return nil }
+        return .parts(of: round, region: me.region)
     }
 
     /// The round that a reduced chunk of `key` is this region's contribution to; nil: it is a mean. With
     /// one region it is both, and crosses nothing.
     package func round(ofParts key: CollectiveKey) -> CollectiveKey? {
-        guard schedule.isOneCollective, key.scope == .region, groupCount > 1 else { return nil }
-        return .outer(fragment: FragmentID(0), round: key.round)
+        guard reducesParts, groupCount > 1 else { return nil }
+        return key.roundOfParts
     }
 
-    /// Replicas.
+    /// Who contribute to a round.
     var groupCount: Int { poolGeometries.first?.groups.count ?? 0 }
 
     /// A chunk that this worker reduces its region's parts of.

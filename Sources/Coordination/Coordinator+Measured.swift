@@ -78,7 +78,7 @@ extension Coordinator {
         var counts = [Int](repeating: 0, count: topology.regions.count)
         for member in members { counts[member.region.index] += 1 }
         return PoolTraffic(
-            topology, members: counts, isOneReplica: configuration.schedule.inner == .everyStep,
+            topology, members: counts, crossesOnce: configuration.schedule.crossesOnce,
             values: Double(parameterCount))
     }
 

@@ -227,7 +227,7 @@ extension Coordinator {
         var counts = [Int](repeating: 0, count: topology.regions.count)
         for member in members { counts[member.region.index] += 1 }
         return topology.ownerWeights(
-            members: counts, areOneReplica: configuration.schedule.inner == .everyStep)
+            members: counts, crossesOnce: configuration.schedule.crossesOnce)
     }
 
     /// For each member the rank it takes its state from, or nil if it has what the others have. Later

@@ -58,7 +58,7 @@ struct LinkCodecs: Equatable, Sendable {
         self.roundTrips = roundTrips
         guard isChoosing else { return }
         let traffic = PoolTraffic(
-            topology, isOneReplica: schedule.inner == .everyStep, values: Double(values))
+            topology, crossesOnce: schedule.crossesOnce, values: Double(values))
         let step = LinkTime.step(topology)
         for from in 0..<regions {
             for to in 0..<regions where to != from {

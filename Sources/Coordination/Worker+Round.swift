@@ -140,7 +140,7 @@ extension Worker {
             let mean = WorkerRound.Mean(
                 key: key, slice: slice, position: position, payload: payload,
                 weight: weight, mayLeave: mayLeave)
-            if key.scope == .region, round.plan?.schedule.isOneCollective == true {
+            if key.scope == .region, round.plan?.reducesParts == true {
                 partsReduced(mean, now)
             } else {
                 drive(.mean(mean), now)

@@ -112,11 +112,13 @@ extension Worker {
         else { return }
         let geometry = plan.geometry(of: key)
         guard let slice = geometry.slice(ownedBy: plan.rank) else { return }
-        for group in shards.missingGroups(key) {
-            guard let peer = peer(geometry.sender(group: group, slice: slice)), peer != worker
-            else {
-                continue
-            }
+        var missing = shards.missingGroups(key).map { geometry.sender(group: $0, slice: slice) }
+        if let parts = plan.partsKey(of: key) {
+            let members = plan.geometry(of: parts).groups
+            missing += shards.missingGroups(parts).map { members[$0][0] }
+        }
+        for rank in missing {
+            guard let peer = peer(rank), peer != worker else { continue }
             let pull = Pull(key: key, kind: .contribution, slice: UInt16(slice), position: 0)
             send(to: peer, .pull(pull), payload: nil, bytes: 0)
         }

@@ -129,18 +129,20 @@ extension WorkerRound {
 
     /// Others are at a round that this replica, having finished, would not begin by itself.
     mutating func call(_ key: CollectiveKey) {
-        guard key.scope == .pool, accepts(key) else { return }
-        calledTurn = max(calledTurn, order.turn(of: key))
+        let round = plan?.reducesParts == true ? key.roundOfParts ?? key : key
+        guard round.scope == .pool, accepts(round) else { return }
+        calledTurn = max(calledTurn, order.turn(of: round))
     }
 
     /// Whether a contribution to `key` can belong to what this worker does now or next.
     package func accepts(_ key: CollectiveKey) -> Bool {
         switch key.scope {
         case .region:
-            let done =
-                configuration.schedule.isOneCollective ? fragments[0].appliedRound : step
-            return key.region == region && key.fragment == FragmentID(0) && key.round > done
-                && key.round <= done + CoordinationLimits.roundsAhead
+            if plan?.reducesParts == true, let round = key.roundOfParts {
+                return key.region == region && accepts(round)
+            }
+            return key.region == region && key.fragment == FragmentID(0) && key.round > step
+                && key.round <= step + CoordinationLimits.roundsAhead
         case .pool:
             guard key.region == .none, fragments.indices.contains(key.fragment.index) else {
                 return false

@@ -49,9 +49,9 @@ extension WorkerRound {
         call(mean.key)
     }
 
-    /// Where every step of all members is one collective, regions have none.
+    /// Where regions reduce parts of a round they have none of their own.
     private func hasMeans(_ key: CollectiveKey) -> Bool {
-        key.scope == .pool || !configuration.schedule.isOneCollective
+        key.scope == .pool || !configuration.schedule.reducesParts
     }
 
     private func isPosition(_ mean: Mean, of geometry: CollectiveGeometry) -> Bool {

@@ -85,11 +85,13 @@ extension WorkerRound {
         appliesAt: UInt32 = 0, isFirst: Bool = true, _ now: Instant
     ) {
         guard let plan else { return }
+        let geometry = geometry(of: key, plan)
         let parts = plan.partsKey(of: key).map {
-            Exchange.Parts(key: $0, geometry: regionGeometry(of: $0, plan))
+            Exchange.Parts(
+                key: $0, geometry: regionGeometry(of: $0, plan).passingOver(as: geometry))
         }
         var exchange = Exchange(
-            key: key, geometry: geometry(of: key, plan), parts: parts, weight: weight,
+            key: key, geometry: geometry, parts: parts, weight: weight,
             mayLeave: mayLeave, began: now)
         exchange.left = left
         exchange.appliesAt = appliesAt

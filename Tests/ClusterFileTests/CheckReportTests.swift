@@ -93,13 +93,14 @@ struct CheckReportTests {
         #expect(report.bytesPerValueBetween == perValue)
     }
 
-    @Test func workersThatAreReplicasSendTheirOwnContributions() throws {
-        let report = try report(
-            Sample.twoRegions(replacing: "inner: every-step", with: "inner: none"))
-        // Two replicas in the east send N/2 each to owners in the west, and the means of what the east owns,
-        // N/2, go to each of the two replicas there.
+    @Test(arguments: [("diloco", 1.0), ("decoupled", 2.0)])
+    func workersThatAreReplicasCrossOnceUnlessSetsAreClosed(outer: String, times: Double) throws {
+        let yaml = try Sample.twoRegions(replacing: "inner: every-step", with: "inner: none")
+        let report = try report(yaml.replacing("outer: diloco", with: "outer: \(outer)"))
+        // The east contributes N/2 to owners in the west, and gets the means of what the west owns. Where
+        // sets are of single replicas, N/2 from each of two, and to each of two.
         #expect(report.replicas == 4)
-        #expect(report.links[0].bytesPerRound == UInt64(478_976 * 2 * (1 + 4.0 / 256)))
+        #expect(report.links[0].bytesPerRound == UInt64(478_976 * times * (1 + 4.0 / 256)))
     }
 
     @Test func predictionIsComputeOverComputePlusTransferAndRoundTrip() throws {

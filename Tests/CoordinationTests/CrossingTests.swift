@@ -152,7 +152,7 @@ import WireProtocol
             return plan(commit(&coordinator, 2))?.tokenBudgets.first?.tokens
         }
         let values = PoolTraffic(
-            topology, isOneReplica: true, values: Double(Fixtures.parameterCount)
+            topology, crossesOnce: true, values: Double(Fixtures.parameterCount)
         )
         .values(from: 0, to: 1)
         func expected(_ transform: TransformID) -> UInt32 {

@@ -89,7 +89,7 @@ import WireProtocol
         let effects = round.handle(.go(planVersion: 2, verdicts: []), at: .zero)
         var leaving: [TrainerOrder.Encoding] = []
         for case .train(.encode(let encoding)) in effects { leaving.append(encoding) }
-        #expect(leaving.map(\.key) == [order.key(of: 6), order.key(of: 7)])
+        #expect(leaving.map(\.round) == [order.key(of: 6), order.key(of: 7)])
         for encoding in leaving {
             let chunk = try #require(encoding.chunks.first)
             let sent = round.handle(
@@ -109,7 +109,7 @@ import WireProtocol
         #expect(encoding(step(&round)) == nil)
         let effects = step(&round)
         let leaving = try #require(encoding(effects))
-        #expect(leaving.key == order.key(of: 1) && leaving.source == .keptOuterGradient)
+        #expect(leaving.round == order.key(of: 1) && leaving.source == .keptOuterGradient)
         #expect(leaving.keeps && leaving.fragment == [ElementRange(start: 4, count: 4)])
         // The order matters: the values are kept before the next step changes them.
         #expect(effects.last == .train(.compute(step: 3, samples: 16..<18)))
@@ -123,7 +123,7 @@ import WireProtocol
         #expect(absorption(step(&round)) == nil)
         let effects = step(&round)
         // Step 4: turn 2 leaves first, then turn 1 is applied.
-        #expect(encoding(effects)?.key == order.key(of: 2))
+        #expect(encoding(effects)?.round == order.key(of: 2))
         let applied = try #require(absorption(effects))
         #expect(applied.key == order.key(of: 1) && applied.blend == 0.5)
         #expect(applied.step == 4 && applied.turn == 1 && applied.target == .outerStep)
@@ -142,7 +142,7 @@ import WireProtocol
         var shards = ShardReduction()
         shards.open(key, geometry: try #require(round.plan).geometry(of: key), rank: Rank(0))
         // What one replica has sent says nothing of the others: a wait until each has begun.
-        let others = try #require(round.plan).replicas.indices.dropFirst()
+        let others = try #require(round.plan).contributingGroups.indices.dropFirst()
         for group in others {
             #expect(round.idleKind(shards: shards) == .wait)
             let part = ShardReduction.Contribution(
@@ -163,8 +163,8 @@ import WireProtocol
                     .encoded(
                         key: leaving.key, epoch: leaving.epoch, slice: chunk.slice, position: 0,
                         payload: Fixtures.payload(90, elements: 1)), at: .zero)
-                if case .contribute(_, let key, _, _, _, _, let weight, _) = effects.first {
-                    weights[key] = weight
+                if case .contribute(_, leaving.key, _, _, _, _, let weight, _) = effects.first {
+                    weights[leaving.round] = weight
                 }
             }
         }
@@ -185,7 +185,7 @@ import WireProtocol
             at: .zero)
         let again = try #require(encoding(effects))
         #expect(again.source == .keptOuterGradient && !again.keeps)
-        #expect(again.epoch == Epoch(rawValue: 2) && again.key == order.key(of: 1))
+        #expect(again.epoch == Epoch(rawValue: 2) && again.round == order.key(of: 1))
         #expect(round.stage == .computing(step: 4))
     }
 

@@ -19,17 +19,6 @@ struct ReferenceReduction {
         var tokens: [Int: UInt64] = [:]
     }
 
-    /// What a contribution counts for: with all tokens, and where experts count their own, by expert.
-    struct Tokens: Hashable {
-        var all: UInt64
-        var experts: [UInt64] = []
-
-        func weight(_ expert: Int?) -> UInt64 {
-            guard let expert, !experts.isEmpty else { return all }
-            return max(experts[expert], all > 0 ? 1 : 0)
-        }
-    }
-
     /// State of a fragment that all replicas share: outer copy and momentum, or parameters and moments.
     struct Shared: Equatable {
         var tensors: [[Float]]
@@ -221,19 +210,19 @@ struct ReferenceReduction {
             roundSteps[seat] = 0
             return
         }
-        guard encoding.key.scope == .pool, encoding.source != .gradient,
-            departures[seat][encoding.key] == nil
+        let key = encoding.round
+        guard key.scope == .pool, encoding.source != .gradient, departures[seat][key] == nil
         else { return }
-        let fragment = encoding.key.fragment.index
+        let fragment = key.fragment.index
         let tokens = roundTokens[seat][fragment]
-        departures[seat] = departures[seat].filter { $0.key.fragment != encoding.key.fragment }
+        departures[seat] = departures[seat].filter { $0.key.fragment != key.fragment }
         let isStreaming = configuration.schedule.outer == .streaming
-        departures[seat][encoding.key] = Tokens(
+        departures[seat][key] = Tokens(
             all: isStreaming ? max(1, tokens) : tokens, experts: expertTokens[seat])
         roundTokens[seat][fragment] = 0
         for expert in Set(layout[fragment].flatMap { $0 }.compactMap { experts.expertOf[$0] }) {
             let isDue =
-                plans[encoding.epoch].map { experts.isDue(expert, encoding.key, $0) } ?? true
+                plans[encoding.epoch].map { experts.isDue(expert, key, $0) } ?? true
             if isDue { expertTokens[seat][expert] = 0 }
         }
     }
@@ -263,14 +252,17 @@ struct ReferenceReduction {
         }
     }
 
-    /// Every step of all members is one collective: what a region's members send each other are parts of it.
-    private var isOneCollective: Bool {
-        sharesGradients && configuration.schedule.inner == .everyStep
+    /// What a region's members send each other are parts of what it contributes: not where each is a
+    /// replica and all are of one region.
+    private func reducesParts(_ plan: Plan) -> Bool {
+        configuration.schedule.isOneCollective
+            || configuration.schedule.reducesParts
+                && Set(plan.members.map(\.region)).count > 1
     }
 
     private func round(of key: CollectiveKey) -> CollectiveKey {
-        guard isOneCollective, key.scope == .region else { return key }
-        return .outer(fragment: FragmentID(0), round: key.round)
+        guard configuration.schedule.reducesParts, let round = key.roundOfParts else { return key }
+        return round
     }
 
     // MARK: Means
@@ -325,7 +317,9 @@ struct ReferenceReduction {
         if key.scope == .region {
             return members.filter { $0.region == key.region }.map { [seat($0)] }
         }
-        guard configuration.schedule.inner == .everyStep else { return members.map { [seat($0)] } }
+        guard configuration.schedule.inner == .everyStep || reducesParts(plan) else {
+            return members.map { [seat($0)] }
+        }
         let regions = members.map(\.region).reduce(into: [RegionID]()) { found, region in
             if !found.contains(region) { found.append(region) }
         }
@@ -341,14 +335,14 @@ struct ReferenceReduction {
         var vectors: [[Float]] = []
         var weights: [Tokens] = []
         let groups = groups(plan, key)
-        let only = isOneCollective ? nil : contributors(plan, groups, key)
+        let only = reducesParts(plan) ? nil : contributors(plan, groups, key)
         for (number, group) in groups.enumerated() {
-            if isOneCollective {
-                guard let (vector, tokens) = regionMean(candidate, group, elements) else {
+            if reducesParts(plan) {
+                guard let (vector, tokens) = regionMean(candidate, group, key, due) else {
                     return nil
                 }
                 vectors.append(vector)
-                weights.append(Tokens(all: tokens))
+                weights.append(tokens)
                 continue
             }
             let parts = group.flatMap { candidate.parts[$0] ?? [] }
@@ -384,21 +378,26 @@ struct ReferenceReduction {
 
     /// What a region's members make of their parts, in rank order.
     private func regionMean(
-        _ candidate: Candidate, _ group: [Int], _ elements: Int
-    ) -> (values: [Float], tokens: UInt64)? {
+        _ candidate: Candidate, _ group: [Int], _ key: CollectiveKey, _ due: [Int]?
+    ) -> (values: [Float], tokens: Tokens)? {
+        let elements = due?.count ?? elements(of: key)
         let only = holders(among: group.count)
         let vectors = group.enumerated().map { member, seat in
-            let own = contributed(only, by: member, nil)
+            let own = contributed(only, by: member, due)
             let parts = (candidate.parts[seat] ?? []).map { ($0.range, $0.values) }
-            return spread(assemble(parts, own), own, nil, elements)
+            return spread(assemble(parts, own ?? due), own, due, self.elements(of: key))
         }
         let weights = group.compactMap { candidate.weights[$0] }
         guard weights.count == group.count, vectors.allSatisfy({ $0.count == elements }) else {
             return nil
         }
-        let shares = shares(weights, of: nil)
+        guard group.count > 1 else { return (vectors[0], weights[0]) }
+        let place = place(key)
+        let plain = shares(weights, of: nil)
+        let own = (0..<experts.count).map { shares(weights, of: $0) }
         let values = (0..<elements).map { index -> Float in
-            if let member = only?[index] { return vectors[member][index] }
+            if let member = only?[due?[index] ?? index] { return vectors[member][index] }
+            let shares = experts.expertOf[place[due?[index] ?? index]].map { own[$0] } ?? plain
             var sum = shares[0] * vectors[0][index]
             for member in vectors.indices.dropFirst() {
                 let product = shares[member] * vectors[member][index]
@@ -406,7 +405,7 @@ struct ReferenceReduction {
             }
             return sum
         }
-        return (values, weights.reduce(0) { $0 + $1.all })
+        return (values, Tokens(of: weights, experts: experts.count))
     }
 
     private func shares(_ weights: [Tokens], of expert: Int?) -> [Float] {

@@ -19,7 +19,7 @@ struct ExchangeShape {
         var lastFrameBytes = 0
         /// Elements of the largest chunk.
         var largestChunk = 0
-        /// Replicas in this region: 1 where the region shares every step.
+        /// How often this region contributes: once where it reduces what it has to send.
         var replicas = 1
     }
 
@@ -56,7 +56,7 @@ struct ExchangeShape {
                 regions[place].largestChunk = max(regions[place].largestChunk, count)
             }
         }
-        forwards = schedule.inner == .everyStep
+        forwards = schedule.inner == .everyStep || schedule.reducesParts && regions.count > 1
         for place in regions.indices where !forwards {
             regions[place].replicas = regions[place].seats.count
         }

@@ -83,14 +83,14 @@ extension RoundSimulator {
                 units.append(
                     StepUnit(region: region.id, seats: seats, awaitsGo: seats.count))
             }
-            if isLockstep, region.seats.count > 1 {
+            if isLockstep || exchange?.shape.forwards == true, region.seats.count > 1 {
                 regionExchanges[region.id.index] = RegionExchange(
                     workers: region.seats.count, elements: parameters,
                     transform: plan.regionTransform, options: options,
-                    chunk: configuration.schedule.isOneCollective
+                    chunk: configuration.schedule.reducesParts
                         ? CollectiveGeometry.chunkElements
                         : CollectiveGeometry.chunkElements(of: plan.regionTransform),
-                    hasMeans: !schedule.sharesGradients,
+                    hasMeans: !configuration.schedule.reducesParts,
                     spread: configuration.spreadsExperts ? plan.experts : [])
             }
         }

@@ -47,7 +47,9 @@ extension RoundSimulator {
     private func finishStep(_ unit: Int) {
         let seats = units[unit].seats
         var steps = !schedule.sharesGradients
-        if regionExchanges[units[unit].region.index] != nil {
+        if configuration.schedule.inner == .everyStep,
+            regionExchanges[units[unit].region.index] != nil
+        {
             let ready = seats.map { standIns[$0].clock }
             let last = ready.max() ?? now
             guard
@@ -113,9 +115,14 @@ extension RoundSimulator {
     private func exchangeWithPool() {
         guard let exchange else { return }
         readyUnits = 0
-        let ready = standIns.map { units[$0.unit].reducing?.from ?? $0.clock }
-        let reducing = exchange.shape.regions.map {
+        var ready = standIns.map { units[$0.unit].reducing?.from ?? $0.clock }
+        var reducing = exchange.shape.regions.map {
             units[standIns[$0.seats[0]].unit].reducing?.duration
+        }
+        if configuration.schedule.inner == .none, exchange.shape.forwards {
+            for (place, region) in exchange.shape.regions.enumerated() {
+                reducing[place] = reduceParts(region.seats, region.id, &ready)
+            }
         }
         outcomes = exchange.run(ready: ready, reducing: reducing, over: &fabric)
         for place in exchange.shape.regions.indices {
@@ -130,6 +137,22 @@ extension RoundSimulator {
                 queue.schedule(.exchanged(unit: unit, outcome: place), at: max(now, at))
             }
         }
+    }
+
+    /// What replicas of one region contribute leaves as the last one's part of it comes in. How long that
+    /// takes from then on; nil: one alone has nothing to reduce.
+    private func reduceParts(
+        _ seats: [Int], _ region: RegionID, _ ready: inout [Int64]
+    ) -> Int64? {
+        guard let shared = regionExchanges[region.index]?.run(ready: seats.map { ready[$0] })
+        else { return nil }
+        let last = seats.map { ready[$0] }.max() ?? now
+        for seat in seats {
+            standIns[seat].book(\.encode, shared.encoding)
+            standIns[seat].clock += shared.encoding
+            ready[seat] = last
+        }
+        return shared.duration
     }
 
     /// The mean is applied when the commit of the round before it is known.

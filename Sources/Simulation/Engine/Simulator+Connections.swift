@@ -40,7 +40,7 @@ extension Simulator {
         var frames = 1
         if case .chunk(let chunk) = message {
             let isShared =
-                chunk.key.scope == .region && !configuration.schedule.isOneCollective
+                chunk.key.scope == .region && !configuration.schedule.reducesParts
             let most =
                 isShared
                 ? CollectiveGeometry.chunkElements(of: chunk.transform)

@@ -151,7 +151,7 @@ struct RoutingShape {
         let averaged =
             Double(model.parameterCount) - Double(layers) * owned * Double(model.expertElements)
         let traffic = PoolTraffic(
-            topology, isOneReplica: configuration.schedule.inner == .everyStep, values: averaged)
+            topology, crossesOnce: configuration.schedule.crossesOnce, values: averaged)
         return traffic.values(from: from, to: to)
             * configuration.wire.betweenRegions.storedBytesPerValue
     }
