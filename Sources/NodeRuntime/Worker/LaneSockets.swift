@@ -19,6 +19,8 @@ final class LaneSockets {
         let member: PlanMember
         let socket: Socket
         let monitor: SocketMonitor
+        /// While it leads to another machine.
+        var connection: FarConnection?
         init(
             _ lane: LaneID, _ member: PlanMember, _ socket: Socket, _ monitor: SocketMonitor
         ) {
@@ -45,6 +47,8 @@ final class LaneSockets {
     private var accepted: [LaneID: RoutingID] = [:]
     private var owners: [RoutingID: LaneID] = [:]
     private var redials: [(due: Int64, lane: LaneID, member: PlanMember)] = []
+    /// Members of this worker's region, itself included: who shares its links.
+    private var sharers = 1
 
     init(
         _ context: Context, _ options: WorkerOptions, topology: Topology, region: RegionID
@@ -102,6 +106,27 @@ final class LaneSockets {
             if let key = CurvePublicKey(member.dataKey.bytes.span) { names[key] = member.name }
         }
         try authenticator.replaceAllowed(names)
+        let sharers = 1 + members.count { $0.region == ownRegion }
+        guard sharers != self.sharers else { return }
+        self.sharers = sharers
+        for entry in dialledInOrder { pace(entry) }
+    }
+
+    /// All lanes of a region send at one rate over a link.
+    private func pace(_ entry: Dialled) {
+        guard let connection = entry.connection else { return }
+        let lanes = dialledInOrder.count { $0.lane.peer == entry.lane.peer }
+        let rate = LanePace.bytesPerSecond(
+            over: topology, from: ownRegion, to: entry.member.region, members: sharers,
+            lanes: lanes)
+        if let rate { connection.pace(bytesPerSecond: rate) }
+    }
+
+    private func connected(_ entry: Dialled, _ descriptor: Int32) {
+        guard let peer = ConnectionPeer(of: descriptor) else { return }
+        guard !peer.isLocal else { return LocalConnection.unpace(descriptor) }
+        entry.connection = FarConnection(descriptor, peer)
+        pace(entry)
     }
 
     /// - Returns: the address that was dialled.
@@ -121,6 +146,8 @@ final class LaneSockets {
         let lane = LaneID(peer: member.workerID, role: .dialler, index: index)
         dialled[lane] = Dialled(lane, member, socket, monitor)
         sortDialled()
+        // One lane more to this peer: less for each of the others.
+        for entry in dialledInOrder where entry.lane.peer == member.workerID { pace(entry) }
         return address
     }
 
@@ -213,13 +240,14 @@ final class LaneSockets {
             case .handshakeSucceeded:
                 try deliver(.connected(entry.lane))
             case .disconnected:
+                entry.connection = nil
                 try deliver(.disconnected(entry.lane))
             case .handshakeFailedAuthentication, .handshakeFailedProtocol,
                 .handshakeFailedWithoutDetail:
                 // libzmq does not try again after a refusal; the peer may simply not have the plan yet.
                 redials.append(
                     (now + NodeLimits.redialDelay.nanoseconds, entry.lane, entry.member))
-            case .connected(let descriptor): LocalConnection.unpace(descriptor)
+            case .connected(let descriptor): connected(entry, descriptor)
             case .connectDelayed, .connectRetried, .listening, .bindFailed, .accepted,
                 .acceptFailed, .closed, .closeFailed, .monitorStopped, .unknown:
                 break
