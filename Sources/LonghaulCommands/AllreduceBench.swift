@@ -2,7 +2,6 @@ import ClusterFile
 import ClusterModel
 import Foundation
 import NodeRuntime
-import Synchronization
 import ZeroMQ
 
 /// A run of `longhaul bench allreduce`: this process coordinates, one process per seat exchanges.
@@ -11,7 +10,7 @@ struct AllreduceBench: Sendable {
     struct Method: Sendable {
         var repeats: Int
         var isPlain: Bool
-        /// All-reduces at once: each has coordinator and workers of its own, on the same links.
+        /// All-reduces under way at once.
         var inFlight: Int
         /// Of the regions' TCP in packet mode.
         var congestion: String?
@@ -28,7 +27,6 @@ struct AllreduceBench: Sendable {
     ) throws {
         self.elements = elements
         self.method = method
-        let steps = UInt32(ExchangeWorker.warmup + method.repeats + method.cooldown)
         cluster = try clusterFile.map { try ClusterFile.load(path: $0) }
         topology = Self.unpaced(
             cluster?.topology
@@ -41,18 +39,34 @@ struct AllreduceBench: Sendable {
                                     name: "w\($0)", microBatch: 1, nominalStep: .zero)
                             })
                     ], links: [], coordinatorRegion: RegionID(0)))
-        let isLocal = topology.regions.count == 1
+        configuration = Self.configuration(
+            method, isLocal: topology.regions.count == 1, wire: wire)
+    }
+
+    private static func configuration(
+        _ method: Method, isLocal: Bool, wire: TransformID
+    ) -> RunConfiguration {
         var training = RunConfiguration.Training.standard
         // States on disk are no part of an exchange.
         training.checkpointEvery = 0
-        configuration = RunConfiguration(
-            name: "bench-allreduce", seed: 1, steps: steps, model: .standard, training: training,
-            // One region: every step is one all-reduce. Several: every step's mean is over the pool.
-            schedule: RunConfiguration.Schedule(
-                inner: .everyStep, outer: isLocal ? .diloco : .everyStep,
-                syncEvery: isLocal ? steps : 1, outerLearningRate: 1, outerMomentum: 0),
+        let steps = UInt32(ExchangeWorker.warmup + method.repeats + method.cooldown)
+        var model = RunConfiguration.Model.standard
+        model.layers = max(model.layers, method.inFlight)
+        let fragments = UInt32(method.inFlight)
+        return RunConfiguration(
+            name: "bench-allreduce", seed: 1, steps: steps, model: model, training: training,
+            schedule: fragments > 1
+                // One fragment leaves after each step, and its mean is due when all others have left.
+                ? RunConfiguration.Schedule(
+                    inner: .none, outer: .streaming, syncEvery: fragments, outerLearningRate: 1,
+                    outerMomentum: 0, fragments: method.inFlight, overlap: fragments - 1)
+                // One region: every step is one all-reduce. Several: every step's mean is over the pool.
+                : RunConfiguration.Schedule(
+                    inner: .everyStep, outer: isLocal ? .diloco : .everyStep,
+                    syncEvery: isLocal ? steps : 1, outerLearningRate: 1, outerMomentum: 0),
             wire: RunConfiguration.Wire(
-                insideRegion: isLocal ? wire : .fp32, betweenRegions: isLocal ? .fp32 : wire,
+                insideRegion: isLocal ? wire : .fp32,
+                betweenRegions: isLocal && fragments == 1 ? .fp32 : wire,
                 errorFeedback: false),
             deadlines: .standard, data: RunConfiguration.Data(path: "/dev/null"))
     }
@@ -74,30 +88,10 @@ struct AllreduceBench: Sendable {
         defer { links?.terminate() }
         let interrupt = try Interrupt()
         interrupt.install()
-        guard method.inFlight > 1 else {
-            return try summary([try operate("\(folder.path)", links, interrupt)])
-        }
-        let outcomes = Mutex<[Swift.Result<[ExchangeResult], any Error>]>([])
-        // Each in a thread of its own, because a coordinator's loop belongs to one.
-        let ended = DispatchSemaphore(value: 0)
-        for index in 0..<method.inFlight {
-            let thread = Thread { [self] in
-                let outcome = Swift.Result {
-                    let path = "\(folder.path)/\(index)"
-                    try FileManager.default.createDirectory(
-                        atPath: path, withIntermediateDirectories: true)
-                    return try operate(path, links, interrupt)
-                }
-                outcomes.withLock { $0.append(outcome) }
-                ended.signal()
-            }
-            thread.start()
-        }
-        for _ in 0..<method.inFlight { ended.wait() }
-        return try summary(try outcomes.withLock { try $0.map { try $0.get() } })
+        return try summary(try operate(folder.path, links, interrupt))
     }
 
-    /// One series of exchanges; what each worker measured.
+    /// All exchanges; what each worker measured.
     private func operate(
         _ directory: String, _ links: LocalLinks?, _ interrupt: Interrupt
     ) throws -> [ExchangeResult] {
@@ -113,7 +107,7 @@ struct AllreduceBench: Sendable {
         let options = CoordinatorOptions(
             configuration: configuration, topology: topology, keys: keys,
             listen: "tcp://\(host):*", allowed: allowed, enrolment: nil,
-            parameterCount: UInt64(elements), run: WallClock.runID())
+            parameterCount: UInt64(elements * method.inFlight), run: WallClock.runID())
         func makeCoordinator() throws -> CoordinatorNode {
             try CoordinatorNode(options, interrupt: interrupt) { event in
                 if case .violation(let culprit, let what) = event.event {
@@ -157,7 +151,8 @@ struct AllreduceBench: Sendable {
             "bench", "allreduce-worker", "--coordinator", endpoint,
             "--coordinator-key=\(keys.publicKey.z85)", "--name", worker.name, "--region",
             topology.regions[region.index].name, "--key", "\(directory)/\(worker.name).key",
-            "--elements", String(elements), "--repeats", String(method.repeats),
+            "--elements", String(elements * method.inFlight), "--repeats",
+            String(method.repeats), "--in-flight", String(method.inFlight),
         ]
         if method.isPlain { flags.append("--plain") }
         flags += (links?.listenFlags(region) ?? []) + (links?.proxyFlags(region) ?? [])
@@ -177,7 +172,6 @@ struct AllreduceBench: Sendable {
 }
 
 extension AllreduceBench.Method {
-    /// Exchanges after the last one that counts: while one operation measures, the others are under way,
-    /// also those that began later.
-    var cooldown: Int { inFlight > 1 ? 3 : 0 }
+    /// Exchanges after the last one that counts, so that as many are under way when it ends.
+    var cooldown: Int { inFlight > 1 ? inFlight + 1 : 0 }
 }

@@ -27,17 +27,16 @@ extension AllreduceBench {
         var pageFaults: Double
         /// Most frame buffers one worker had in use, in bytes.
         var bufferBytesPeak: Int
-        /// All-reduces under way at once; figures of one exchange are of any of them.
+        /// All-reduces under way at once; figures are of one of them.
         var inFlight: Int
         /// "relay" or "packet"; nothing on loopback.
         var emulation: String?
         /// Of packet mode; nothing: the kernel's.
         var congestion: String?
-        /// Frames of all operations per second and direction, while all of them were under way, as a share
-        /// of what the link carries of TCP's payload: rate x 1448 / 1500. Of a cluster of two regions.
+        /// Frames per second and direction while the exchanges ran that count, as a share of what the link
+        /// carries of TCP's payload: rate x 1448 / 1500. Of a cluster of two regions.
         var payloadRateShare: [String: Double]?
-        /// How long that was: from when the last operation had ended its first exchanges to when the first
-        /// one had none left.
+        /// How long that was.
         var secondsTogether: Double?
         /// Processor seconds of one exchange, mean over the workers.
         var cpuSeconds: Double
@@ -46,41 +45,40 @@ extension AllreduceBench {
         var error: Double
     }
 
-    /// - Parameter operations: what each worker measured, by operation.
-    func summary(_ operations: [[ExchangeResult]]) throws -> Result {
-        let results = operations.flatMap(\.self)
+    /// - Parameter results: what each worker measured.
+    func summary(_ results: [ExchangeResult]) throws -> Result {
         let digests = Set(results.map(\.digest))
         guard let digest = digests.first, digests.count == 1 else {
             throw Failure(.digestMismatch, "workers hold unlike means: \(digests.sorted())")
         }
         let formats = configuration.wire
-        let wire = topology.regions.count == 1 ? formats.insideRegion : formats.betweenRegions
+        let isShared = topology.regions.count == 1 && method.inFlight == 1
+        let wire = isShared ? formats.insideRegion : formats.betweenRegions
         let slowest = results.max { median($0.seconds) < median($1.seconds) }?.seconds ?? []
         let seconds = median(slowest)
-        let count = Double(operations.count)
         let window = results.map(\.progress).together
         return Result(
-            workers: results.count / operations.count, elements: elements,
+            workers: results.count, elements: elements,
             wire: "\(wire)",
             curve: !method.isPlain, repeats: method.repeats, secondsMedian: seconds,
             secondsMin: slowest.min() ?? 0, secondsMax: slowest.max() ?? 0,
             secondsBackToBack: results.map(\.secondsBackToBack).max() ?? 0,
             algorithmMegabytesPerSecond: Double(elements) * 4 / seconds / 1e6,
-            bytesOnWire: results.reduce(0) { $0 + $1.bytesSent } / count,
-            bytesBetweenRegions: results.reduce(0) { $0 + $1.bytesAcross } / count,
-            framesOnWire: results.reduce(0) { $0 + $1.framesSent } / count,
+            bytesOnWire: results.reduce(0) { $0 + $1.bytesSent },
+            bytesBetweenRegions: results.reduce(0) { $0 + $1.bytesAcross },
+            framesOnWire: results.reduce(0) { $0 + $1.framesSent },
             buffersAllocated: results.reduce(0) { $0 + $1.buffersAllocated },
             pageFaults: results.map(\.pageFaults).max() ?? 0,
             bufferBytesPeak: (results.map(\.buffersPeak).max() ?? 0) * FramePool.bufferBytes,
-            inFlight: operations.count, emulation: cluster.map { "\($0.emulation)" },
-            congestion: method.congestion, payloadRateShare: payloadRateShare(operations, window),
+            inFlight: method.inFlight, emulation: cluster.map { "\($0.emulation)" },
+            congestion: method.congestion, payloadRateShare: payloadRateShare(results, window),
             secondsTogether: window.map { $0.upperBound - $0.lowerBound },
             cpuSeconds: results.reduce(0) { $0 + $1.cpuSeconds } / Double(results.count),
             digest: digest, error: results.map(\.error).max() ?? 0)
     }
 
     private func payloadRateShare(
-        _ operations: [[ExchangeResult]], _ window: ClosedRange<Double>?
+        _ results: [ExchangeResult], _ window: ClosedRange<Double>?
     ) -> [String: Double]? {
         guard topology.regions.count == 2, let link = topology.links.first, let window else {
             return nil
@@ -89,10 +87,8 @@ extension AllreduceBench {
         for (from, to) in [(link.a, link.b), (link.b, link.a)] {
             let rate = Double(link.parameters(from: from).bitsPerSecond) / 8 * 1448 / 1500
             guard rate > 0 else { return nil }
-            let bytes = operations.reduce(0.0) { sum, results in
-                zip(topology.seats, results).reduce(sum) {
-                    $0 + ($1.0.region == from ? $1.1.progress.bytesAcross(within: window) : 0)
-                }
+            let bytes = zip(topology.seats, results).reduce(0.0) {
+                $0 + ($1.0.region == from ? $1.1.progress.bytesAcross(within: window) : 0)
             }
             let names = topology.regions.map(\.name)
             shares["\(names[from.index]) -> \(names[to.index])"] =

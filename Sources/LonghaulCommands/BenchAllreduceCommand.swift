@@ -39,8 +39,8 @@ struct BenchAllreduceCommand: ParsableCommand {
 
     @Option(
         help: """
-            All-reduces at once, 1 to 4, each with workers of its own on the same links; \
-            payload_rate_share is of all together, while all are under way.
+            All-reduces under way at once, 1 to 4: each is of a fragment of its own, and leaves while the \
+            others are on their way.
             """)
     var inFlight = 1
 
@@ -95,12 +95,14 @@ struct BenchAllreduceWorkerCommand: ParsableCommand {
 
     @OptionGroup var worker: BenchWorkerOptions
     @Option var repeats: Int
+    @Option var inFlight: Int
 
     func run() throws {
         let (options, interrupt) = try worker.prepare()
         let label = worker.name
         let result = try ExchangeWorker.run(
-            options, elements: worker.elements, repeats: repeats, interrupt: interrupt
+            options, elements: worker.elements, repeats: repeats, inFlight: inFlight,
+            interrupt: interrupt
         ) { line in Console.error("[\(label)] \(line)") }
         print(String(decoding: try JSONEncoder().encode(result), as: UTF8.self))
     }

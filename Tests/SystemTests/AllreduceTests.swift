@@ -33,6 +33,7 @@ private struct Measured: Decodable {
     var bufferBytesPeak: Int
     var pageFaults: Double
     var payloadRateShare: [String: Double]?
+    var inFlight: Int
     var error: Double
     var digest: String
 }
@@ -112,6 +113,27 @@ extension SystemTests {
                 #expect(
                     isWithinPercent(result.bytesOnWire, expected + inside),
                     "\(result.bytesOnWire), expected \(expected + inside)")
+            }
+        }
+
+        /// Each exchange is of a fragment of replicas that are one worker each.
+        @Test("several in flight send as many bytes, each once between regions")
+        func inFlight() async throws {
+            try await withScratch { scratch in
+                var cluster = SmallCluster()
+                cluster.regions = cluster.regions.map { .init(name: $0.name, batches: [1, 1]) }
+                cluster.outer = "every-step"
+                let file = try cluster.write(to: scratch)
+                let result = try await measure(
+                    scratch, ["--cluster", file, "--repeats", "12", "--in-flight", "3"])
+                #expect(result.workers == 4 && result.inFlight == 3 && result.error == 0)
+                let between = ExpectedBytes.between(2, 4, Self.values)
+                let inside = 2 * Double(4 - 2) * ExpectedBytes.once(Self.values, slices: 4)
+                // What is under way when the count begins and ends is not the same to the byte.
+                #expect(abs(result.bytesBetweenRegions / between - 1) < 0.15)
+                #expect(abs(result.bytesOnWire / (between + inside) - 1) < 0.15)
+                let shares = try #require(result.payloadRateShare)
+                #expect(shares.count == 2 && shares.values.allSatisfy { $0 > 0 })
             }
         }
     }

@@ -3,10 +3,10 @@
 
 Needs root; the release build of longhaul; Debian iperf3; python3 with torch (Debian python3-torch); for CUBIC beside
 another default, sysctl -w net.ipv4.tcp_allowed_congestion_control='reno cubic bbr'.
-Usage: wan_peers.py [--rate 500] [--rtt 30] [--mib 64] [--repeats 10] [--cases clean:bbr,loss:bbr,loss:cubic]
+Usage: wan_peers.py [--rate 500] [--rtt 30] [--mib 64] [--repeats 20] [--cases clean:bbr,loss:bbr,loss:cubic]
 
 Two regions of two workers, one link of --rate Mbit/s and --rtt ms; "loss" loses 0.01 % of the packets,
-each for itself. Longhaul runs with CURVE and two all-reduces in flight; Gloo with two in flight too, in
+each for itself. Longhaul runs with CURVE and two all-reduces in flight, told the link's rate; Gloo with two in flight too, in
 the clear, and its ring crosses the link once each way. Share: payload of one direction per second over
 rate x 1448 / 1500. Gloo's bytes are those of its ring, 2 (W - 1) / W of the vector; Longhaul's are counted.
 The first exchanges do not count.
@@ -84,9 +84,8 @@ def longhaul(options, file, congestion):
          "--congestion", congestion, "--json"],
         capture_output=True, text=True, timeout=280, check=True).stdout
     result = json.loads(out)
-    # Too short a run has no time in which all series were under way.
-    shares = " / ".join(f"{share:.3f}" for share in result.get("payload_rate_share", {}).values())
-    return (f"share {shares or 'not measured'}, {result['seconds_back_to_back'] / 2:.2f} s an all-reduce "
+    shares = " / ".join(f"{share:.3f}" for share in result["payload_rate_share"].values())
+    return (f"share {shares}, {result['seconds_back_to_back']:.2f} s an all-reduce "
             f"(median {result['seconds_median']:.2f} s with two in flight), "
             f"{result['cpu_seconds']:.2f} CPU s each, "
             f"{result['bytes_between_regions'] / 1e6:.1f} MB both ways")
@@ -118,7 +117,7 @@ def main():
     parser.add_argument("--rate", type=int, default=500, help="Mbit/s")
     parser.add_argument("--rtt", type=float, default=30, help="ms")
     parser.add_argument("--mib", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--cases", default="clean:bbr,clean:cubic,loss:bbr,loss:cubic")
     parser.add_argument("--programs", default="longhaul,gloo,iperf1,iperf8")
     parser.add_argument("--longhaul", default=".build/release/longhaul")

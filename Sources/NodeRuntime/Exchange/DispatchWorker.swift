@@ -58,7 +58,7 @@ package enum DispatchWorker {
             let run = DispatchRun(request.shape, seat: seat, seats: setup.seats)
             var left = warmup + request.repeats
             return ExchangeTrainer(
-                elements: elements, seat: seat, begin: {}, end: {},
+                elements: elements, seat: seat, begin: { _ in }, end: { _ in },
                 work: { members throws(TokensInterrupted) in
                     try run.exchange(
                         members, begin: { clock.begin() }, end: { clock.end() })

@@ -5,8 +5,8 @@ import ZeroMQ
 /// When each exchange of a benchmark began and ended, and what it had cost by then.
 package final class ExchangeClock: Sendable {
     private struct State {
-        var began: Int64 = 0
-        var ended: Int64 = 0
+        /// By number of what is in flight.
+        var began: [Int64]
         var seconds: [Double] = []
         var first: Reading?
         var last: Reading?
@@ -27,37 +27,39 @@ package final class ExchangeClock: Sendable {
     private let repeats: Int
     private let counters: LaneCounters
     private let pool: FramePool
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
     /// - Parameters:
     ///   - warmup: exchanges before the first that counts.
     ///   - repeats: exchanges that count; what comes after them does not.
-    package init(warmup: Int, repeats: Int, counters: LaneCounters, pool: FramePool) {
+    ///   - inFlight: exchanges under way at once. Of one, what counts begins with the first that does; of
+    ///     several, with the end of the last that does not, when others are under way.
+    package init(
+        warmup: Int, repeats: Int, inFlight: Int = 1, counters: LaneCounters, pool: FramePool
+    ) {
+        state = Mutex(State(began: Array(repeating: 0, count: inFlight)))
         self.warmup = warmup
         self.repeats = repeats
         self.pool = pool
         self.counters = counters
     }
 
-    func begin() {
+    func begin(_ number: Int = 0) {
         let reading = read()
         state.withLock { state in
-            if state.seconds.count == warmup { state.first = reading }
-            state.began = MonotonicClock.now()
+            if state.began.count == 1, state.seconds.count == warmup { state.first = reading }
+            state.began[number] = MonotonicClock.now()
         }
     }
 
-    func end() {
+    func end(_ number: Int = 0) {
         let now = MonotonicClock.now()
-        let counted = state.withLock { state in
-            state.ended = now
-            return state.seconds.count
-        }
-        guard counted < warmup + repeats else { return }
+        guard state.withLock({ $0.seconds.count }) < warmup + repeats else { return }
         let reading = read()
-        state.withLock {
-            $0.seconds.append(Double(now - $0.began) / 1e9)
-            $0.last = reading
+        state.withLock { state in
+            state.seconds.append(Double(now - state.began[number]) / 1e9)
+            state.last = reading
+            if state.began.count > 1, state.seconds.count == warmup { state.first = reading }
         }
     }
 
@@ -92,7 +94,7 @@ package final class ExchangeClock: Sendable {
             return ExchangeResult(
                 seconds: Array(state.seconds.dropFirst(warmup)),
                 secondsBackToBack: Double(last.time - first.time) / 1e9 / count,
-                progress: state.progress.filter { $0.time <= Double(state.ended) / 1e9 },
+                progress: state.progress.filter { $0.time <= Double(last.time) / 1e9 },
                 cpuSeconds: (last.cpuSeconds - first.cpuSeconds) / count,
                 bytesSent: Double(traffic.bytes) / count,
                 bytesAcross: Double(traffic.bytesAcross) / count,
@@ -121,8 +123,7 @@ package struct ExchangeResult: Codable, Sendable {
     package var seconds: [Double]
     /// Wall time from one exchange to the next.
     package var secondsBackToBack: Double
-    /// What had left for other regions, every 50 ms from the first exchange that counts to the end of the
-    /// last one of the run, which need not count.
+    /// What had left for other regions, every 50 ms while the exchanges ran that count.
     package var progress: [Mark]
     package var cpuSeconds: Double
     package var bytesSent: Double

@@ -11,21 +11,27 @@ package enum ExchangeWorker {
     package static let warmup = 4
 
     /// Takes part until the run ends.
+    ///
+    /// - Parameters:
+    ///   - elements: of all exchanges in flight together.
+    ///   - repeats: exchanges that count.
+    ///   - inFlight: exchanges under way at once.
     package static func run(
-        _ options: WorkerOptions, elements: Int, repeats: Int, interrupt: Interrupt,
-        log: @escaping (String) -> Void
+        _ options: WorkerOptions, elements: Int, repeats: Int, inFlight: Int,
+        interrupt: Interrupt, log: @escaping (String) -> Void
     ) throws -> ExchangeResult {
         let counters = LaneCounters()
         let clock = ExchangeClock(
-            warmup: warmup, repeats: repeats, counters: counters, pool: options.pool)
+            warmup: warmup, repeats: repeats, inFlight: inFlight, counters: counters,
+            pool: options.pool)
         let verdict = Mutex<(digest: UInt64, error: Float)?>(nil)
         var options = options
         options.counters = counters
         options.storesChunks = true
         options.makeTrainer = { setup in
             ExchangeTrainer(
-                elements: elements, seat: Int(setup.worker.rawValue),
-                begin: { clock.begin() }, end: { clock.end() })
+                elements: elements, seat: Int(setup.worker.rawValue), fragments: inFlight,
+                begin: { clock.begin($0) }, end: { clock.end($0) })
         }
         options.atEnd = { trainer, setup in
             guard let trainer = trainer as? ExchangeTrainer else { return }

@@ -5,28 +5,35 @@ import TrainingKernels
 ///
 /// A step's gradient is what the last exchange left; the first one is `rank + 1` times a pattern, so
 /// that the mean is known. `begin` is called at the end of `computeGradient`, `end` at the beginning of
-/// `optimiserStep`: encode, send, receive, reduce, send the mean, decode are all between them.
+/// `optimiserStep`: encode, send, receive, reduce, send the mean, decode are all between them. Where several
+/// exchanges are in flight each is of a fragment, and they are told by its number: `begin` is called when it
+/// leaves, `end` when its mean is in place.
 package final class ExchangeTrainer: Trainer {
     package let parameterCount: Int
     package let tensors: [TensorSpec]
     package let keepsOuterCopy = true
     package var counters = TrainerCounters()
 
-    private let begin: () -> Void
-    private let end: () -> Void
+    private let begin: (Int) -> Void
+    private let end: (Int) -> Void
+    private let fragments: Int
     private let work: ((any TokenTransport) throws(TokensInterrupted) -> Void)?
     private var place: SharedFloats
     private var values: Floats { place.floats }
 
-    /// - Parameter work: what a step does with the other members of the region.
+    /// - Parameters:
+    ///   - elements: of all fragments together, which have equal parts of them.
+    ///   - work: what a step does with the other members of the region.
     package init(
-        elements: Int, seat: Int, begin: @escaping () -> Void, end: @escaping () -> Void,
+        elements: Int, seat: Int, fragments: Int = 1, begin: @escaping (Int) -> Void,
+        end: @escaping (Int) -> Void,
         work: ((any TokenTransport) throws(TokensInterrupted) -> Void)? = nil
     ) {
         self.work = work
         parameterCount = elements
         self.begin = begin
         self.end = end
+        self.fragments = fragments
         tensors = [
             TensorSpec(
                 name: "exchange.weight", shape: [elements], range: 0..<elements, layer: nil,
@@ -40,7 +47,7 @@ package final class ExchangeTrainer: Trainer {
     static func pattern(_ element: Int) -> Float { Float(element % 33 - 16) / 2 }
 
     package func computeGradient(samples: [UInt64]) -> StepResult {
-        begin()
+        if fragments == 1 { begin(0) }
         return StepResult(tokens: 1, loss: 0)
     }
 
@@ -53,7 +60,7 @@ package final class ExchangeTrainer: Trainer {
 
     @discardableResult
     package func optimiserStep() -> OptimiserReport {
-        end()
+        if fragments == 1 { end(0) }
         counters.innerSteps += 1
         return OptimiserReport(gradientNorm: 0, learningRate: 0)
     }
@@ -90,12 +97,21 @@ package final class ExchangeTrainer: Trainer {
         if let place { self.place = place }
     }
 
-    /// The mean is in place.
-    package func keepOuterGradient(ranges: [Range<Int>], as kind: ContributionKind) {}
+    /// Nothing changes the values while they are under way.
+    package func keepOuterGradient(ranges: [Range<Int>], as kind: ContributionKind) {
+        begin(fragment(of: ranges))
+    }
 
+    /// The mean is in place.
     package func outerStep(
         ranges: [Range<Int>], optimiser: any OuterOptimiser, round: UInt32, live: LiveUpdate
-    ) {}
+    ) {
+        end(fragment(of: ranges))
+    }
+
+    private func fragment(of ranges: [Range<Int>]) -> Int {
+        (ranges.first?.lowerBound ?? 0) * fragments / parameterCount
+    }
 
     /// Every vector of the state is the last mean.
     package func withState<R, E: Error>(
