@@ -55,7 +55,7 @@ package protocol ElementwiseKernels: Sendable {
     /// See `ExpertRows.combine`.
     static func combineRows(
         _ outputs: Floats, rows: [Int32], weights: [Float], topK: Int, width: Int,
-        addedTo result: Floats
+        from first: Int, addedTo result: Floats
     )
 
     /// See `ExpertRows.combineBackward`.
@@ -66,7 +66,8 @@ package protocol ElementwiseKernels: Sendable {
 
     /// See `ExpertRows.addRows`.
     static func addRows(
-        _ source: Floats, rows: [Int32], topK: Int, width: Int, to result: Floats
+        _ source: Floats, rows: [Int32], topK: Int, width: Int, from first: Int,
+        to result: Floats
     )
 
     /// See `AdamWUpdate.apply`.

@@ -21,17 +21,19 @@ package enum ExpertRows {
         }
     }
 
-    /// result[t] += sum over j of weights[t, j] outputs[rows[t, j]].
+    /// result[t - first] += sum over j of weights[t, j] outputs[rows[t, j]] for as many tokens t from `first`
+    /// on as `result` has rows.
     @_alwaysEmitIntoClient
     @inline(__always)
     package static func combine(
         _ outputs: Floats, rows: [Int32], weights: [Float], topK: Int, width: Int,
-        addedTo result: Floats
+        from first: Int, addedTo result: Floats
     ) {
-        let tokens = result.count / width
-        precondition(width % laneCount == 0 && tokens * topK <= min(rows.count, weights.count))
-        for token in 0..<tokens {
-            let to = result.part(token * width, width)
+        let end = first + result.count / width
+        precondition(first >= 0 && end * topK <= min(rows.count, weights.count))
+        precondition(width % laneCount == 0)
+        for token in first..<end {
+            let to = result.part((token - first) * width, width)
             for slot in token * topK..<(token + 1) * topK where rows[slot] >= 0 {
                 let from = outputs.part(Int(rows[slot]) * width, width)
                 let weight = Lanes(repeating: weights[slot])
@@ -74,16 +76,18 @@ package enum ExpertRows {
         }
     }
 
-    /// result[t] += sum over j of source[rows[t, j]]: the gradient of `gather`.
+    /// result[t - first] += sum over j of source[rows[t, j]], for tokens as in `combine`: the gradient of
+    /// `gather`.
     @_alwaysEmitIntoClient
     @inline(__always)
     package static func addRows(
-        _ source: Floats, rows: [Int32], topK: Int, width: Int, to result: Floats
+        _ source: Floats, rows: [Int32], topK: Int, width: Int, from first: Int,
+        to result: Floats
     ) {
-        let tokens = result.count / width
-        precondition(width % laneCount == 0 && tokens * topK <= rows.count)
-        for token in 0..<tokens {
-            let to = result.part(token * width, width)
+        let end = first + result.count / width
+        precondition(width % laneCount == 0 && first >= 0 && end * topK <= rows.count)
+        for token in first..<end {
+            let to = result.part((token - first) * width, width)
             for slot in token * topK..<(token + 1) * topK where rows[slot] >= 0 {
                 RowKernels.add(source.part(Int(rows[slot]) * width, width), to: to)
             }

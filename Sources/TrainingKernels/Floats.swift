@@ -122,6 +122,28 @@ package struct Floats {
     }
 }
 
+extension Span<Float> {
+    /// The same floats as kernels see them; for reading only.
+    package func withFloats(_ body: (Floats) -> Void) {
+        unsafe withUnsafeBufferPointer { buffer in
+            guard let base = buffer.baseAddress else { return }
+            // SAFETY: the view does not outlive the call, and is read only.
+            body(unsafe Floats(base: UnsafeMutablePointer(mutating: base), count: buffer.count))
+        }
+    }
+}
+
+extension MutableSpan<Float> {
+    /// The same floats as kernels see them.
+    package mutating func withFloats(_ body: (Floats) -> Void) {
+        unsafe withUnsafeMutableBufferPointer { buffer in
+            guard let base = buffer.baseAddress else { return }
+            // SAFETY: the view does not outlive the call.
+            body(unsafe Floats(base: base, count: buffer.count))
+        }
+    }
+}
+
 /// Owns zeroed floats aligned to a cache line (64 bytes) and frees them at the end of its life.
 @safe
 package final class FloatStorage {

@@ -70,10 +70,11 @@ package enum KernelsBaseline: ElementwiseKernels {
 
     package static func combineRows(
         _ outputs: Floats, rows: [Int32], weights: [Float], topK: Int, width: Int,
-        addedTo result: Floats
+        from first: Int, addedTo result: Floats
     ) {
         ExpertRows.combine(
-            outputs, rows: rows, weights: weights, topK: topK, width: width, addedTo: result)
+            outputs, rows: rows, weights: weights, topK: topK, width: width, from: first,
+            addedTo: result)
     }
 
     package static func combineRowsBackward(
@@ -86,9 +87,11 @@ package enum KernelsBaseline: ElementwiseKernels {
     }
 
     package static func addRows(
-        _ source: Floats, rows: [Int32], topK: Int, width: Int, to result: Floats
+        _ source: Floats, rows: [Int32], topK: Int, width: Int, from first: Int,
+        to result: Floats
     ) {
-        ExpertRows.addRows(source, rows: rows, topK: topK, width: width, to: result)
+        ExpertRows.addRows(
+            source, rows: rows, topK: topK, width: width, from: first, to: result)
     }
 
     package static func adamW(

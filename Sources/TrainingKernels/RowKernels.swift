@@ -64,6 +64,17 @@ package enum RowKernels {
         }
     }
 
+    /// target *= factor; the length is a multiple of eight.
+    @_alwaysEmitIntoClient
+    @inline(__always)
+    package static func scale(_ target: Floats, by factor: Float) {
+        precondition(target.count % laneCount == 0)
+        let lanes = Lanes(repeating: factor)
+        for index in stride(from: 0, to: target.count, by: laneCount) {
+            target.store(target.lanes(at: index) * lanes, at: index)
+        }
+    }
+
     /// target += source, element by element; lengths are multiples of eight.
     @_alwaysEmitIntoClient
     @inline(__always)

@@ -6,6 +6,7 @@ import Synchronization
 import Testing
 import Training
 import WireProtocol
+import ZeroMQ
 
 /// Members of a region, each with a thread; what one emits is put into the mailbox of another.
 private final class Members: Sendable {
@@ -70,10 +71,11 @@ private final class Members: Sendable {
 
     /// Results of all members and the largest error.
     private func run(
-        _ count: Int, _ transform: TransformID, tokens: Int = 700, shuffled seed: UInt64? = nil
+        _ count: Int, _ transform: TransformID, tokens: Int = 700, topK: Int = 2,
+        shuffled seed: UInt64? = nil
     ) -> (values: [[Float]], error: Float, members: Members) {
         let members = Members(count, shuffled: seed)
-        let shape = DispatchRun.Shape(tokens: tokens, width: 64, experts: 8, topK: 2)
+        let shape = DispatchRun.Shape(tokens: tokens, width: 64, experts: 8, topK: topK)
         let results = Mutex<[Int: ([Float], Float)]>([:])
         // Threads, because each waits for all others.
         let ended = DispatchSemaphore(value: 0)
@@ -114,13 +116,80 @@ private final class Members: Sendable {
         #expect(found.members.sent >= 4 * count * (count - 1))
     }
 
-    @Test("no sum depends on the order in which frames come")
-    func order() {
-        let straight = run(3, .fp32, tokens: Self.manyTokens).values
+    /// With top-2 answers are added as they come, with top-3 as choices name them.
+    @Test("no sum depends on the order in which frames come", arguments: [2, 3])
+    func order(_ topK: Int) {
+        let straight = run(4, .fp32, tokens: Self.manyTokens, topK: topK)
+        #expect(straight.error < 1e-6 && straight.members.said == [])
         for seed: UInt64 in [1, 2, 3, 4] {
-            let shuffled = run(3, .fp32, tokens: Self.manyTokens, shuffled: seed).values
-            #expect(shuffled == straight)
+            let shuffled = run(4, .fp32, tokens: Self.manyTokens, topK: topK, shuffled: seed)
+            #expect(shuffled.values == straight.values)
         }
+    }
+
+    @Test("rows are lent where they lie, or decoded where they lie askew", arguments: 0..<5)
+    func lent(_ offset: Int) throws {
+        let words: [UInt32] = [7, 8, 9, 10]
+        let values = (0..<16).map { Float($0) - 3.5 }
+        var bytes = [UInt8](repeating: 0xAA, count: offset)
+        for word in words + values.map(\.bitPattern) {
+            for byte in 0..<4 { bytes.append(UInt8(truncatingIfNeeded: word >> (8 * byte))) }
+        }
+        var tokens = Self.tokens(first: 1, rows: 2, total: 3)
+        tokens.words = 2
+        let members = Members(2)
+        let held = HeldMessage(try Message(copying: bytes))
+        let whole = PayloadBytes(
+            in: held, range: offset..<bytes.count, transform: .fp32, stage: .stored)
+        let short = PayloadBytes(
+            in: held, range: offset..<bytes.count - 4, transform: .fp32, stage: .stored)
+        var last = tokens
+        (last.first, last.rows) = (0, 1)
+        let end = PayloadBytes(
+            in: held, range: offset..<offset + 40, transform: .fp32, stage: .stored)
+        for (number, (tokens, payload)) in [(tokens, short), (tokens, whole), (last, end)]
+            .enumerated()
+        {
+            _ = members.mailboxes[0].deliver(
+                TokenMailbox.Arrival(
+                    from: WorkerID(1), tokens: tokens, bytes: payload,
+                    handle: PayloadHandle(rawValue: UInt64(number) + 1)), Members.epoch)
+        }
+        let batch = TokenBatch(
+            exchange: 0, isAnswer: false, width: 8, words: 2, passes: 1, tokens: 3)
+        var parts: [TokenPart] = []
+        var taken: [UInt32] = []
+        let found = try members.exchange(0, .fp32).receive(batch, capacity: 4) {
+            part, words, values in
+            parts.append(part)
+            for index in words.indices { taken.append(words[index]) }
+            for index in values.indices { taken.append(values[index].bitPattern) }
+        }
+        #expect(found.map(\.rows) == [0, 3])
+        #expect(
+            parts == [
+                TokenPart(member: 1, rows: 1..<3, total: 3),
+                TokenPart(member: 1, rows: 0..<1, total: 3),
+            ])
+        let bits = words + values.map(\.bitPattern)
+        #expect(taken == bits + bits[..<10])
+        // The one with a byte less was refused, and read all the same.
+        #expect(members.said.count == 1 && members.read == 3)
+    }
+
+    @Test("who sends nothing is one empty part")
+    func nothing() throws {
+        let members = Members(2)
+        _ = members.mailboxes[0].deliver(
+            Self.arrival(Self.tokens(first: 0, rows: 0, total: 0)), Members.epoch)
+        let batch = TokenBatch(
+            exchange: 0, isAnswer: false, width: 8, words: 0, passes: 1, tokens: 1)
+        var parts: [TokenPart] = []
+        _ = try members.exchange(0, .fp32).receive(batch, capacity: 4) { part, words, values in
+            parts.append(part)
+            #expect(words.isEmpty && values.isEmpty)
+        }
+        #expect(parts == [TokenPart(member: 1, rows: 0..<0, total: 0)])
     }
 
     @Test(

@@ -22,7 +22,7 @@ struct KernelTests {
             let outputs = Vector.random(7 * width, seed: 2)
             let result = Vector(count: 4 * width)
             set.kernels.combineRows(
-                outputs.floats, rows: rows, weights: weights, topK: 2, width: width,
+                outputs.floats, rows: rows, weights: weights, topK: 2, width: width, from: 0,
                 addedTo: result.floats)
             let rowGradient = Vector(count: 7 * width)
             let weightGradient = Vector(count: 8)
@@ -32,7 +32,16 @@ struct KernelTests {
                 weightGradient: weightGradient.floats)
             let sums = Vector(count: 4 * width)
             set.kernels.addRows(
-                outputs.floats, rows: rows, topK: 2, width: width, to: sums.floats)
+                outputs.floats, rows: rows, topK: 2, width: width, from: 0, to: sums.floats)
+            // Tokens 1 and 2 alone.
+            let (some, someSums) = (Vector(count: 2 * width), Vector(count: 2 * width))
+            set.kernels.combineRows(
+                outputs.floats, rows: rows, weights: weights, topK: 2, width: width, from: 1,
+                addedTo: some.floats)
+            set.kernels.addRows(
+                outputs.floats, rows: rows, topK: 2, width: width, from: 1, to: someSums.floats)
+            #expect(some.doubles(0..<2 * width) == result.doubles(width..<3 * width))
+            #expect(someSums.doubles(0..<2 * width) == sums.doubles(width..<3 * width))
             for slot in rows.indices {
                 let row = Int(rows[slot])
                 let product = (0..<width).reduce(0.0) { sum, column in

@@ -56,29 +56,43 @@ final class TokenRegion: @unchecked Sendable {
         }
 
         func send(
-            _ batch: TokenBatch, to member: Int, rows: TokenRows, of values: Span<Float>,
-            words: [UInt32]
+            _ batch: TokenBatch, to member: Int, part: Range<Int>, total: Int, words: [UInt32],
+            make: (Range<Int>, inout MutableSpan<Float>) -> Void
         ) {
-            let list: [Int] =
-                switch rows {
-                case .list(let rows): rows.map { Int($0) }
-                case .range(let range): Array(range)
-                }
-            #expect(words.count == list.count * batch.words)
-            var copied: [Float] = []
-            for row in list {
-                for index in row * batch.width..<(row + 1) * batch.width {
-                    copied.append(values[index])
-                }
+            #expect(words.count == part.count * batch.words)
+            #expect(part == 0..<total, "the trainer sends a batch at once")
+            // In two ranges, as where rows take more than one frame.
+            var made = [Float](repeating: .nan, count: part.count * batch.width)
+            let half = part.count / 2
+            for range in [0..<half, half..<part.count] where !range.isEmpty {
+                var all = made.mutableSpan
+                var rows = all._mutatingExtracting(
+                    range.lowerBound * batch.width..<range.upperBound * batch.width)
+                make(range, &rows)
             }
-            region.rowsSent += list.count
+            region.rowsSent += part.count
             region.parcels[[me, member], default: []].append(
-                Parcel(batch: batch, values: copied, words: words))
+                Parcel(batch: batch, values: made, words: words))
             region.turn.broadcast()
         }
 
         func receive(
             _ batch: TokenBatch, capacity: Int, into values: SharedFloats, words: inout [UInt32]
+        ) throws(TokensInterrupted) -> [TokenArrivals] {
+            try receive(batch, capacity: capacity) { part, given, rows in
+                let start = part.member * capacity * batch.width
+                values.withMutableSpan(start..<start + rows.count) { target in
+                    for index in 0..<target.count { target[index] = rows[index] }
+                }
+                for index in given.indices {
+                    words[part.member * capacity * batch.words + index] = given[index]
+                }
+            }
+        }
+
+        func receive(
+            _ batch: TokenBatch, capacity: Int,
+            take: (TokenPart, _ words: Span<UInt32>, _ values: Span<Float>) -> Void
         ) throws(TokensInterrupted) -> [TokenArrivals] {
             var found = (0..<memberCount).map { _ in TokenArrivals() }
             for member in 0..<memberCount where member != me {
@@ -91,13 +105,10 @@ final class TokenRegion: @unchecked Sendable {
                 found[member].rows = parcel.values.count / batch.width
                 found[member].passes = parcel.batch.passes
                 found[member].tokens = parcel.batch.tokens
-                let start = member * capacity * batch.width
-                values.withMutableSpan(start..<start + parcel.values.count) { target in
-                    for index in 0..<target.count { target[index] = parcel.values[index] }
-                }
-                for (index, word) in parcel.words.enumerated() {
-                    words[member * capacity * batch.words + index] = word
-                }
+                take(
+                    TokenPart(
+                        member: member, rows: 0..<found[member].rows, total: found[member].rows),
+                    parcel.words.span, parcel.values.span)
             }
             return found
         }

@@ -9,48 +9,32 @@ package final class TokenCodec {
     private let pool: FramePool
     private let encoder = ChunkEncoder()
     private let decoder = ChunkDecoder()
-    /// Rows of one frame, side by side, for formats that are made from values.
-    private var gathered: [Float] = []
+    /// Rows of one frame, where they are not read or written in its payload.
+    private var scratch: [Float] = []
 
     package init(_ pool: FramePool) { self.pool = pool }
 
-    /// - Parameter rows: of the whole batch; `tokens` says which of them.
+    /// - Parameters:
+    ///   - words: of the frame's rows.
+    ///   - make: writes the values of these rows.
     func encode(
-        _ tokens: Tokens, rows: TokenRows, of values: Span<Float>, words: [UInt32]
+        _ tokens: Tokens, words: Span<UInt32>, make: (inout MutableSpan<Float>) -> Void
     ) -> PayloadBytes {
-        let (first, count, width) = (Int(tokens.first), Int(tokens.rows), Int(tokens.width))
-        let perRow = Int(tokens.words)
+        let (count, width) = (Int(tokens.rows), Int(tokens.width))
         let size = Tokens.payloadBytes(
-            tokens.transform, rows: count, width: width, words: perRow)
+            tokens.transform, rows: count, width: width, words: Int(tokens.words))
         let buffer = pool.take()
         buffer.withMutablePayload(size) { bytes in
-            let head = 4 * perRow * count
-            for index in 0..<perRow * count {
-                bytes.storeLittleEndian(words[first * perRow + index], at: 4 * index)
-            }
+            let head = 4 * words.count
+            for index in words.indices { bytes.storeLittleEndian(words[index], at: 4 * index) }
             var body = bytes._mutatingExtracting(head...)
-            switch (tokens.transform, rows) {
-            case (.fp32, .list(let list)):
-                for row in 0..<count {
-                    body.copyFloats(
-                        values, Int(list[first + row]) * width, width, at: 4 * row * width)
+            if tokens.transform == .fp32 {
+                body.withFloats(make)
+            } else {
+                withScratch(count * width) { values in
+                    make(&values)
+                    encode(values.span, tokens.transform, &body)
                 }
-            case (.fp32, .range(let range)):
-                body.copyFloats(values, (range.lowerBound + first) * width, count * width, at: 0)
-            case (let transform, .range(let range)):
-                let start = (range.lowerBound + first) * width
-                encode(
-                    values.extracting(start..<start + count * width), transform, &body)
-            case (let transform, .list(let list)):
-                var picked = gathered
-                gathered = []
-                picked.removeAll(keepingCapacity: true)
-                for row in list[first..<first + count] {
-                    let start = Int(row) * width
-                    for index in start..<start + width { picked.append(values[index]) }
-                }
-                encode(picked.span, transform, &body)
-                gathered = picked
             }
         }
         return PayloadBytes(
@@ -64,6 +48,40 @@ package final class TokenCodec {
             _ = try encoder.encode(values, transform: transform, into: &body)
         } catch {
             preconditionFailure("rows of at most 196,608 values into room for them: \(error)")
+        }
+    }
+
+    private func withScratch<E: Error>(
+        _ count: Int, _ body: (inout MutableSpan<Float>) throws(E) -> Void
+    ) throws(E) {
+        var floats = scratch
+        scratch = []
+        defer { scratch = floats }
+        if floats.count < count { floats = Array(repeating: 0, count: count) }
+        var all = floats.mutableSpan
+        var part = all._mutatingExtracting(0..<count)
+        try body(&part)
+    }
+
+    /// Lends words and values of a frame's rows: fp32 where they lie in its payload.
+    func withRows(
+        _ tokens: Tokens, _ bytes: PayloadBytes, _ body: (Span<UInt32>, Span<Float>) -> Void
+    ) throws(ChunkError) {
+        let rows = Int(tokens.rows)
+        let (words, values) = (rows * Int(tokens.words), rows * Int(tokens.width))
+        try bytes.withBytes { payload throws(ChunkError) in
+            if tokens.transform == .fp32, payload.count == 4 * (words + values),
+                payload.lend(words: words, body)
+            {
+                return
+            }
+            try withScratch(values) { (floats: inout MutableSpan<Float>) throws(ChunkError) in
+                var decoded = [UInt32](repeating: 0, count: words)
+                var own = decoded.mutableSpan
+                try decoder.decodeRows(
+                    payload, transform: tokens.transform, words: &own, values: &floats)
+                body(own.span, floats.span)
+            }
         }
     }
 
@@ -92,15 +110,30 @@ extension MutableSpan<UInt8> {
         for byte in 0..<4 { self[offset + byte] = UInt8(truncatingIfNeeded: value >> (8 * byte)) }
     }
 
-    /// Bytes of `count` floats from `first` on; little-endian, as this machine is.
-    fileprivate mutating func copyFloats(
-        _ source: Span<Float>, _ first: Int, _ count: Int, at offset: Int
-    ) {
-        let floats = source.extracting(first..<first + count)
-        var target = _mutatingExtracting(offset..<offset + 4 * count)
-        // SAFETY: both have 4 * count bytes, and do not overlap.
-        unsafe floats.withUnsafeBytes { from in
-            unsafe target.withUnsafeMutableBytes { unsafe $0.copyMemory(from: from) }
+    /// As floats, which lie 4-aligned in a pool's payload, behind whole words; little-endian, as this
+    /// machine is.
+    fileprivate mutating func withFloats(_ body: (inout MutableSpan<Float>) -> Void) {
+        // SAFETY: initialised bytes, of which any four are a float; the span does not outlive the call.
+        unsafe withUnsafeMutableBytes { bytes in
+            precondition(UInt(bitPattern: bytes.baseAddress) % 4 == 0, "floats out of place")
+            var floats = unsafe bytes.bindMemory(to: Float.self).mutableSpan
+            body(&floats)
+        }
+    }
+}
+
+extension Span<UInt8> {
+    /// Lends words and then floats where they lie; false if that is not 4-aligned.
+    fileprivate func lend(words: Int, _ body: (Span<UInt32>, Span<Float>) -> Void) -> Bool {
+        // SAFETY: initialised bytes, aligned, of which any four are a word or a float; the spans do not
+        // outlive the call.
+        unsafe withUnsafeBytes { bytes in
+            guard UInt(bitPattern: bytes.baseAddress) % 4 == 0 else { return false }
+            let head = unsafe UnsafeRawBufferPointer(rebasing: bytes[..<(4 * words)])
+            let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[(4 * words)...])
+            unsafe body(
+                head.bindMemory(to: UInt32.self).span, rest.bindMemory(to: Float.self).span)
+            return true
         }
     }
 }

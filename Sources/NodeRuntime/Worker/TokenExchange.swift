@@ -1,4 +1,5 @@
 package import ClusterModel
+import Compression
 import Coordination
 package import Training
 import WireProtocol
@@ -36,33 +37,68 @@ package final class TokenExchange: TokenTransport {
     private(set) var waited: Int64 = 0
 
     package func send(
-        _ batch: TokenBatch, to member: Int, rows: TokenRows, of values: Span<Float>,
-        words: [UInt32]
+        _ batch: TokenBatch, to member: Int, part: Range<Int>, total: Int, words: [UInt32],
+        make: (Range<Int>, inout MutableSpan<Float>) -> Void
     ) {
+        precondition(
+            0 <= part.lowerBound && part.upperBound <= total && part.isEmpty == (total == 0)
+                && words.count == part.count * batch.words,
+            "rows \(part) of \(total) with \(words.count) words")
         account.enter(.encode)
         defer { account.enter(.compute) }
         let perFrame = Tokens.rowsPerFrame(transform, width: batch.width, words: batch.words)
-        let total = rows.count
-        var first = 0
+        var first = part.lowerBound
         repeat {
-            let count = min(perFrame, total - first)
+            let rows = first..<min(first + perFrame, part.upperBound)
             let tokens = Tokens(
                 step: step, exchange: UInt32(batch.exchange),
                 kind: batch.isAnswer ? .combine : .dispatch, transform: transform,
                 width: UInt16(batch.width), words: UInt16(batch.words),
                 passes: UInt16(batch.passes), tokens: UInt32(batch.tokens), first: UInt32(first),
-                rows: UInt32(count), total: UInt32(total))
-            let bytes =
-                count == 0
-                ? nil : codec.encode(tokens, rows: rows, of: values, words: words)
+                rows: UInt32(rows.count), total: UInt32(total))
+            var bytes: PayloadBytes?
+            if !rows.isEmpty {
+                let start = (first - part.lowerBound) * batch.words
+                bytes = codec.encode(
+                    tokens, words: words.span.extracting(start..<start + rows.count * batch.words)
+                ) { make(rows, &$0) }
+            }
             emit(.tokens(to: group.members[member], group.epoch, tokens, bytes))
-            first += count
-        } while first < total
+            first = rows.upperBound
+        } while first < part.upperBound
     }
 
-    /// A peer whose rows are refused is waited for until a plan comes without it: the loop thread is told.
     package func receive(
         _ batch: TokenBatch, capacity: Int, into values: SharedFloats, words: inout [UInt32]
+    ) throws(TokensInterrupted) -> [TokenArrivals] {
+        try receive(batch, capacity) { part, tokens, bytes throws(ChunkError) in
+            guard let bytes else { return }
+            try codec.decode(
+                tokens, bytes, at: part.member * capacity + part.rows.lowerBound, into: values,
+                words: &words)
+        }
+    }
+
+    package func receive(
+        _ batch: TokenBatch, capacity: Int,
+        take: (TokenPart, _ words: Span<UInt32>, _ values: Span<Float>) -> Void
+    ) throws(TokensInterrupted) -> [TokenArrivals] {
+        try receive(batch, capacity) { part, tokens, bytes throws(ChunkError) in
+            guard let bytes else { return take(part, Span(), Span()) }
+            try codec.withRows(tokens, bytes) { words, values in
+                account.enter(.compute)
+                take(part, words, values)
+                account.enter(.decode)
+            }
+        }
+    }
+
+    /// A part of one member, as its frame has it.
+    private typealias Taker = (TokenPart, Tokens, PayloadBytes?) throws(ChunkError) -> Void
+
+    /// A peer whose rows are refused is waited for until a plan comes without it: the loop thread is told.
+    private func receive(
+        _ batch: TokenBatch, _ capacity: Int, _ take: Taker
     ) throws(TokensInterrupted) -> [TokenArrivals] {
         var parts = group.members.map { _ in Part() }
         let half = TokenMailbox.Half(
@@ -86,13 +122,13 @@ package final class TokenExchange: TokenTransport {
             waited += MonotonicClock.now() - paused
             guard let arrivals = more else { throw TokensInterrupted() }
             account.enter(.decode)
-            for arrival in arrivals { take(arrival, batch, capacity, values, &words, &parts) }
+            for arrival in arrivals { accept(arrival, batch, capacity, take, &parts) }
         }
     }
 
-    private func take(
-        _ arrival: TokenMailbox.Arrival, _ batch: TokenBatch, _ capacity: Int,
-        _ values: SharedFloats, _ words: inout [UInt32], _ parts: inout [Part]
+    private func accept(
+        _ arrival: TokenMailbox.Arrival, _ batch: TokenBatch, _ capacity: Int, _ take: Taker,
+        _ parts: inout [Part]
     ) {
         let tokens = arrival.tokens
         defer {
@@ -106,13 +142,13 @@ package final class TokenExchange: TokenTransport {
         guard parts[member].lacks(tokens) else {
             return refuse(arrival, "tokens it has sent already, or not announced: \(tokens)")
         }
-        if let bytes = arrival.bytes {
-            let start = member * capacity + Int(tokens.first)
-            do {
-                try codec.decode(tokens, bytes, at: start, into: values, words: &words)
-            } catch {
-                return refuse(arrival, "tokens do not decode: \(error)")
-            }
+        let first = Int(tokens.first)
+        let part = TokenPart(
+            member: member, rows: first..<first + Int(tokens.rows), total: Int(tokens.total))
+        do {
+            try take(part, tokens, arrival.bytes)
+        } catch {
+            return refuse(arrival, "tokens do not decode: \(error)")
         }
         parts[member].add(tokens)
     }

@@ -3,7 +3,8 @@ import ExpertRouting
 import TrainingKernels
 
 /// Tokens to experts and back with nothing in between: `longhaul bench dispatch`. Every member has tokens of
-/// its own and some experts; expert e multiplies by e + 1, so that the result is known.
+/// its own and some experts; expert e multiplies by e + 1, so that the result is known. A row needs no other
+/// row for that: it is multiplied where it has come, and its answer is made where it leaves.
 ///
 /// Used from one thread.
 package final class DispatchRun {
@@ -25,11 +26,11 @@ package final class DispatchRun {
     private let choices: [Int32]
     private let weights: [Float]
     private let own: SharedFloats
-    private let rows: SharedFloats
-    private let sums: SharedFloats
-    private let answers: SharedFloats
     private let result: SharedFloats
-    private var words: [UInt32]
+    /// Where a token's answers wait for each other, because a sum of three or more depends on their order.
+    private let answers: SharedFloats?
+    /// By token, whether one of its answers is in the result.
+    private var isBegun: [Bool]
     private var plan: SpreadPlan
 
     package init(_ shape: Shape, seat: Int, seats: Int) {
@@ -48,11 +49,11 @@ package final class DispatchRun {
         weights = choices.indices.map { 1 / Float(2 << ($0 % shape.topK)) }
         own = SharedFloats(count: shape.tokens * shape.width)
         for index in 0..<own.count { own.floats[index] = Float((index + seat) % 61 - 30) }
-        rows = SharedFloats(count: seats * shape.tokens * shape.width)
-        sums = SharedFloats(count: seats * shape.tokens * shape.width)
-        answers = SharedFloats(count: seats * shape.tokens * shape.width)
+        answers =
+            min(seats, shape.topK) > 2
+            ? SharedFloats(count: seats * shape.tokens * shape.width) : nil
+        isBegun = Array(repeating: false, count: shape.tokens)
         result = SharedFloats(count: shape.tokens * shape.width)
-        words = Array(repeating: 0, count: seats * shape.tokens * 2 * shape.topK)
         plan = SpreadPlan(
             holders: (0..<shape.experts).map { $0 * seats / shape.experts }, topK: shape.topK,
             members: seats, capacity: shape.tokens)
@@ -65,10 +66,10 @@ package final class DispatchRun {
         try meet(members)
         begin()
         plan.build(choices, admitted: nil, tokenCount: shape.tokens)
-        var found = try dispatch(members)
-        found[members.me].rows = plan.sent[members.me].count
-        compute(found, me: members.me)
-        try combine(members, found)
+        dispatch(members)
+        computeOwn(members.me)
+        try answer(members)
+        try combine(members)
         end()
     }
 
@@ -83,12 +84,9 @@ package final class DispatchRun {
         for isAnswer in [false, true] {
             let batch = batch(0, isAnswer: isAnswer, words: 0)
             for member in others(members) {
-                own.floats.withSpan {
-                    members.send(batch, to: member, rows: .range(0..<0), of: $0, words: [])
-                }
+                members.send(batch, to: member, part: 0..<0, total: 0, words: []) { _, _ in }
             }
-            _ = try members.receive(
-                batch, capacity: shape.tokens, into: rows, words: &words)
+            _ = try members.receive(batch, capacity: shape.tokens) { _, _, _ in }
         }
     }
 
@@ -97,72 +95,103 @@ package final class DispatchRun {
         (1..<members.memberCount).map { (members.me + $0) % members.memberCount }
     }
 
-    private func dispatch(
-        _ members: any TokenTransport
-    ) throws(TokensInterrupted) -> [TokenArrivals] {
-        let batch = batch(1, isAnswer: false, words: SpreadPlan.wordCount(topK: shape.topK))
-        for member in others(members) {
-            let words = plan.words(to: member, choices, weights, admitted: nil)
-            own.floats.withSpan {
-                members.send(
-                    batch, to: member, rows: .list(plan.sent[member]), of: $0, words: words)
-            }
-        }
-        let mine = plan.words(to: members.me, choices, weights, admitted: nil)
-        let start = members.me * shape.tokens
-        words.replaceSubrange(
-            start * batch.words..<start * batch.words + mine.count, with: mine)
-        return try members.receive(batch, capacity: shape.tokens, into: rows, words: &words)
+    private var dispatched: TokenBatch {
+        batch(1, isAnswer: false, words: SpreadPlan.wordCount(topK: shape.topK))
     }
 
-    /// sum over a row's experts here of weight (expert + 1) row, in the order of its choices. This member's
-    /// own rows are read where they are, and their sums are answers already.
-    private func compute(_ found: [TokenArrivals], me: Int) {
-        let perRow = SpreadPlan.wordCount(topK: shape.topK)
-        for (member, arrivals) in found.enumerated() {
-            let start = member * shape.tokens
-            let target = member == me ? answers : sums
-            for row in start..<start + arrivals.rows {
-                let from =
-                    member == me
-                    ? own.floats.part(
-                        Int(plan.sent[me][row - start]) * shape.width, shape.width)
-                    : rows.floats.part(row * shape.width, shape.width)
-                let to = target.floats.part(row * shape.width, shape.width)
-                var isFirst = true
-                for choice in 0..<shape.topK {
-                    let expert = words[row * perRow + choice]
-                    guard expert != SpreadPlan.absent else { continue }
-                    let weight = Float(bitPattern: words[row * perRow + shape.topK + choice])
-                    let factor = Lanes(repeating: weight * Float(expert + 1))
-                    for column in stride(from: 0, to: shape.width, by: laneCount) {
-                        let product = from.lanes(at: column) * factor
-                        to.store(isFirst ? product : to.lanes(at: column) + product, at: column)
+    private func dispatch(_ members: any TokenTransport) {
+        for member in others(members) {
+            let words = plan.words(to: member, choices, weights, admitted: nil)
+            members.send(
+                dispatched, to: member, rows: plan.sent[member], of: own.floats, words: words)
+        }
+    }
+
+    /// This member's own rows are read where they are, and what comes of them is an answer already.
+    private func computeOwn(_ me: Int) {
+        let words = plan.words(to: me, choices, weights, admitted: nil)
+        for index in isBegun.indices { isBegun[index] = false }
+        for (row, token) in plan.sent[me].enumerated() {
+            let token = Int(token)
+            let target =
+                answers.map { answers in
+                    answers.floats.part(
+                        (me * shape.tokens + row) * shape.width, shape.width)
+                } ?? result.floats.part(token * shape.width, shape.width)
+            compute(
+                own.floats.part(token * shape.width, shape.width), row, words.span, into: target)
+            isBegun[token] = true
+        }
+    }
+
+    /// Others' rows: the answers leave while further rows come.
+    private func answer(_ members: any TokenTransport) throws(TokensInterrupted) {
+        let batch = batch(1, isAnswer: true, words: 0)
+        _ = try members.receive(dispatched, capacity: shape.tokens) { part, words, values in
+            members.send(
+                batch, to: part.member, part: part.rows, total: part.total, words: []
+            ) { range, target in
+                let first = range.lowerBound - part.rows.lowerBound
+                values.withFloats { values in
+                    target.withFloats { target in
+                        for row in 0..<range.count {
+                            compute(
+                                values.part((first + row) * shape.width, shape.width), first + row,
+                                words, into: target.part(row * shape.width, shape.width))
+                        }
                     }
-                    isFirst = false
                 }
             }
         }
     }
 
-    private func combine(
-        _ members: any TokenTransport, _ found: [TokenArrivals]
-    ) throws(TokensInterrupted) {
-        let batch = batch(1, isAnswer: true, words: 0)
-        for member in others(members) {
-            let start = member * shape.tokens
-            sums.floats.withSpan {
-                members.send(
-                    batch, to: member, rows: .range(start..<start + found[member].rows), of: $0,
-                    words: [])
+    /// sum over a row's experts here of weight (expert + 1) row, in the order of its choices.
+    private func compute(_ from: Floats, _ row: Int, _ words: Span<UInt32>, into to: Floats) {
+        var isFirst = true
+        for slot in 2 * row * shape.topK..<(2 * row + 1) * shape.topK
+        where words[slot] != SpreadPlan.absent {
+            let weight = Float(bitPattern: words[slot + shape.topK])
+            let factor = Lanes(repeating: weight * Float(words[slot] + 1))
+            if isFirst {
+                for column in stride(from: 0, to: from.count, by: laneCount) {
+                    to.store(from.lanes(at: column) * factor, at: column)
+                }
+            } else {
+                for column in stride(from: 0, to: from.count, by: laneCount) {
+                    to.store(to.lanes(at: column) + from.lanes(at: column) * factor, at: column)
+                }
             }
+            isFirst = false
+        }
+    }
+
+    /// A token has one answer from each member that holds any of its experts.
+    private func combine(_ members: any TokenTransport) throws(TokensInterrupted) {
+        let batch = batch(1, isAnswer: true, words: 0)
+        guard let answers else {
+            // Of two answers it does not matter which comes first: a + b is b + a, to the bit.
+            _ = try members.receive(batch, capacity: shape.tokens) { part, _, values in
+                values.withFloats { add($0, tokens: plan.sent[part.member][part.rows]) }
+            }
+            return
         }
         var none: [UInt32] = []
-        _ = try members.receive(batch, capacity: shape.tokens, into: answers, words: &none)
+        _ = try members.receive(
+            batch, capacity: shape.tokens, into: answers, words: &none)
         result.floats.fill(with: 0)
         ExpertRows.addRows(
-            answers.floats, rows: plan.answers, topK: shape.topK, width: shape.width,
+            answers.floats, rows: plan.answers, topK: shape.topK, width: shape.width, from: 0,
             to: result.floats)
+    }
+
+    private func add(_ rows: Floats, tokens: ArraySlice<Int32>) {
+        for (row, token) in tokens.enumerated() {
+            let token = Int(token)
+            let from = rows.part(row * shape.width, shape.width)
+            let to = result.floats.part(token * shape.width, shape.width)
+            if isBegun[token] { RowKernels.add(from, to: to) } else { to.copy(from: from) }
+            isBegun[token] = true
+        }
     }
 
     package func withResult<R>(_ body: (Span<Float>) -> R) -> R {

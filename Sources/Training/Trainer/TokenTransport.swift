@@ -1,3 +1,5 @@
+import TrainingKernels
+
 /// How a trainer's tokens reach the experts that other members of its region hold. Used on the trainer's
 /// thread; one object lasts for one computation of one step.
 package protocol TokenTransport: AnyObject {
@@ -11,15 +13,17 @@ package protocol TokenTransport: AnyObject {
     /// tokens go to.
     var crossing: TokenCrossing? { get }
 
-    /// Sends rows to a member; returns before they are there.
+    /// Sends rows to a member, which are made where they leave; returns before they are there.
     ///
     /// - Parameters:
-    ///   - values: rows of `batch.width`.
-    ///   - rows: which of them, in this order.
-    ///   - words: `batch.words` for each row.
+    ///   - part: which of the batch's rows to this member; every row is sent once, in parts of any order.
+    ///   - total: rows of the batch to this member.
+    ///   - words: `batch.words` for each row of the part.
+    ///   - make: writes rows of `batch.width`, all those of the range it is given; called for ranges that
+    ///     make up the part.
     func send(
-        _ batch: TokenBatch, to member: Int, rows: TokenRows, of values: Span<Float>,
-        words: [UInt32]
+        _ batch: TokenBatch, to member: Int, part: Range<Int>, total: Int, words: [UInt32],
+        make: (Range<Int>, inout MutableSpan<Float>) -> Void
     )
 
     /// Waits for all rows of this batch from every other member.
@@ -32,10 +36,37 @@ package protocol TokenTransport: AnyObject {
     func receive(
         _ batch: TokenBatch, capacity: Int, into values: SharedFloats, words: inout [UInt32]
     ) throws(TokensInterrupted) -> [TokenArrivals]
+
+    /// The same, but hands rows on as they come, where they lie.
+    ///
+    /// - Parameter take: is given each row once, in no order; a member without any is one empty part. Words
+    ///   and values are lent for the call.
+    func receive(
+        _ batch: TokenBatch, capacity: Int,
+        take: (TokenPart, _ words: Span<UInt32>, _ values: Span<Float>) -> Void
+    ) throws(TokensInterrupted) -> [TokenArrivals]
 }
 
 extension TokenTransport {
     package var crossing: TokenCrossing? { nil }
+
+    /// Sends rows of `source`.
+    ///
+    /// - Parameter rows: which of them, in this order.
+    func send(
+        _ batch: TokenBatch, to member: Int, rows: [Int32], of source: Floats, words: [UInt32]
+    ) {
+        let width = batch.width
+        send(batch, to: member, part: 0..<rows.count, total: rows.count, words: words) {
+            part, target in
+            target.withFloats { target in
+                for (place, row) in rows[part].enumerated() {
+                    target.part(place * width, width)
+                        .copy(from: source.part(Int(row) * width, width))
+                }
+            }
+        }
+    }
 }
 
 /// One half of an exchange of tokens: on their way to experts, or the answers.
@@ -62,15 +93,17 @@ package struct TokenBatch: Equatable, Sendable {
     }
 }
 
-package enum TokenRows: Sendable {
-    case list([Int32])
-    case range(Range<Int>)
+/// Rows of one member in one half of an exchange that came together.
+package struct TokenPart: Equatable, Sendable {
+    package var member: Int
+    package var rows: Range<Int>
+    /// Rows of that member in this half.
+    package var total: Int
 
-    package var count: Int {
-        switch self {
-        case .list(let rows): rows.count
-        case .range(let rows): rows.count
-        }
+    package init(member: Int, rows: Range<Int>, total: Int) {
+        self.member = member
+        self.rows = rows
+        self.total = total
     }
 }
 

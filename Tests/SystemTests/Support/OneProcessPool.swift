@@ -193,14 +193,19 @@ final class OneProcessPool {
         }
 
         func send(
-            _ batch: TokenBatch, to member: Int, rows: TokenRows, of values: Span<Float>,
-            words: [UInt32]
+            _ batch: TokenBatch, to member: Int, part: Range<Int>, total: Int, words: [UInt32],
+            make: (Range<Int>, inout MutableSpan<Float>) -> Void
         ) {
             preconditionFailure("there is nobody to send to")
         }
 
         func receive(
             _ batch: TokenBatch, capacity: Int, into values: SharedFloats, words: inout [UInt32]
+        ) throws(TokensInterrupted) -> [TokenArrivals] { [TokenArrivals()] }
+
+        func receive(
+            _ batch: TokenBatch, capacity: Int,
+            take: (TokenPart, _ words: Span<UInt32>, _ values: Span<Float>) -> Void
         ) throws(TokensInterrupted) -> [TokenArrivals] { [TokenArrivals()] }
     }
 }

@@ -28,7 +28,8 @@ extension Transformer {
             tensors, gradients, ExpertRowSpace(kept), rowGradient: scratch.rowGradient,
             hiddenGradient: scratch.hiddenGradient, width: experts.width)
         kernels.addRows(
-            scratch.rowGradient, rows: planRows, topK: experts.topK, width: d, to: normedGradient)
+            scratch.rowGradient, rows: planRows, topK: experts.topK, width: d, from: 0,
+            to: normedGradient)
         routeBackward(
             layer, normed: normed, normedGradient: normedGradient, tokens: tokens,
             gradientScale: gradientScale)

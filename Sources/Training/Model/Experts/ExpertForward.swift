@@ -20,7 +20,7 @@ extension Transformer {
         computeExperts(tensors, ExpertRowSpace(kept), width: experts.width)
         kernels.combineRows(
             kept.outputs, rows: planRows, weights: weights, topK: experts.topK, width: d,
-            addedTo: output)
+            from: 0, addedTo: output)
     }
 
     /// Every expert on its rows.

@@ -73,10 +73,8 @@ final class ExpertSpread {
         let batch = batch(block, isBackward: isBackward, isAnswer: false)
         for member in others {
             let words = isBackward ? [] : block.words(to: member)
-            source.withSpan {
-                transport.send(
-                    batch, to: member, rows: .list(block.plan.sent[member]), of: $0, words: words)
-            }
+            transport.send(
+                batch, to: member, rows: block.plan.sent[member], of: source, words: words)
         }
         let width = memory.width
         for (row, token) in block.plan.sent[me].enumerated() {
@@ -109,12 +107,15 @@ final class ExpertSpread {
         }
     }
 
-    /// Sends the answers, which lie in `memory.sums`, and adds what the others answer to `target`.
+    /// Sends the answers, made where they leave, and adds what the others answer to `target`.
     ///
-    /// - Parameter words: of an answer, `[row][choice]`; backwards.
+    /// - Parameters:
+    ///   - words: of an answer, `[row][choice]`; backwards.
+    ///   - make: writes the answers to a member's rows from `first` on, as many as the floats have room for;
+    ///     rows are counted as in `memory.rows`.
     func answer(
         _ block: SpreadBlock, isBackward: Bool, counts: [Int], words: Floats? = nil,
-        addTo target: Floats
+        addTo target: Floats, make: (_ member: Int, _ first: Int, Floats) -> Void
     ) {
         guard !isInterrupted else { return }
         let batch = batch(block, isBackward: isBackward, isAnswer: true)
@@ -126,13 +127,15 @@ final class ExpertSpread {
                     words[$0].bitPattern
                 }
             }
-            memory.sums.floats.withSpan {
-                transport.send(batch, to: member, rows: .range(rows), of: $0, words: bits ?? [])
+            transport.send(
+                batch, to: member, part: 0..<rows.count, total: rows.count, words: bits ?? []
+            ) { part, target in
+                target.withFloats { make(member, rows.lowerBound + part.lowerBound, $0) }
             }
         }
-        let own = me * capacity * width
-        memory.answers.floats.part(own, counts[me] * width)
-            .copy(from: memory.sums.floats.part(own, counts[me] * width))
+        make(
+            me, me * capacity,
+            memory.answers.floats.part(me * capacity * width, counts[me] * width))
         if let words {
             let start = me * capacity * batch.words
             for index in start..<start + counts[me] * batch.words {
@@ -149,7 +152,7 @@ final class ExpertSpread {
         guard target.count > 0 else { return }
         ExpertRows.addRows(
             memory.answers.floats, rows: block.plan.answers, topK: memory.topK, width: width,
-            to: target)
+            from: 0, to: target)
     }
 
     /// Of this member in what all train on in the step; known after the first exchange.
@@ -175,8 +178,6 @@ package final class SpreadMemory {
     let blocks: [SpreadBlock]
     /// Members x capacity rows: of tokens, then of their sums' gradients.
     let rows: SharedFloats
-    /// What this member's experts make of them.
-    let sums: SharedFloats
     /// What the others' experts made of this member's tokens.
     let answers: SharedFloats
     var words: [UInt32]
@@ -199,7 +200,6 @@ package final class SpreadMemory {
                 layer: layer, experts, members: members, capacity: capacity, holders: holders)
         }
         rows = SharedFloats(count: rowCount * width)
-        sums = SharedFloats(count: rowCount * width)
         answers = SharedFloats(count: rowCount * width)
         words = Array(repeating: 0, count: rowCount * SpreadPlan.wordCount(topK: topK))
         storage = FloatStorage(count: rowCount * topK)

@@ -35,11 +35,13 @@ extension Transformer {
             memory.rows.floats, tokens: block.experts.tokens, rows: block.experts.rowCount,
             width: d, into: rows.inputs)
         computeExperts(tensors, rows, width: experts.width)
-        clear(memory.sums.floats, counts, capacity: memory.capacity)
-        kernels.combineRows(
-            rows.outputs, rows: block.experts.rows, weights: block.weights, topK: experts.topK,
-            width: d, addedTo: memory.sums.floats)
-        spread.answer(block, isBackward: false, counts: counts, addTo: output)
+        spread.answer(block, isBackward: false, counts: counts, addTo: output) {
+            _, first, answers in
+            answers.fill(with: 0)
+            kernels.combineRows(
+                rows.outputs, rows: block.experts.rows, weights: block.weights, topK: experts.topK,
+                width: d, from: first, addedTo: answers)
+        }
     }
 
     /// The gradients of this worker's tokens leave for the experts that computed them.
@@ -70,17 +72,20 @@ extension Transformer {
         computeExpertGradients(
             tensors, gradients, rows, rowGradient: rowGradient, hiddenGradient: hiddenGradient,
             width: experts.width)
-        clear(memory.sums.floats, counts, capacity: memory.capacity)
-        kernels.addRows(
-            rowGradient, rows: block.experts.rows, topK: experts.topK, width: d,
-            to: memory.sums.floats)
-        rescale(memory.sums.floats, counts, spread, by: d) { 1 / spread.scale(of: $0) }
         rescale(memory.weightGradient, counts, spread, by: experts.topK) {
             1 / spread.scale(of: $0)
         }
         spread.answer(
             block, isBackward: true, counts: counts, words: memory.weightGradient,
-            addTo: normedGradient)
+            addTo: normedGradient
+        ) { member, first, answers in
+            answers.fill(with: 0)
+            kernels.addRows(
+                rowGradient, rows: block.experts.rows, topK: experts.topK, width: d, from: first,
+                to: answers)
+            let scale = 1 / spread.scale(of: member)
+            if scale != 1 { RowKernels.scale(answers, by: scale) }
+        }
         if tokens > 0, !spread.isInterrupted {
             block.weightGradients(memory.words, into: scratch.weightGradient, tokens: tokens)
         }
@@ -114,13 +119,6 @@ extension Transformer {
                     }
                 }
             }
-        }
-    }
-
-    private func clear(_ floats: Floats, _ counts: [Int], capacity: Int) {
-        let d = shape.dModel
-        for (member, count) in counts.enumerated() {
-            floats.part(member * capacity * d, count * d).fill(with: 0)
         }
     }
 
