@@ -16,6 +16,13 @@ package enum KernelsAVX2: ElementwiseKernels {
         Gelu.backward(gradient: gradient, slope: slope)
     }
 
+    package static func geluBackward(
+        gradient: Floats, slope: Floats, biasGradient: Floats, scratch: Floats
+    ) {
+        Gelu.backward(
+            gradient: gradient, slope: slope, biasGradient: biasGradient, scratch: scratch)
+    }
+
     package static func layerNormForward(
         input: Floats, weight: Floats, bias: Floats, output: Floats, statistics: Floats
     ) {

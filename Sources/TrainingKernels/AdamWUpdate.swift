@@ -36,21 +36,29 @@ package struct AdamWUpdate {
     package func apply(parameters: Floats, gradients: Floats, first: Floats, second: Floats) {
         let count = parameters.count
         precondition(gradients.count == count && first.count == count && second.count == count)
-        let (scale, keep) = (Lanes(repeating: gradientScale), Lanes(repeating: self.keep))
-        let (beta1, gain1) = (Lanes(repeating: self.beta1), Lanes(repeating: 1 - self.beta1))
-        let (beta2, gain2) = (Lanes(repeating: self.beta2), Lanes(repeating: 1 - self.beta2))
-        let (stepSize, root) = (Lanes(repeating: self.stepSize), Lanes(repeating: reciprocalRoot))
-        let epsilon = Lanes(repeating: self.epsilon)
+        let (scale, keep) = (
+            WideLanes(repeating: gradientScale), WideLanes(repeating: self.keep)
+        )
+        let (beta1, gain1) = (
+            WideLanes(repeating: self.beta1), WideLanes(repeating: 1 - self.beta1)
+        )
+        let (beta2, gain2) = (
+            WideLanes(repeating: self.beta2), WideLanes(repeating: 1 - self.beta2)
+        )
+        let (stepSize, root) = (
+            WideLanes(repeating: self.stepSize), WideLanes(repeating: reciprocalRoot)
+        )
+        let epsilon = WideLanes(repeating: self.epsilon)
         var index = 0
-        while index + laneCount <= count {
-            let g = gradients.lanes(at: index) * scale
-            let m = first.lanes(at: index) * beta1 + g * gain1
-            let v = second.lanes(at: index) * beta2 + g * g * gain2
+        while index + wideLaneCount <= count {
+            let g = gradients.wideLanes(at: index) * scale
+            let m = first.wideLanes(at: index) * beta1 + g * gain1
+            let v = second.wideLanes(at: index) * beta2 + g * g * gain2
             let change = m * stepSize / (v.squareRoot() * root + epsilon)
             first.store(m, at: index)
             second.store(v, at: index)
-            parameters.store(parameters.lanes(at: index) * keep - change, at: index)
-            index += laneCount
+            parameters.store(parameters.wideLanes(at: index) * keep - change, at: index)
+            index += wideLaneCount
         }
         while index < count {
             applyScalar(index, parameters, gradients, first, second)

@@ -31,6 +31,18 @@ package enum CausalSoftmax {
             let scale = Lanes(repeating: scale)
             var sum = Lanes.zero
             key = 0
+            let (wideMaximum, wideScale) = (
+                WideLanes(lowHalf: maximum, highHalf: maximum),
+                WideLanes(lowHalf: scale, highHalf: scale)
+            )
+            // Two lanes at a time; they are added one after the other.
+            while key < last {
+                let weights = exponential((row.wideLanes(at: key) - wideMaximum) * wideScale)
+                sum += weights.lowHalf
+                sum += weights.highHalf
+                row.store(weights, at: key)
+                key += wideLaneCount
+            }
             while key <= last {
                 let weight = exponential((row.lanes(at: key) - maximum) * scale)
                 sum += weight

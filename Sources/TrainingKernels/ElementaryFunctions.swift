@@ -27,6 +27,29 @@ package func exponential(_ argument: Lanes) -> Lanes {
     return unsafe unsafeBitCast(scaled, to: Lanes.self)
 }
 
+/// The same in sixteen lanes, to the bit. Written out, because a generic SIMD type compiles to a loop through
+/// memory (see `larger`).
+@_alwaysEmitIntoClient
+@inline(__always)
+package func exponential(_ argument: WideLanes) -> WideLanes {
+    let low = WideLanes(repeating: -87)
+    let x = argument.replacing(with: low, where: argument .< low)
+    let shifter = WideLanes(repeating: 12_582_912)
+    let shifted = x * 1.442_695_04 + shifter
+    let n = shifted - shifter
+    let r = (x - n * 0.693_359_375) - n * -2.121_944_4e-4
+    var p = r * 1.987_569_1e-4 + 1.398_199_9e-3
+    p = p * r + 8.333_452e-3
+    p = p * r + 4.166_579_6e-2
+    p = p * r + 1.666_666_5e-1
+    p = p * r + 0.5
+    p = p * (r * r) + r + 1
+    // SAFETY: as above, sixteen of each.
+    let exponent = unsafe unsafeBitCast(shifted, to: SIMD16<Int32>.self) &<< 23
+    let scaled = unsafe unsafeBitCast(p, to: SIMD16<Int32>.self) &+ exponent
+    return unsafe unsafeBitCast(scaled, to: WideLanes.self)
+}
+
 /// Folds eight lanes in a fixed tree: (0+4, 1+5, 2+6, 3+7), then halves again.
 @_alwaysEmitIntoClient
 @inline(__always)

@@ -1,6 +1,6 @@
 /// The element-wise passes of training, compiled for one instruction set.
 ///
-/// All sets give equal bytes: the passes work in eight lanes whatever the registers' width, and
+/// All sets give equal bytes: what adds elements up works in eight lanes whatever the registers' width, and
 /// multiplication and addition are rounded apart. Called once per pass, so dispatch costs nothing.
 package protocol ElementwiseKernels: Sendable {
     /// "baseline", "x86-64-v3" or "x86-64-v4".
@@ -14,6 +14,11 @@ package protocol ElementwiseKernels: Sendable {
 
     /// See `Gelu.backward`.
     static func geluBackward(gradient: Floats, slope: Floats)
+
+    /// See `Gelu.backward`.
+    static func geluBackward(
+        gradient: Floats, slope: Floats, biasGradient: Floats, scratch: Floats
+    )
 
     /// See `LayerNorm.forward`.
     static func layerNormForward(

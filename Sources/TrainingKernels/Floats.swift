@@ -9,6 +9,15 @@ package typealias Lanes = SIMD8<Float>
 @_alwaysEmitIntoClient
 package var laneCount: Int { 8 }
 
+/// Two `Lanes`, where each element is computed apart and what takes the time is arithmetic: one register of
+/// AVX-512.
+@usableFromInline
+package typealias WideLanes = SIMD16<Float>
+
+/// The number of floats in one `WideLanes`.
+@_alwaysEmitIntoClient
+package var wideLaneCount: Int { 16 }
+
 /// A view of consecutive floats inside a `FloatStorage`; every access is bounds-checked.
 ///
 /// The view does not keep its storage alive: it lives inside the object that owns the storage and
@@ -63,6 +72,24 @@ package struct Floats {
         precondition(index >= 0 && index &+ laneCount <= count)
         // SAFETY: all eight elements lie inside the extent; the store needs no alignment.
         unsafe UnsafeMutableRawPointer(base + index).storeBytes(of: lanes, as: Lanes.self)
+    }
+
+    /// The sixteen floats from `index` on.
+    @_alwaysEmitIntoClient
+    @inline(__always)
+    package func wideLanes(at index: Int) -> WideLanes {
+        precondition(index >= 0 && index &+ wideLaneCount <= count)
+        // SAFETY: all sixteen elements lie inside the extent; the load needs no alignment.
+        return unsafe UnsafeRawPointer(base + index).loadUnaligned(as: WideLanes.self)
+    }
+
+    /// Stores sixteen floats from `index` on.
+    @_alwaysEmitIntoClient
+    @inline(__always)
+    package func store(_ lanes: WideLanes, at index: Int) {
+        precondition(index >= 0 && index &+ wideLaneCount <= count)
+        // SAFETY: all sixteen elements lie inside the extent; the store needs no alignment.
+        unsafe UnsafeMutableRawPointer(base + index).storeBytes(of: lanes, as: WideLanes.self)
     }
 
     /// The floats `offset ..< offset + count` of this view.

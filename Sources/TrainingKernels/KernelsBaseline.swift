@@ -14,6 +14,13 @@ package enum KernelsBaseline: ElementwiseKernels {
         Gelu.backward(gradient: gradient, slope: slope)
     }
 
+    package static func geluBackward(
+        gradient: Floats, slope: Floats, biasGradient: Floats, scratch: Floats
+    ) {
+        Gelu.backward(
+            gradient: gradient, slope: slope, biasGradient: biasGradient, scratch: scratch)
+    }
+
     package static func layerNormForward(
         input: Floats, weight: Floats, bias: Floats, output: Floats, statistics: Floats
     ) {

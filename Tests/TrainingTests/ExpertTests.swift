@@ -86,6 +86,38 @@ struct ExpertTests {
         #expect(checked > 30, "\(checked) tensors had a gradient")
     }
 
+    /// Of a batch that used other experts nothing is left.
+    @Test("a gradient is of its batch alone, of unused experts zero", arguments: shapes)
+    func gradientOfItsBatch(experts: ExpertShape) throws {
+        let (used, fresh) = (try model(experts), try model(experts))
+        let inputs = randomBytes(6 * 12, seed: 1)
+        let targets = randomBytes(6 * 12, seed: 2)
+        func prefer(_ model: Transformer, last: Bool) {
+            for tensor in model.shape.tensors where tensor.kind == .selectionBias {
+                model.withMutableParameters(tensor.range) { bias in
+                    for index in bias.indices {
+                        bias[index] = 16 * Float(last ? index : bias.count - index)
+                    }
+                }
+            }
+        }
+        func gradients(_ model: Transformer) -> [[UInt32]] {
+            model.shape.tensors.map { model.gradient($0.range).map(\.bitPattern) }
+        }
+        prefer(used, last: false)
+        _ = used.forwardBackward(inputs: inputs, targets: targets)
+        let before = gradients(used)
+        for model in [used, fresh] {
+            prefer(model, last: true)
+            _ = model.forwardBackward(inputs: inputs, targets: targets)
+        }
+        let after = gradients(used)
+        #expect(after == gradients(fresh))
+        let first = try #require(
+            used.shape.tensors.firstIndex { $0.name.hasSuffix("experts.0.up.weight") })
+        #expect(before[first].contains { $0 != 0 } && after[first].allSatisfy { $0 == 0 })
+    }
+
     @Test("equal inputs give equal bytes; evaluation counts nothing", arguments: shapes)
     func repeatable(experts: ExpertShape) throws {
         let model = try model(experts)

@@ -95,6 +95,32 @@ struct KernelTests {
             hidden: raw.floats, bias: bias.floats, activated: fused.floats)
         set.kernels.geluForward(hidden: sum.floats, activated: apart.floats)
         #expect(fused.bits == apart.bits && raw.bits == sum.bits)
+        // Sixteen at once give the bytes of eight at a time.
+        for start in stride(from: 0, to: values.count, by: 8) {
+            let (part, result) = (Vector(Array(values[start..<start + 8])), Vector(count: 8))
+            set.kernels.geluForward(hidden: part.floats, activated: result.floats)
+            #expect(result.bits == Array(activated.bits[start..<start + 8]), "from \(start)")
+            #expect(part.bits == Array(hidden.bits[start..<start + 8]), "from \(start)")
+        }
+    }
+
+    @Test("GELU backwards with its bias gives the bytes of the two passes", arguments: kernelSets)
+    func geluBias(set: KernelChoice) {
+        for (rows, width) in [(1, 8), (5, 24), (37, 64)] {
+            let slope = Vector.random(rows * width, seed: 1)
+            let (fused, apart) = (
+                Vector.random(rows * width, seed: 2), Vector.random(rows * width, seed: 2)
+            )
+            let (sums, expected) = (Vector.random(width, seed: 3), Vector.random(width, seed: 3))
+            let scratch = Vector.random(width, seed: 4)
+            set.kernels.geluBackward(
+                gradient: fused.floats, slope: slope.floats, biasGradient: sums.floats,
+                scratch: scratch.floats)
+            set.kernels.geluBackward(gradient: apart.floats, slope: slope.floats)
+            set.kernels.addColumnSums(of: apart.floats, to: expected.floats)
+            #expect(fused.bits == apart.bits && sums.bits == expected.bits)
+            #expect(fused[0] == Vector.random(rows * width, seed: 2)[0] * slope[0])
+        }
     }
 
     @Test("LayerNorm forward and backward", arguments: kernelSets)

@@ -38,6 +38,9 @@ package struct TensorSpec: Codable, Sendable, Equatable {
         }
     }
 
+    /// A matrix of one of the routed experts (`ExpertShape.append`).
+    var isExpertMatrix: Bool { kind == .matrix && name.contains(".experts.") }
+
     /// Weight decay applies to embeddings and matrices, not to biases and norms.
     package var decays: Bool {
         switch kind {

@@ -20,6 +20,10 @@ package final class Transformer {
     let kernels = SelectedKernels.current
     /// By block: choices of the last batch that found their expert full.
     var droppedChoices: [Int]
+    /// By block and expert: the gradients of its matrices are still those of the batch before.
+    var isStale: [[Bool]]
+    /// Gradients that are zero when a batch begins.
+    private let clearedFirst: [Range<Int>]
     /// While a step is computed whose experts are spread over a region.
     private(set) var spread: ExpertSpread?
     /// Of the last step whose tokens other regions' experts could be for.
@@ -54,6 +58,17 @@ package final class Transformer {
             context: shape.context, heads: shape.heads, headWidth: shape.headWidth,
             scoreStride: activations.scoreStride, kernels: kernels)
         droppedChoices = Array(repeating: 0, count: shape.layers)
+        isStale = Array(
+            repeating: Array(repeating: false, count: shape.experts?.count ?? 0),
+            count: shape.layers)
+        clearedFirst = shape.tensors.filter { !$0.isExpertMatrix }.reduce(into: []) {
+            ranges, tensor in
+            if let last = ranges.last, last.upperBound == tensor.range.lowerBound {
+                ranges[ranges.count - 1] = last.lowerBound..<tensor.range.upperBound
+            } else {
+                ranges.append(tensor.range)
+            }
+        }
     }
 
     /// Sets the gradient to that of the mean loss over all tokens of the batch.
@@ -69,7 +84,7 @@ package final class Transformer {
 
     /// The same, and adds the time of each direction to `times`.
     func forwardBackward(inputs: [UInt8], targets: [UInt8], times: inout PassTimes) -> Float {
-        gradients.floats.fill(with: 0)
+        clearGradients()
         for layer in droppedChoices.indices { droppedChoices[layer] = 0 }
         let gradientScale = 1 / Float(targets.count)
         let clock = ContinuousClock()
@@ -91,8 +106,30 @@ package final class Transformer {
             times.backward += clock.now - middle
             return loss
         }
+        clearStaleGradients()
         finishCounts(tokens: targets.count)
         return loss
+    }
+
+    /// All but those of the experts' matrices, which are most of the vector: the first product that goes
+    /// there overwrites them.
+    private func clearGradients() {
+        for range in clearedFirst { gradients.floats.part(range).fill(with: 0) }
+        for layer in isStale.indices {
+            for expert in isStale[layer].indices { isStale[layer][expert] = true }
+        }
+    }
+
+    /// Of the experts that no token of the batch has used.
+    private func clearStaleGradients() {
+        for (layer, experts) in isStale.enumerated() {
+            guard let tensors = weightGradients.blocks[layer].experts else { continue }
+            for expert in experts.indices where experts[expert] {
+                tensors.experts[expert].up.weight.fill(with: 0)
+                tensors.experts[expert].down.weight.fill(with: 0)
+                isStale[layer][expert] = false
+            }
+        }
     }
 
     /// The same with experts spread over the members of a region: the gradients of those held here are of

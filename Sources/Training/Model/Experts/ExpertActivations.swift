@@ -3,9 +3,9 @@ import TrainingKernels
 
 /// What one block's experts keep between the forward and the backward pass; R = rows of the experts.
 final class ExpertActivations {
-    /// Rows each expert's block is a multiple of. OpenBLAS multiplies whole tiles faster; 16 rows are a tile
-    /// of its AVX-512 kernel.
-    static let rowAlignment = 16
+    /// Rows each expert's block is a multiple of. OpenBLAS multiplies whole tiles faster; on x86-64 they
+    /// have 4 rows here, since rows are the columns of what it sees as column-major.
+    static let rowAlignment = 4
 
     var batch: GateBatch
     var plan: DispatchPlan
@@ -58,13 +58,15 @@ final class ExpertScratch {
     let hiddenGradient: Floats
     /// R x d: of the experts' outputs, then of their inputs.
     let rowGradient: Floats
+    /// One row of an expert's hidden layer.
+    let columnSums: Floats
     private let storage: FloatStorage
 
     init(_ experts: ExpertShape, shape: ModelShape, sequences: Int) {
         let tokens = sequences * shape.context
         let rows = ExpertActivations.rowCapacity(experts, tokens: tokens)
         logitStride = (experts.count + laneCount - 1) / laneCount * laneCount
-        let small = tokens * (logitStride + experts.topK)
+        let small = tokens * (logitStride + experts.topK) + experts.width
         let storage = FloatStorage(count: rows * (shape.dModel + experts.width) + small)
         self.storage = storage
         var end = 0
@@ -74,6 +76,7 @@ final class ExpertScratch {
         }
         rowGradient = take(rows * shape.dModel)
         hiddenGradient = take(rows * experts.width)
+        columnSums = take(experts.width)
         logits = take(tokens * logitStride)
         weightGradient = take(tokens * experts.topK)
     }

@@ -25,7 +25,7 @@ extension Transformer {
             topK: experts.topK, width: d, rowGradient: scratch.rowGradient,
             weightGradient: scratch.weightGradient)
         computeExpertGradients(
-            tensors, gradients, ExpertRowSpace(kept), rowGradient: scratch.rowGradient,
+            layer, tensors, gradients, ExpertRowSpace(kept), rowGradient: scratch.rowGradient,
             hiddenGradient: scratch.hiddenGradient, width: experts.width)
         kernels.addRows(
             scratch.rowGradient, rows: planRows, topK: experts.topK, width: d, from: 0,
@@ -37,24 +37,33 @@ extension Transformer {
 
     /// Every expert's gradients from its rows. `rowGradient` in: of the outputs; out: of the inputs.
     func computeExpertGradients(
-        _ tensors: ExpertTensors, _ gradients: ExpertTensors, _ kept: ExpertRowSpace,
-        rowGradient: Floats, hiddenGradient: Floats, width: Int
+        _ layer: Int, _ tensors: ExpertTensors, _ gradients: ExpertTensors,
+        _ kept: ExpertRowSpace, rowGradient: Floats, hiddenGradient: Floats, width: Int
     ) {
+        guard let columnSums = activations.expertScratch?.columnSums else {
+            preconditionFailure("a dense model has no experts")
+        }
         for expert in 0..<kept.plan.experts {
             let range = kept.plan.range(of: expert)
             guard !range.isEmpty else { continue }
             let output = rowsOf(rowGradient, range, shape.dModel)
             let hidden = rowsOf(hiddenGradient, range, width)
+            let down = gradients.experts[expert].down
+            kernels.addColumnSums(of: output, to: down.bias)
             rowsBackward(
-                tensors.experts[expert].down, gradients.experts[expert].down,
-                outputGradient: output, input: rowsOf(kept.activated, range, width),
-                inputGradient: hidden, rows: range.count)
-            kernels.geluBackward(gradient: hidden, slope: rowsOf(kept.slope, range, width))
+                tensors.experts[expert].down.weight, down.weight, outputGradient: output,
+                input: rowsOf(kept.activated, range, width), inputGradient: hidden,
+                rows: range.count, adding: !isStale[layer][expert])
+            let up = gradients.experts[expert].up
+            kernels.geluBackward(
+                gradient: hidden, slope: rowsOf(kept.slope, range, width), biasGradient: up.bias,
+                scratch: columnSums)
             // The outputs' gradient is used up: the inputs' takes its place.
             rowsBackward(
-                tensors.experts[expert].up, gradients.experts[expert].up, outputGradient: hidden,
+                tensors.experts[expert].up.weight, up.weight, outputGradient: hidden,
                 input: rowsOf(kept.inputs, range, shape.dModel), inputGradient: output,
-                rows: range.count)
+                rows: range.count, adding: !isStale[layer][expert])
+            isStale[layer][expert] = false
         }
     }
 
@@ -88,18 +97,19 @@ extension Transformer {
         }
     }
 
+    /// The gradients of output = input weight^T; that of the input is overwritten, and unless `adding` that
+    /// of the weight.
     private func rowsBackward(
-        _ weight: Affine, _ gradient: Affine, outputGradient: Floats, input: Floats,
-        inputGradient: Floats, rows: Int
+        _ weight: Floats, _ gradient: Floats, outputGradient: Floats, input: Floats,
+        inputGradient: Floats, rows: Int, adding: Bool
     ) {
         let (inputs, outputs) = (input.count / rows, outputGradient.count / rows)
         let dy = Matrix(outputGradient, rows: rows, columns: outputs)
-        kernels.addColumnSums(of: outputGradient, to: gradient.bias)
         multiply(
             dy, .transposed, Matrix(input, rows: rows, columns: inputs), .asStored,
-            into: Matrix(gradient.weight, rows: outputs, columns: inputs), adding: true)
+            into: Matrix(gradient, rows: outputs, columns: inputs), adding: adding)
         multiply(
-            dy, .asStored, Matrix(weight.weight, rows: outputs, columns: inputs), .asStored,
+            dy, .asStored, Matrix(weight, rows: outputs, columns: inputs), .asStored,
             into: Matrix(inputGradient, rows: rows, columns: inputs))
     }
 

@@ -70,8 +70,8 @@ extension Transformer {
             weights: block.weights, topK: experts.topK, width: d, rowGradient: rowGradient,
             weightGradient: memory.weightGradient)
         computeExpertGradients(
-            tensors, gradients, rows, rowGradient: rowGradient, hiddenGradient: hiddenGradient,
-            width: experts.width)
+            layer, tensors, gradients, rows, rowGradient: rowGradient,
+            hiddenGradient: hiddenGradient, width: experts.width)
         rescale(memory.weightGradient, counts, spread, by: experts.topK) {
             1 / spread.scale(of: $0)
         }
