@@ -149,10 +149,19 @@ extension Worker {
             effects.append(
                 .event(
                     .violation(
-                        culprit: "replica \(group)",
-                        what: "\(what) (\(WorkerRound.describe(key)))")))
+                        culprit: contributors(group, of: key),
+                        what: "\(what) (\(round.describe(key)))")))
         case .reduce, .release: break
         }
+    }
+
+    /// The names of a group: a member where each has a part, else those of a region or one replica.
+    private func contributors(_ group: Int, of key: CollectiveKey) -> String {
+        guard let plan = round.plan, plan.geometry(of: key).groups.indices.contains(group) else {
+            return "group \(group)"
+        }
+        return plan.geometry(of: key).groups[group].map { plan.plan.members[$0.index].name }
+            .joined(separator: ", ")
     }
 
     /// What this worker's region contributes to a chunk of the pool's round, or, alone, its mean.

@@ -14,7 +14,7 @@ package enum IdleKind: String, Codable, CaseIterable, Sendable {
 }
 
 extension WorkerRound {
-    /// A worker waits until each replica has begun to send; from then on it waits for bytes.
+    /// A worker waits until each group has begun to send; from then on it waits for bytes.
     package func idleKind(shards: ShardReduction) -> IdleKind {
         if isFrozen { return .recover }
         switch stage {
@@ -104,6 +104,12 @@ extension WorkerRound {
         let turn = departedTurn + 1
         guard turn > order.count else { return .firstTurn }
         return .commit(order.key(of: turn - order.count))
+    }
+
+    /// Of parts: the round's name.
+    func describe(_ key: CollectiveKey) -> String {
+        let round = plan?.reducesParts == true ? key.roundOfParts : nil
+        return Self.describe(round ?? key)
     }
 
     static func describe(_ key: CollectiveKey) -> String {

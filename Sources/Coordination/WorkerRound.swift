@@ -12,7 +12,8 @@ package import WireProtocol
 /// ```
 ///
 /// Where every step is one all-reduce of all members, nothing is shared in the region before: the gradient
-/// leaves at once, as parts of what the region contributes (``Exchange/Parts``).
+/// leaves at once, as parts of what the region contributes (``Exchange/Parts``). So does what a member that
+/// is a replica by itself has for a round.
 ///
 /// A *flight* is an exchange of a fragment between replicas while inner steps go on; under a blocking
 /// schedule it is due at the step it left after. Turns leave and are applied in one order, the same on

@@ -40,7 +40,7 @@ struct BenchAllreduceCommand: ParsableCommand {
     @Option(
         help: """
             All-reduces under way at once, 1 to 4: each is of a fragment of its own, and leaves while the \
-            others are on their way.
+            others are on their way, once its last one is committed.
             """)
     var inFlight = 1
 

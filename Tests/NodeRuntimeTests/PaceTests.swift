@@ -51,11 +51,13 @@ import Testing
         let pair = Pair()
         defer { pair.end() }
         let connection = FarConnection(
-            pair.near, try #require(ConnectionPeer(of: pair.near)))
+            pair.near, try #require(ConnectionEnds(of: pair.near)))
         for rate in [30_000_000, 7_500_000] as [UInt64] {
             connection.pace(bytesPerSecond: rate)
             #expect(pace(pair.near) == rate)
         }
+        connection.pace(bytesPerSecond: nil)
+        #expect(pace(pair.near) > 1_000_000_000)
         #expect(pace(pair.far) > 1_000_000_000, "the other end is its own")
     }
 
@@ -67,7 +69,7 @@ import Testing
             second.end()
         }
         let connection = FarConnection(
-            first.near, try #require(ConnectionPeer(of: first.near)))
+            first.near, try #require(ConnectionEnds(of: first.near)))
         #expect(dup2(second.near, first.near) == first.near)
         connection.pace(bytesPerSecond: 1_000)
         #expect(pace(first.near) > 1_000_000_000)
@@ -77,9 +79,9 @@ import Testing
     func local() throws {
         let pair = Pair()
         defer { pair.end() }
-        #expect(try #require(ConnectionPeer(of: pair.near)).isLocal)
+        #expect(try #require(ConnectionEnds(of: pair.near)).isLocal)
         let alone = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(alone) }
-        #expect(ConnectionPeer(of: alone) == nil)
+        #expect(ConnectionEnds(of: alone) == nil)
     }
 }

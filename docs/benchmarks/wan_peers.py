@@ -84,8 +84,9 @@ def longhaul(options, file, congestion):
          "--congestion", congestion, "--json"],
         capture_output=True, text=True, timeout=280, check=True).stdout
     result = json.loads(out)
-    shares = " / ".join(f"{share:.3f}" for share in result["payload_rate_share"].values())
-    return (f"share {shares}, {result['seconds_back_to_back']:.2f} s an all-reduce "
+    # Too short a run has no two marks in between.
+    shares = " / ".join(f"{share:.3f}" for share in result.get("payload_rate_share", {}).values())
+    return (f"share {shares or 'not measured'}, {result['seconds_back_to_back']:.2f} s an all-reduce "
             f"(median {result['seconds_median']:.2f} s with two in flight), "
             f"{result['cpu_seconds']:.2f} CPU s each, "
             f"{result['bytes_between_regions'] / 1e6:.1f} MB both ways")

@@ -47,8 +47,8 @@ final class LaneSockets {
     private var accepted: [LaneID: RoutingID] = [:]
     private var owners: [RoutingID: LaneID] = [:]
     private var redials: [(due: Int64, lane: LaneID, member: PlanMember)] = []
-    /// Members of this worker's region, itself included: who shares its links.
-    private var sharers = 1
+    /// Of what this region sends to that of a peer in a round, what goes to the peer from here; nil: nothing.
+    private var shares: [WorkerID: Double] = [:]
 
     init(
         _ context: Context, _ options: WorkerOptions, topology: Topology, region: RegionID
@@ -100,32 +100,34 @@ final class LaneSockets {
         return "tcp://\(host):\(port)"
     }
 
-    func allow(_ members: [PlanMember]) throws {
+    /// - Parameter shares: ``ActivePlan/laneShares``.
+    func allow(_ members: [PlanMember], shares: [WorkerID: Double] = [:]) throws {
         var names: [CurvePublicKey: String] = [:]
         for member in members {
             if let key = CurvePublicKey(member.dataKey.bytes.span) { names[key] = member.name }
         }
         try authenticator.replaceAllowed(names)
-        let sharers = 1 + members.count { $0.region == ownRegion }
-        guard sharers != self.sharers else { return }
-        self.sharers = sharers
+        guard shares != self.shares else { return }
+        self.shares = shares
         for entry in dialledInOrder { pace(entry) }
     }
 
-    /// All lanes of a region send at one rate over a link.
+    /// Where a round sends nothing, and where nobody has stated a rate, congestion control alone decides.
     private func pace(_ entry: Dialled) {
         guard let connection = entry.connection else { return }
         let lanes = dialledInOrder.count { $0.lane.peer == entry.lane.peer }
-        let rate = LanePace.bytesPerSecond(
-            over: topology, from: ownRegion, to: entry.member.region, members: sharers,
-            lanes: lanes)
-        if let rate { connection.pace(bytesPerSecond: rate) }
+        connection.pace(
+            bytesPerSecond: shares[entry.lane.peer].flatMap {
+                LanePace.bytesPerSecond(
+                    over: topology, from: ownRegion, to: entry.member.region, share: $0,
+                    lanes: lanes)
+            })
     }
 
     private func connected(_ entry: Dialled, _ descriptor: Int32) {
-        guard let peer = ConnectionPeer(of: descriptor) else { return }
-        guard !peer.isLocal else { return LocalConnection.unpace(descriptor) }
-        entry.connection = FarConnection(descriptor, peer)
+        guard let ends = ConnectionEnds(of: descriptor) else { return }
+        guard !ends.isLocal else { return LocalConnection.unpace(descriptor) }
+        entry.connection = FarConnection(descriptor, ends)
         pace(entry)
     }
 
@@ -248,8 +250,9 @@ final class LaneSockets {
                 redials.append(
                     (now + NodeLimits.redialDelay.nanoseconds, entry.lane, entry.member))
             case .connected(let descriptor): connected(entry, descriptor)
+            case .closed: entry.connection = nil
             case .connectDelayed, .connectRetried, .listening, .bindFailed, .accepted,
-                .acceptFailed, .closed, .closeFailed, .monitorStopped, .unknown:
+                .acceptFailed, .closeFailed, .monitorStopped, .unknown:
                 break
             }
         }

@@ -374,7 +374,8 @@ package final class WorkerNode {
             if case .leave = message { try reportFigures() }
             try sendEvents()
             try control.send(message, epoch: epoch, rank: rank)
-        case .allow(let members): try lanes.allow(members)
+        case .allow(let members):
+            try lanes.allow(members, shares: machine?.round.plan?.laneShares ?? [:])
         case .dial(let member, let lane):
             do {
                 if try lanes.dial(member, lane: lane).hasPrefix("ipc:") {
