@@ -13,18 +13,6 @@ import WireProtocol
         .inner(region: RegionID(region), step: 1)
     }
 
-    private static func chunk(_ delivery: TestCluster.Delivery) -> Chunk? {
-        if case .frame(let frame, _) = delivery.content, case .chunk(let chunk) = frame.message {
-            chunk
-        } else {
-            nil
-        }
-    }
-
-    private static func sender(_ delivery: TestCluster.Delivery) -> WorkerID? {
-        if case .lane(let from, _, _, _) = delivery.channel { from } else { nil }
-    }
-
     // MARK: Geometry
 
     @Test func `each region reduces each slice once, its members equally many`() {
@@ -67,18 +55,13 @@ import WireProtocol
         return round
     }
 
-    private func encoding(_ effects: [WorkerRound.Effect]) -> TrainerOrder.Encoding? {
-        for case .train(.encode(let order)) in effects { return order }
-        return nil
-    }
-
     @Test func `the gradient leaves at once, as parts of the region's contribution`() throws {
         var round = started(Fixtures.plan(configuration: Self.configuration))
         let effects = round.handle(.computed(step: 1, loss: 1, tokens: 256), at: .zero)
         #expect(round.stage == .sharing(Self.round))
         #expect(effects.contains(.openShard(Self.round)))
         #expect(effects.contains(.openShard(Self.parts(0))))
-        let order = try #require(encoding(effects))
+        let order = try #require(effects.encoding)
         #expect(order.key == Self.parts(0) && order.round == Self.round)
         #expect(order.source == .gradient && order.transform == .fp32)
         let ranges = order.chunks.map(\.range).sorted { $0.lowerBound < $1.lowerBound }
@@ -107,7 +90,7 @@ import WireProtocol
         for worker in 0..<2 {
             var round = started(plan, worker: worker)
             let effects = round.handle(.computed(step: 1, loss: 1, tokens: 256), at: .zero)
-            let chunks = try #require(encoding(effects)).chunks
+            let chunks = try #require(effects.encoding).chunks
             // Slices 0 and 2 are reduced by rank 0, 1 and 3 by rank 1.
             orders.append(
                 (0..<2).map { owner in
@@ -123,7 +106,7 @@ import WireProtocol
         var round = started(
             Fixtures.plan(seats: [0, 2, 3], configuration: Self.configuration))
         let effects = round.handle(.computed(step: 1, loss: 1, tokens: 256), at: .zero)
-        let order = try #require(encoding(effects))
+        let order = try #require(effects.encoding)
         #expect(order.key == Self.round && order.transform == .int8)
         #expect(!effects.contains(.openShard(Self.parts(0))))
     }
@@ -187,7 +170,7 @@ import WireProtocol
         _ = round.handle(.plan(plan, epoch: Epoch(rawValue: 2)), at: .zero)
         let verdict = Verdict(key: Self.round, verdict: .restart, holder: .none)
         let effects = round.handle(.go(planVersion: 2, verdicts: [verdict]), at: .zero)
-        let order = try #require(encoding(effects))
+        let order = try #require(effects.encoding)
         #expect(order.key == Self.parts(0) && order.epoch == Epoch(rawValue: 2))
         #expect(Set(order.chunks.map(\.slice)).count == 3)
         #expect(round.stage == .sharing(Self.round))
@@ -210,10 +193,10 @@ import WireProtocol
         _ = round.handle(.plan(plans[1], epoch: Epoch(rawValue: 2)), at: .zero)
         let verdict = Verdict(key: Self.round, verdict: .restart, holder: .none)
         let effects = round.handle(.go(planVersion: 2, verdicts: [verdict]), at: .zero)
-        #expect(encoding(effects) == nil && round.stage == .computing(step: 1))
+        #expect(effects.encoding == nil && round.stage == .computing(step: 1))
         #expect(round.holdings == [])
         let again = round.handle(.computed(step: 1, loss: 1, tokens: 256), at: .zero)
-        #expect(encoding(again)?.epoch == Epoch(rawValue: 2))
+        #expect(again.encoding?.epoch == Epoch(rawValue: 2))
         #expect(round.stage == .sharing(Self.round))
     }
 
@@ -225,7 +208,7 @@ import WireProtocol
         var seen: Set<String> = []
         var cluster = TestCluster(Self.configuration, sizes: sizes)
         cluster.holds = { delivery in
-            guard let chunk = Self.chunk(delivery), chunk.key.round == 1 else { return false }
+            guard let chunk = delivery.chunk, chunk.key.round == 1 else { return false }
             let what = "\(chunk.key.scope) \(chunk.kind)"
             let place = "\(chunk.key.region.rawValue) \(chunk.slice) \(chunk.position)"
             let id = "\(what) \(delivery.channel) \(place)"
@@ -252,8 +235,8 @@ import WireProtocol
     func `a death at any point leaves one mean`(lost: String) {
         let dies = 3
         var cluster = TestCluster.started(Self.configuration) { delivery in
-            guard let chunk = Self.chunk(delivery), chunk.key.round == 1 else { return false }
-            let isOwn = Self.sender(delivery) == WorkerID(dies)
+            guard let chunk = delivery.chunk, chunk.key.round == 1 else { return false }
+            let isOwn = delivery.sender == WorkerID(dies)
             return switch lost {
             case "parts": isOwn && chunk.key.scope == .region
             case "contributions": isOwn && chunk.key.scope == .pool && chunk.kind == .contribution
@@ -273,7 +256,7 @@ import WireProtocol
 
     @Test func `who holds the mean gives it to the others`() {
         var cluster = TestCluster.started(Self.configuration) { delivery in
-            guard let chunk = Self.chunk(delivery), chunk.kind == .mean else { return false }
+            guard let chunk = delivery.chunk, chunk.kind == .mean else { return false }
             // West-2 has contributed everywhere; what it owns never reaches west-1.
             return delivery.channel
                 == .lane(from: WorkerID(3), to: WorkerID(2), role: .acceptor, index: 0)

@@ -18,18 +18,6 @@ import WireProtocol
         return configuration
     }
 
-    private static func chunk(_ delivery: TestCluster.Delivery) -> Chunk? {
-        if case .frame(let frame, _) = delivery.content, case .chunk(let chunk) = frame.message {
-            chunk
-        } else {
-            nil
-        }
-    }
-
-    private static func sender(_ delivery: TestCluster.Delivery) -> WorkerID? {
-        if case .lane(let from, _, _, _) = delivery.channel { from } else { nil }
-    }
-
     private func started(_ configuration: RunConfiguration, seats: [Int] = [0, 1, 2, 3])
         -> WorkerRound
     {
@@ -41,11 +29,6 @@ import WireProtocol
         return round
     }
 
-    private func encoding(_ effects: [WorkerRound.Effect]) -> TrainerOrder.Encoding? {
-        for case .train(.encode(let order)) in effects { return order }
-        return nil
-    }
-
     /// Steps until something leaves.
     private func leave(_ round: inout WorkerRound) -> [WorkerRound.Effect] {
         for step in UInt32(1)...6 {
@@ -54,7 +37,7 @@ import WireProtocol
                 .absorbed(
                     key: .inner(region: RegionID(0), step: step), target: .optimiserStep,
                     digest: 0), at: .zero)
-            if encoding(effects) != nil { return effects }
+            if effects.encoding != nil { return effects }
         }
         return []
     }
@@ -63,7 +46,7 @@ import WireProtocol
     func leaves() throws {
         var round = started(Self.configuration(.streaming))
         let effects = leave(&round)
-        let order = try #require(encoding(effects))
+        let order = try #require(effects.encoding)
         let key = try #require(round.flightKeys.first)
         let parts = CollectiveKey.parts(of: key, region: RegionID(0))
         #expect(order.key == parts && order.round == key)
@@ -91,7 +74,7 @@ import WireProtocol
     @Test("replicas of one region, and where sets are closed, contribute by themselves")
     func alone() throws {
         var round = started(Self.configuration(.diloco), seats: [0, 1])
-        let order = try #require(encoding(leave(&round)))
+        let order = try #require(leave(&round).encoding)
         #expect(order.key == order.round && order.transform == .int8)
         let plan = try #require(round.plan)
         #expect(!plan.reducesParts && plan.contributingGroups == [[Rank(0)], [Rank(1)]])
@@ -123,7 +106,7 @@ import WireProtocol
         var seen: Set<String> = []
         var cluster = TestCluster(Self.configuration(outer), sizes: sizes)
         cluster.holds = { delivery in
-            guard let chunk = Self.chunk(delivery), chunk.key.round == 1 else { return false }
+            guard let chunk = delivery.chunk, chunk.key.round == 1 else { return false }
             let what = "\(chunk.key.scope) \(chunk.kind)"
             let id = "\(what) \(delivery.channel) \(chunk.key) \(chunk.slice) \(chunk.position)"
             if seen.insert(id).inserted { counts[what, default: 0] += Int(chunk.elements) }
@@ -155,8 +138,8 @@ import WireProtocol
     func death(outer: RunConfiguration.Schedule.Outer, lost: String) {
         let dies = 3
         var cluster = TestCluster.started(Self.configuration(outer)) { delivery in
-            guard let chunk = Self.chunk(delivery), chunk.key.round == 1 else { return false }
-            let isOwn = Self.sender(delivery) == WorkerID(dies)
+            guard let chunk = delivery.chunk, chunk.key.round == 1 else { return false }
+            let isOwn = delivery.sender == WorkerID(dies)
             return switch lost {
             case "parts": isOwn && chunk.key.scope == .region
             case "contributions": isOwn && chunk.key.scope == .pool && chunk.kind == .contribution

@@ -18,18 +18,6 @@ import WireProtocol
 
     private static let inner = CollectiveKey.inner(region: RegionID(0), step: 1)
 
-    private static func chunk(_ delivery: TestCluster.Delivery) -> Chunk? {
-        if case .frame(let frame, _) = delivery.content, case .chunk(let chunk) = frame.message {
-            chunk
-        } else {
-            nil
-        }
-    }
-
-    private static func sender(_ delivery: TestCluster.Delivery) -> WorkerID? {
-        if case .lane(let from, _, _, _) = delivery.channel { from } else { nil }
-    }
-
     // MARK: One worker
 
     private func plan(version: UInt32 = 1, seats: [Int] = [0, 1, 2, 3]) -> Plan {
@@ -141,7 +129,7 @@ import WireProtocol
         let block = Self.configuration().plannedExperts(elements: Fixtures.parameterCount)[0]
         var cluster = TestCluster(Self.configuration(), sizes: sizes)
         cluster.holds = { delivery in
-            guard let chunk = Self.chunk(delivery), chunk.key.scope == .region,
+            guard let chunk = delivery.chunk, chunk.key.scope == .region,
                 chunk.kind == .contribution, chunk.key.round == 1,
                 seen.insert("\(delivery.channel) \(chunk)").inserted
             else { return false }
@@ -173,7 +161,7 @@ import WireProtocol
         var seen: Set<String> = []
         var cluster = TestCluster(Self.configuration(.everyStep), sizes: sizes)
         cluster.holds = { delivery in
-            if let chunk = Self.chunk(delivery), chunk.key.scope == .region, chunk.key.round == 1,
+            if let chunk = delivery.chunk, chunk.key.scope == .region, chunk.key.round == 1,
                 seen.insert("\(delivery.channel) \(chunk)").inserted
             {
                 parts += UInt64(chunk.elements)
@@ -205,9 +193,9 @@ import WireProtocol
             {
                 computed += 1
             }
-            guard let chunk = Self.chunk(delivery), chunk.key.round == 1 else { return false }
+            guard let chunk = delivery.chunk, chunk.key.round == 1 else { return false }
             guard lost == "parts" else { return chunk.kind == .mean }
-            return Self.sender(delivery) == WorkerID(dies) && chunk.key.scope == .region
+            return delivery.sender == WorkerID(dies) && chunk.key.scope == .region
         }
         for seat in Fixtures.topology([3, 2]).seats { cluster.launch(Int(seat.id.rawValue)) }
         cluster.settle()

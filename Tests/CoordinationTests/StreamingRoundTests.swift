@@ -41,11 +41,6 @@ import WireProtocol
             at: .zero)
     }
 
-    private func encoding(_ effects: [WorkerRound.Effect]) -> TrainerOrder.Encoding? {
-        for case .train(.encode(let encoding)) in effects { return encoding }
-        return nil
-    }
-
     private func absorption(_ effects: [WorkerRound.Effect]) -> TrainerOrder.Absorption? {
         for case .train(.absorb(let absorption)) in effects { return absorption }
         return nil
@@ -113,9 +108,9 @@ import WireProtocol
 
     @Test func aTurnLeavesAndTheNextStepBegins() throws {
         var round = started()
-        #expect(encoding(step(&round)) == nil)
+        #expect(step(&round).encoding == nil)
         let effects = step(&round)
-        let leaving = try #require(encoding(effects))
+        let leaving = try #require(effects.encoding)
         #expect(leaving.round == order.key(of: 1) && leaving.source == .keptOuterGradient)
         #expect(leaving.keeps && leaving.fragment == [ElementRange(start: 4, count: 4)])
         // The order matters: the values are kept before the next step changes them.
@@ -130,7 +125,7 @@ import WireProtocol
         #expect(absorption(step(&round)) == nil)
         let effects = step(&round)
         // Step 4: turn 2 leaves first, then turn 1 is applied.
-        #expect(encoding(effects)?.round == order.key(of: 2))
+        #expect(effects.encoding?.round == order.key(of: 2))
         let applied = try #require(absorption(effects))
         #expect(applied.key == order.key(of: 1) && applied.blend == 0.5)
         #expect(applied.step == 4 && applied.turn == 1 && applied.target == .outerStep)
@@ -165,7 +160,7 @@ import WireProtocol
         var round = started()
         var weights: [CollectiveKey: UInt64] = [:]
         for _ in 1...4 {
-            if let leaving = encoding(step(&round)), let chunk = leaving.chunks.first {
+            if let leaving = step(&round).encoding, let chunk = leaving.chunks.first {
                 let effects = round.handle(
                     .encoded(
                         key: leaving.key, epoch: leaving.epoch, slice: chunk.slice, position: 0,
@@ -190,7 +185,7 @@ import WireProtocol
                 planVersion: 2,
                 verdicts: [Verdict(key: order.key(of: 1), verdict: .restart, holder: .none)]),
             at: .zero)
-        let again = try #require(encoding(effects))
+        let again = try #require(effects.encoding)
         #expect(again.source == .keptOuterGradient && !again.keeps)
         #expect(again.epoch == Epoch(rawValue: 2) && again.round == order.key(of: 1))
         #expect(round.stage == .computing(step: 4))
@@ -249,7 +244,7 @@ import WireProtocol
         _ = complete(1, &round)
         _ = step(&round)
         // Turn 2 is due after step 4 and held back; turn 1 is applied there.
-        #expect(encoding(step(&round)) == nil)
+        #expect(step(&round).encoding == nil)
         #expect(round.stage == .absorbing(order.key(of: 1), .outerStep))
         _ = round.handle(
             .absorbed(key: order.key(of: 1), target: .outerStep, digest: 5), at: .zero)
@@ -260,7 +255,7 @@ import WireProtocol
         var round = started(inner: .everyStep)
         _ = round.handle(.boundary(turn: 0), at: .zero)
         let effects = round.handle(.computed(step: 1, loss: 1, tokens: 10), at: .zero)
-        let sharing = try #require(encoding(effects))
+        let sharing = try #require(effects.encoding)
         let contribution = round.handle(
             .encoded(
                 key: sharing.key, epoch: sharing.epoch, slice: 0, position: 0,

@@ -127,14 +127,7 @@ extension SystemTests {
                     #expect(link.values == 30 * traffic.values + rounds, "\(region)")
                     #expect(traffic.contributions < traffic.means)
                 }
-                let simulated = try Program(
-                    "longhaul", ["simulate", file, "--train", "real", "--dir", "simulated"],
-                    in: scratch)
-                try await #expect(simulated.ending() == .code(0), "\(simulated.errors)")
-                let models = try [run.directory, scratch.path("simulated")].map {
-                    try Data(contentsOf: URL(filePath: "\($0)/model.safetensors"))
-                }
-                #expect(models[0] == models[1])
+                try await run.modelAsSimulated(file)
             }
         }
 

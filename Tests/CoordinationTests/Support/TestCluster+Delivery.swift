@@ -237,3 +237,28 @@ extension TestCluster {
         return held.contents
     }
 }
+
+// MARK: - Reading them
+
+extension TestCluster.Delivery {
+    /// Of a frame that is one.
+    var chunk: Chunk? {
+        guard case .frame(let frame, _) = content, case .chunk(let chunk) = frame.message else {
+            return nil
+        }
+        return chunk
+    }
+
+    /// Of a frame on a lane.
+    var sender: WorkerID? {
+        if case .lane(let from, _, _, _) = channel { from } else { nil }
+    }
+}
+
+extension [WorkerRound.Effect] {
+    /// The first order to encode.
+    var encoding: TrainerOrder.Encoding? {
+        for case .train(.encode(let order)) in self { return order }
+        return nil
+    }
+}

@@ -20,6 +20,21 @@ struct Run {
             in: scratch)
     }
 
+    /// Simulates its file with real training, which must end with this run's model.
+    ///
+    /// - Returns: the model's bytes.
+    @discardableResult
+    func modelAsSimulated(_ file: String) async throws -> Data {
+        let simulated = try Program(
+            "longhaul", ["simulate", file, "--train", "real", "--dir", "simulated"], in: scratch)
+        try await #expect(simulated.ending() == .code(0), "\(simulated.errors)")
+        let models = try [directory, scratch.path("simulated")].map {
+            try Data(contentsOf: URL(filePath: "\($0)/model.safetensors"))
+        }
+        #expect(models[0] == models[1])
+        return models[0]
+    }
+
     /// All events so far; empty before there is a record.
     func events() throws -> [StampedEvent] {
         let path = "\(directory)/run.sqlite"

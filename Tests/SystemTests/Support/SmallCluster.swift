@@ -19,6 +19,7 @@ struct SmallCluster {
     var paces: [String: String] = [:]
     /// `on` or `never`; nil: not said.
     var adapt: String?
+    var inner = "every-step"
     var outer = "diloco"
     var syncEvery = 10
     /// Lines of `schedule`.
@@ -91,7 +92,7 @@ struct SmallCluster {
             if let loss { lines.append("    loss: \(loss)") }
             lines += ["wire:", "  between: \(between)"]
         }
-        lines += ["schedule:", "  inner: every-step", "  outer: \(outer)"]
+        lines += ["schedule:", "  inner: \(inner)", "  outer: \(outer)"]
         if outer != "every-step" { lines.append("  sync_every: \(syncEvery)") }
         if let adapt { lines.append("  adapt: \(adapt)") }
         lines += further.map { "  \($0)" }
