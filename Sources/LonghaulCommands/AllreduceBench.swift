@@ -49,17 +49,20 @@ struct AllreduceBench: Sendable {
         var training = RunConfiguration.Training.standard
         // States on disk are no part of an exchange.
         training.checkpointEvery = 0
-        let steps = UInt32(ExchangeWorker.warmup + method.repeats + method.cooldown)
+        // Whole intervals, as a cluster file must have them.
+        let least = ExchangeWorker.warmup + method.repeats + method.cooldown
+        let steps = UInt32((least + method.fragments - 1) / method.fragments * method.fragments)
         var model = RunConfiguration.Model.standard
-        model.layers = max(model.layers, method.inFlight)
-        let fragments = UInt32(method.inFlight)
+        model.layers = max(model.layers, method.fragments)
+        let fragments = UInt32(method.fragments)
         return RunConfiguration(
             name: "bench-allreduce", seed: 1, steps: steps, model: model, training: training,
             schedule: fragments > 1
-                // One fragment leaves after each step, and its mean is due when all others have left.
+                // One fragment leaves after each step; means are due one by one as others leave.
                 ? RunConfiguration.Schedule(
                     inner: .none, outer: .streaming, syncEvery: fragments, outerLearningRate: 1,
-                    outerMomentum: 0, fragments: method.inFlight, overlap: fragments - 1)
+                    outerMomentum: 0, fragments: method.fragments,
+                    overlap: UInt32(method.inFlight) - 1)
                 // One region: every step is one all-reduce. Several: every step's mean is over the pool.
                 : RunConfiguration.Schedule(
                     inner: .everyStep, outer: isLocal ? .diloco : .everyStep,
@@ -107,7 +110,7 @@ struct AllreduceBench: Sendable {
         let options = CoordinatorOptions(
             configuration: configuration, topology: topology, keys: keys,
             listen: "tcp://\(host):*", allowed: allowed, enrolment: nil,
-            parameterCount: UInt64(elements * method.inFlight), run: WallClock.runID())
+            parameterCount: UInt64(elements * method.fragments), run: WallClock.runID())
         func makeCoordinator() throws -> CoordinatorNode {
             try CoordinatorNode(options, interrupt: interrupt) { event in
                 if case .violation(let culprit, let what) = event.event {
@@ -151,8 +154,8 @@ struct AllreduceBench: Sendable {
             "bench", "allreduce-worker", "--coordinator", endpoint,
             "--coordinator-key=\(keys.publicKey.z85)", "--name", worker.name, "--region",
             topology.regions[region.index].name, "--key", "\(directory)/\(worker.name).key",
-            "--elements", String(elements * method.inFlight), "--repeats",
-            String(method.repeats), "--in-flight", String(method.inFlight),
+            "--elements", String(elements * method.fragments), "--repeats",
+            String(method.repeats), "--fragments", String(method.fragments),
         ]
         if method.isPlain { flags.append("--plain") }
         flags += (links?.listenFlags(region) ?? []) + (links?.proxyFlags(region) ?? [])
@@ -172,6 +175,10 @@ struct AllreduceBench: Sendable {
 }
 
 extension AllreduceBench.Method {
+    /// One more than are under way: a fragment leaves again when its last exchange is committed, which takes
+    /// a message to the coordinator and one back.
+    var fragments: Int { inFlight > 1 ? inFlight + 1 : 1 }
+
     /// Exchanges after the last one that counts, so that as many are under way when it ends.
-    var cooldown: Int { inFlight > 1 ? inFlight + 1 : 0 }
+    var cooldown: Int { inFlight > 1 ? inFlight + 2 : 0 }
 }

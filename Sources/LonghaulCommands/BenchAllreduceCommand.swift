@@ -40,7 +40,7 @@ struct BenchAllreduceCommand: ParsableCommand {
     @Option(
         help: """
             All-reduces under way at once, 1 to 4: each is of a fragment of its own, and leaves while the \
-            others are on their way, once its last one is committed.
+            others are on their way.
             """)
     var inFlight = 1
 
@@ -95,13 +95,13 @@ struct BenchAllreduceWorkerCommand: ParsableCommand {
 
     @OptionGroup var worker: BenchWorkerOptions
     @Option var repeats: Int
-    @Option var inFlight: Int
+    @Option var fragments: Int
 
     func run() throws {
         let (options, interrupt) = try worker.prepare()
         let label = worker.name
         let result = try ExchangeWorker.run(
-            options, elements: worker.elements, repeats: repeats, inFlight: inFlight,
+            options, elements: worker.elements, repeats: repeats, fragments: fragments,
             interrupt: interrupt
         ) { line in Console.error("[\(label)] \(line)") }
         print(String(decoding: try JSONEncoder().encode(result), as: UTF8.self))

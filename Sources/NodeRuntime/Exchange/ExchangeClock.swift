@@ -5,7 +5,7 @@ import ZeroMQ
 /// When each exchange of a benchmark began and ended, and what it had cost by then.
 package final class ExchangeClock: Sendable {
     private struct State {
-        /// By number of what is in flight.
+        /// By fragment.
         var began: [Int64]
         var seconds: [Double] = []
         var first: Reading?
@@ -32,12 +32,12 @@ package final class ExchangeClock: Sendable {
     /// - Parameters:
     ///   - warmup: exchanges before the first that counts.
     ///   - repeats: exchanges that count; what comes after them does not.
-    ///   - inFlight: exchanges under way at once. Of one, what counts begins with the first that does; of
-    ///     several, with the end of the last that does not, when others are under way.
+    ///   - fragments: that are exchanged, several at once. Of one, what counts begins with the first
+    ///     exchange that does; of several, with the end of the last that does not, when others are under way.
     package init(
-        warmup: Int, repeats: Int, inFlight: Int = 1, counters: LaneCounters, pool: FramePool
+        warmup: Int, repeats: Int, fragments: Int = 1, counters: LaneCounters, pool: FramePool
     ) {
-        state = Mutex(State(began: Array(repeating: 0, count: inFlight)))
+        state = Mutex(State(began: Array(repeating: 0, count: fragments)))
         self.warmup = warmup
         self.repeats = repeats
         self.pool = pool

@@ -13,16 +13,16 @@ package enum ExchangeWorker {
     /// Takes part until the run ends.
     ///
     /// - Parameters:
-    ///   - elements: of all exchanges in flight together.
+    ///   - elements: of all fragments together.
     ///   - repeats: exchanges that count.
-    ///   - inFlight: exchanges under way at once.
+    ///   - fragments: that are exchanged one after another, several at once; 1: one at a time.
     package static func run(
-        _ options: WorkerOptions, elements: Int, repeats: Int, inFlight: Int,
+        _ options: WorkerOptions, elements: Int, repeats: Int, fragments: Int,
         interrupt: Interrupt, log: @escaping (String) -> Void
     ) throws -> ExchangeResult {
         let counters = LaneCounters()
         let clock = ExchangeClock(
-            warmup: warmup, repeats: repeats, inFlight: inFlight, counters: counters,
+            warmup: warmup, repeats: repeats, fragments: fragments, counters: counters,
             pool: options.pool)
         let verdict = Mutex<(digest: UInt64, error: Float)?>(nil)
         var options = options
@@ -30,7 +30,7 @@ package enum ExchangeWorker {
         options.storesChunks = true
         options.makeTrainer = { setup in
             ExchangeTrainer(
-                elements: elements, seat: Int(setup.worker.rawValue), fragments: inFlight,
+                elements: elements, seat: Int(setup.worker.rawValue), fragments: fragments,
                 begin: { clock.begin($0) }, end: { clock.end($0) })
         }
         options.atEnd = { trainer, setup in
