@@ -10,8 +10,8 @@ package enum CoordinationLimits {
     /// less than four full chunks, so that one is on its way while others are reduced ...
     package static let laneWindowMinimum: UInt64 = 1 << 20
     /// ... unless all pairs of workers across the link could then fill it for longer than this: a fifth
-    /// of the silence that evicts. One chunk is the least that moves anything. It lowers the minimum only:
-    /// what a link holds in two round trips stays, whatever the number of pairs ...
+    /// of the silence that evicts. Two chunks are the least: one that moves, and ``creditForMeans(of:)``. It
+    /// lowers the minimum only: what a link holds in two round trips stays, whatever the number of pairs ...
     package static let laneStandingLimit = Interval.seconds(3)
     /// ... and not more than this: 1 Gbit/s over 250 ms.
     package static let laneWindowMaximum: UInt64 = 64 << 20
@@ -19,8 +19,8 @@ package enum CoordinationLimits {
     /// Twice the bandwidth-delay product of a link, within the bounds above. Control has connections of
     /// its own; what waits in front of a heartbeat is the link's queue, or, where that is larger, at most
     /// `pairs` x window / rate, and with several lanes up to two chunks more for each lane and pair.
-    /// Where the round trip is long and pairs are many that is more than `laneStandingLimit`: 16 pairs
-    /// over 5 Mbit/s and 2 x 200 ms have 500 kB each, 12.8 s together.
+    /// Where the round trip is long or pairs are many that is more than `laneStandingLimit`: 16 pairs
+    /// over 5 Mbit/s have 524 kB each, 13.4 s together.
     ///
     /// - Parameter pairs: pairs of workers with a worker on each side.
     package static func laneWindow(over link: Topology.Link?, pairs: Int = 1) -> UInt64 {
@@ -29,10 +29,19 @@ package enum CoordinationLimits {
         let roundTrip = Double(2 * link.oneWayDelay.nanoseconds) / 1e9
         let held = UInt64(2 * perSecond * roundTrip)
         let standing = UInt64(perSecond * laneStandingLimit.seconds) / UInt64(max(1, pairs))
-        let chunk = UInt64(ProtocolLimits.dataPayloadBytes)
-        let least = min(laneWindowMinimum, max(chunk, standing))
+        let least = min(laneWindowMinimum, max(2 * chunk, standing))
         return min(max(held, least), laneWindowMaximum)
     }
+    /// Of the bytes that the receiver grants on the first lane, what contributions leave to means: one chunk
+    /// where there are two. With all of it they could hold up the very means without which the receiver does
+    /// not take them: a replica lets turns go when it has applied others, and not all have as many in flight.
+    /// (A quarter of each lane's cost .06 of a full link's rate under CUBIC.)
+    package static func creditForMeans(of window: UInt64) -> UInt64 {
+        min(chunk, window - min(window, chunk))
+    }
+    /// The payload of the largest frame.
+    private static let chunk = UInt64(ProtocolLimits.dataPayloadBytes)
+
     /// One lane's share of a window: whole chunks, and one more, because credit comes back chunk by chunk
     /// while the lanes' chunks arrive interleaved (8 lanes with two chunks each reached 50 MB/s of a
     /// link that one lane with the whole window filled to 60). The shares together exceed the window by
@@ -41,7 +50,6 @@ package enum CoordinationLimits {
     package static func laneShare(of window: UInt64, lanes: UInt16) -> UInt64 {
         let count = UInt64(lanes)
         guard count > 1 else { return window }
-        let chunk = UInt64(ProtocolLimits.dataPayloadBytes)
         return ((window + count * chunk - 1) / (count * chunk) + 1) * chunk
     }
     /// Lanes to a far peer where nothing asks for more: each starts slowly by itself, and a lost packet

@@ -129,7 +129,7 @@ package struct LaneBundle: Sendable {
 
     private func freest(for outgoing: LaneSession.Outgoing) -> UInt16? {
         var best: Int?
-        for index in sessions.indices where sessions[index].takes(outgoing) {
+        for index in sessions.indices where sessions[index].takes(outgoing, onFirst: index == 0) {
             if let known = best, sessions[known].bytesInFlight <= sessions[index].bytesInFlight {
                 continue
             }

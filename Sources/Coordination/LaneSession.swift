@@ -137,9 +137,16 @@ package struct LaneSession: Sendable {
         if case .whole = repair { false } else { true }
     }
 
-    /// Whether it can leave now.
-    package func takes(_ outgoing: Outgoing) -> Bool {
-        phase == .open && UInt64(outgoing.payloadBytes) <= credit
+    /// Whether it can leave now. On the first lane to a peer contributions leave some credit to means: a peer
+    /// that has not let a collective go yet keeps what it is sent of it, and goes on only with the means of
+    /// an earlier one.
+    package func takes(_ outgoing: Outgoing, onFirst isFirst: Bool) -> Bool {
+        guard phase == .open else { return false }
+        var wanted = UInt64(outgoing.payloadBytes)
+        if isFirst, case .chunk(let chunk) = outgoing.message, chunk.kind == .contribution {
+            wanted += CoordinationLimits.creditForMeans(of: window)
+        }
+        return wanted <= credit
     }
 
     package mutating func handle(_ event: Event) -> [Effect] {
@@ -226,7 +233,7 @@ extension LaneSession {
 
 extension LaneSession {
     private mutating func send(_ outgoing: Outgoing) -> [Effect] {
-        precondition(takes(outgoing), "the lane is not open, or its credit is used up")
+        precondition(takes(outgoing, onFirst: false), "the lane is not open, or its credit is used up")
         let bytes = UInt64(outgoing.payloadBytes)
         bytesSent += bytes
         loadSent += outgoing.load
@@ -372,7 +379,9 @@ extension LaneSession {
         bytesConsumed += UInt64(bytes)
         // Telling the peer of every release would cost a frame per chunk for nothing: half a window
         // keeps it from stalling, and so does what it still has if that is enough for any message.
-        let isLow = grantAnnounced - bytesReceived < UInt64(ProtocolLimits.dataPayloadBytes)
+        let enough =
+            UInt64(ProtocolLimits.dataPayloadBytes) + CoordinationLimits.creditForMeans(of: window)
+        let isLow = grantAnnounced - bytesReceived < enough
         let gain = max(bytesConsumed + window, grantAnnounced) - grantAnnounced
         guard phase == .open, gain >= window / 2 || (isLow && gain > 0) else { return [] }
         return [acknowledgement()]

@@ -110,7 +110,8 @@ extension Worker {
         var best: (lane: LaneID, bytes: UInt64)?
         for index in 0..<ProtocolLimits.lanes {
             let lane = LaneID(peer: peer, role: .acceptor, index: index)
-            guard let session = accepted[lane], session.takes(outgoing) else { continue }
+            guard let session = accepted[lane], session.takes(outgoing, onFirst: index == 0)
+            else { continue }
             if let best, best.bytes <= session.bytesInFlight { continue }
             best = (lane, session.bytesInFlight)
         }
@@ -279,7 +280,8 @@ extension Worker {
     }
 
     private mutating func flushDetour(to peer: WorkerID) {
-        while let next = detours[peer]?.queue.first, detours[peer]?.session.takes(next) == true,
+        while let next = detours[peer]?.queue.first,
+            detours[peer]?.session.takes(next, onFirst: true) == true,
             let outgoing = detours[peer]?.queue.removeFirst()
         {
             applyDetour(detours[peer]?.session.handle(.send(outgoing)) ?? [], to: peer)

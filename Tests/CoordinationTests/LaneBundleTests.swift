@@ -5,8 +5,9 @@ import WireProtocol
 
 /// Several lanes to one peer: their number, one queue for all, and what a lost one costs.
 @Suite("Lanes to one peer") struct LaneBundleTests {
-    /// Takes three chunks of 250,000 bytes per lane.
+    /// Takes three chunks of 250,000 bytes per lane; the first has what contributions leave to means besides.
     private static let grant: UInt64 = 750_000
+    private static let forMeans = 262_144
     private static let chunkBytes = 250_000
     private static let epoch = Epoch(rawValue: 1)
 
@@ -24,7 +25,10 @@ import WireProtocol
     private func welcome(_ lane: UInt16, resumeFrom: UInt64 = 0) -> LaneBundle.Event {
         .received(
             lane: lane, sequence: 0,
-            message: .laneWelcome(LaneWelcome(resumeFrom: resumeFrom, grantedTo: Self.grant)),
+            message: .laneWelcome(
+                LaneWelcome(
+                    resumeFrom: resumeFrom,
+                    grantedTo: Self.grant + (lane == 0 ? UInt64(Self.forMeans) : 0))),
             payload: nil, payloadBytes: 0)
     }
 
@@ -46,6 +50,16 @@ import WireProtocol
             _ = bundle.handle(.connected(lane: lane), at: .at(1.1))
             _ = bundle.handle(welcome(lane), at: .at(1.13))
         }
+        return bundle
+    }
+
+    /// The same without credit: twelve contributions and a mean are under way.
+    private func fullBundle() -> LaneBundle {
+        var bundle = openBundle()
+        for handle: UInt64 in 1...12 { _ = bundle.handle(chunk(handle), at: .at(2)) }
+        #expect(
+            sent(bundle.handle(chunk(13, kind: .mean, bytes: Self.forMeans), at: .at(2)))
+                == ["13 on 0 as 4"])
         return bundle
     }
 
@@ -176,6 +190,23 @@ import WireProtocol
                 == ["13 on 2 as 4", "14 on 2 as 5"])
     }
 
+    /// The peer keeps contributions to a collective that it has not let go, and lets it go when it has the
+    /// means of an earlier one: those find credit.
+    @Test("a mean leaves when contributions have used up what is theirs")
+    func meansHaveCredit() {
+        var bundle = openBundle()
+        for handle: UInt64 in 1...13 { _ = bundle.handle(chunk(handle, round: 8), at: .at(2)) }
+        #expect(bundle.queued == 13)
+        #expect(sent(bundle.handle(chunk(14, kind: .mean), at: .at(2.1))) == ["14 on 0 as 4"])
+        #expect(sent(bundle.handle(chunk(15, kind: .mean), at: .at(2.1))) == [])
+        // The peer reads it at once, and grants as much again: for the next mean, not for what is ahead.
+        let grant = Self.grant + UInt64(Self.forMeans + Self.chunkBytes)
+        #expect(
+            sent(bundle.handle(acknowledge(0, 4, grantedTo: grant), at: .at(2.2)))
+                == ["15 on 0 as 5"])
+        #expect(bundle.heldPayloads().map(\.rawValue).contains(13))
+    }
+
     private func tokens(_ handle: UInt64) -> LaneBundle.Event {
         let tokens = Tokens(
             step: 8, exchange: 0, kind: .dispatch, transform: .fp32, width: 16, words: 0,
@@ -190,8 +221,7 @@ import WireProtocol
         "a question passes everything, a mean tokens, tokens contributions, a lower round a higher"
     )
     func priorities() {
-        var bundle = openBundle()
-        for handle: UInt64 in 1...12 { _ = bundle.handle(chunk(handle), at: .at(2)) }
+        var bundle = fullBundle()
         for event in [
             chunk(20, round: 9), chunk(21, round: 8), tokens(25), chunk(22, kind: .mean, round: 9),
             chunk(23, kind: .mean, round: 8), chunk(24, round: 8),
@@ -207,12 +237,12 @@ import WireProtocol
                     epoch: Self.epoch, message: pull, payload: nil, payloadBytes: 0)), at: .at(2.2))
         #expect(
             asked == [
-                .lane(0, .transmit(sequence: 4, epoch: Self.epoch, message: pull, payload: nil))
+                .lane(1, .transmit(sequence: 4, epoch: Self.epoch, message: pull, payload: nil))
             ])
         #expect(
             sent(bundle.handle(acknowledge(1, 3, grantedTo: 3 * Self.grant), at: .at(2.3))) == [
-                "23 on 1 as 4", "22 on 1 as 5", "25 on 1 as 6", "21 on 1 as 7", "24 on 1 as 8",
-                "20 on 1 as 9",
+                "23 on 1 as 5", "22 on 1 as 6", "25 on 1 as 7", "21 on 1 as 8", "24 on 1 as 9",
+                "20 on 1 as 10",
             ])
         let state = Message.stateChunk(
             StateChunk(
@@ -223,11 +253,10 @@ import WireProtocol
 
     /// A bundle whose credit is used up, with `events` in its queue; what leaves when there is more.
     private func order(of events: [LaneBundle.Event]) -> [String] {
-        var bundle = openBundle()
-        for handle: UInt64 in 1...12 { _ = bundle.handle(chunk(handle), at: .at(2)) }
+        var bundle = fullBundle()
         for event in events { #expect(bundle.handle(event, at: .at(2.1)) == []) }
         let left = sent(bundle.handle(acknowledge(1, 3, grantedTo: 3 * Self.grant), at: .at(2.3)))
-        #expect(bundle.queued == 9 + events.count)
+        #expect(bundle.queued == 10 + events.count)
         return left.map { String($0.prefix { $0 != " " }) }
     }
 

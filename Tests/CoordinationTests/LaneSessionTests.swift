@@ -111,18 +111,18 @@ import WireProtocol
 
     @Test func nothingIsTakenBeforeTheLaneIsOpen() {
         var lane = lane(.dialler)
-        #expect(!lane.takes(message(1, bytes: 0)))
+        #expect(!lane.takes(message(1, bytes: 0), onFirst: false))
         _ = lane.handle(.connected)
-        #expect(!lane.takes(message(1, bytes: 0)))
+        #expect(!lane.takes(message(1, bytes: 0), onFirst: false))
         _ = lane.handle(welcome())
-        #expect(lane.takes(message(1, bytes: 1_000)))
-        #expect(!lane.takes(message(1, bytes: 1_001)))
+        #expect(lane.takes(message(1, bytes: 1_000), onFirst: false))
+        #expect(!lane.takes(message(1, bytes: 1_001), onFirst: false))
     }
 
     @Test func creditIsUsedUpAndReturned() {
         var lane = openDialler()
         #expect(lane.handle(outgoing(1, bytes: 600)) == [sent(1, 1)])
-        #expect(!lane.takes(message(2, bytes: 600)))
+        #expect(!lane.takes(message(2, bytes: 600), onFirst: false))
         #expect(lane.credit == 400)
         #expect(lane.bytesInFlight == 600)
         // The peer has it, and has not let go of it: no more credit.
@@ -130,7 +130,7 @@ import WireProtocol
             lane.handle(acknowledge(1, grantedTo: 1_000))
                 == [.acknowledged(PayloadHandle(rawValue: 1))])
         #expect(lane.bytesInFlight == 0)
-        #expect(!lane.takes(message(2, bytes: 600)))
+        #expect(!lane.takes(message(2, bytes: 600), onFirst: false))
         _ = lane.handle(acknowledge(1, grantedTo: 1_600))
         #expect(lane.handle(outgoing(2, bytes: 600)) == [sent(2, 2)])
         #expect(lane.credit == 400)
@@ -159,7 +159,7 @@ import WireProtocol
         for handle: UInt64 in 1...3 { _ = lane.handle(outgoing(handle, bytes: 100)) }
         #expect(lane.handle(.disconnected) == [])
         #expect(lane.phase == .down)
-        #expect(!lane.takes(message(4, bytes: 100)))
+        #expect(!lane.takes(message(4, bytes: 100), onFirst: false))
         _ = lane.handle(.connected)
         #expect(
             lane.handle(welcome(resumeFrom: 1)) == [
@@ -210,12 +210,22 @@ import WireProtocol
     }
 
     @Test func creditIsAnnouncedByHalfWindows() {
-        var lane = openAcceptor(window: 1 << 20)
-        _ = lane.handle(incoming(1, handle: 7, bytes: 600_000))
-        #expect(lane.handle(.consumed(bytes: 400_000)) == [])
+        var lane = openAcceptor(window: 2 << 20)
+        _ = lane.handle(incoming(1, handle: 7, bytes: 1_200_000))
+        #expect(lane.handle(.consumed(bytes: 800_000)) == [])
+        #expect(
+            lane.handle(.consumed(bytes: 400_000)) == [
+                said(.acknowledge(Acknowledge(received: 1, grantedTo: 3_297_152)))
+            ])
+    }
+
+    /// Less than a chunk and what contributions leave to means: nothing that is let go may wait.
+    @Test func creditIsAnnouncedBeforeItIsTooLittleForAContribution() {
+        var lane = openAcceptor(window: 524_288)
+        _ = lane.handle(incoming(1, handle: 7, bytes: 200_000))
         #expect(
             lane.handle(.consumed(bytes: 200_000)) == [
-                said(.acknowledge(Acknowledge(received: 1, grantedTo: 1_648_576)))
+                said(.acknowledge(Acknowledge(received: 1, grantedTo: 724_288)))
             ])
     }
 

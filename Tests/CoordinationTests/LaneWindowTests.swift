@@ -10,17 +10,17 @@ import Testing
                 rate: rate, jitter: .zero, queueBytes: 0), pairs: pairs)
     }
 
-    /// What all pairs may have under way takes a slow link a fifth of the silence that evicts, or one
-    /// chunk each.
+    /// What all pairs may have under way takes a slow link a fifth of the silence that evicts, or two
+    /// chunks each: one is for means.
     @Test(arguments: [1, 4, 16])
     func `a slow link's windows stand for three seconds together`(pairs: Int) {
         for rate in [200_000, 1_000_000, 5_000_000, 20_000_000, 100_000_000] as [UInt64] {
             let together = UInt64(pairs) * window(rate, .milliseconds(15), pairs: pairs)
             let standing = Double(together) / Double(rate) * 8
-            #expect(standing <= max(3, Double(pairs) * 262_144 * 8 / Double(rate)))
-            #expect(window(rate, .milliseconds(15), pairs: pairs) >= 262_144)
+            #expect(standing <= max(3, Double(pairs) * 524_288 * 8 / Double(rate)))
+            #expect(window(rate, .milliseconds(15), pairs: pairs) >= 524_288)
         }
-        #expect(window(200_000, .milliseconds(15), pairs: pairs) == 262_144)
+        #expect(window(200_000, .milliseconds(15), pairs: pairs) == 524_288)
     }
 
     /// The three seconds lower the floor only: many pairs over a long way have more together, and lanes add
@@ -28,9 +28,17 @@ import Testing
     @Test("twice the bandwidth-delay product stays, whatever the pairs")
     func longWay() {
         let window = window(5_000_000, .milliseconds(200), pairs: 16)
-        #expect(window == 500_000)
-        #expect(Double(16 * window) * 8 / 5_000_000 == 12.8)
+        #expect(window == 524_288)
+        #expect(self.window(5_000_000, .milliseconds(300), pairs: 16) == 750_000)
         #expect(CoordinationLimits.laneShare(of: window, lanes: 4) == 2 << 18)
+    }
+
+    /// A mean can always leave, and so can a contribution when nothing is under way.
+    @Test func `contributions leave one chunk to means, and have one`() {
+        for window: UInt64 in [524_288, 600_000, 1 << 20, 3_750_000, 64 << 20] {
+            #expect(CoordinationLimits.creditForMeans(of: window) == 262_144)
+            #expect(window - 262_144 >= 262_144)
+        }
     }
 
     @Test("twice the bandwidth-delay product between a floor and a cap")

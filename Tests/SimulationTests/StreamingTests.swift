@@ -100,6 +100,41 @@ import WireProtocol
         if localSteps == .nominal { #expect(hidden[0] < blocked[0] / 3, "\(hidden), \(blocked)") }
     }
 
+    /// Regions of unlike speed have unlike numbers of turns in flight. One that is ahead sends parts of a turn
+    /// that another has not let go, more than a lane's credit; the other goes on with means from the first.
+    @Test func whoIsAheadLeavesCreditToMeansThatOthersWaitFor() {
+        var topology = SampleCluster.topology(workers: [1, 2, 1], rate: 200_000_000)
+        for (region, step) in [1_600, 1_600, 2_000].enumerated() {
+            for worker in topology.regions[region].workers.indices {
+                topology.regions[region].workers[worker].nominalStep = .milliseconds(Int64(step))
+            }
+        }
+        /// A direction is slow for a while, which taus do not follow.
+        func slow(from region: Int, at start: Int64, for seconds: Int64, rate: UInt64) -> LinkChange {
+            var change = LinkChange(at: .seconds(start))
+            change.from = RegionID(region)
+            change.duration = .seconds(seconds)
+            change.rate = rate
+            return change
+        }
+        topology.links[0].changes = [slow(from: 1, at: 27, for: 31, rate: 20_000_000)]
+        topology.links[1].changes = [slow(from: 0, at: 21, for: 35, rate: 100_000_000)]
+        topology.links[2].changes = [
+            slow(from: 1, at: 14, for: 17, rate: 40_000_000),
+            slow(from: 1, at: 22, for: 32, rate: 20_000_000),
+        ]
+        var scenario = scenario(workers: [1, 2, 1], every: 8, fragments: 4, rounds: 6)
+        scenario.topology = topology
+        scenario.options.payloads = .modelled(parameters: 1 << 24)
+        scenario.options.occurrenceLimit = 1_000_000
+        scenario.configuration.schedule.localSteps = .nominal
+        scenario.configuration.schedule.choosesOverlap = true
+        scenario.configuration.training.evaluateEvery = 0
+        scenario.configuration.training.checkpointEvery = 0
+        let result = scenario.simulator().run()
+        #expect(result.findings == [] && result.code == .ok, "\(result.findings)")
+    }
+
     @Test func unlikeTausSurviveDeathsJoinersAndAnOutage() {
         for localSteps in [RunConfiguration.Schedule.LocalSteps.equal, .nominal] {
             for millisecond in stride(from: 900, to: 6_000, by: 510) {
