@@ -69,6 +69,12 @@ package struct LaneBundle: Sendable {
     var bytesInFlight: UInt64 { sessions.reduce(0) { $0 + $1.bytesInFlight } }
     package var framesResent: UInt64 { sessions.reduce(0) { $0 + $1.framesResent } }
 
+    /// For people: what waits, and what each lane has under way and may still send.
+    package var state: String {
+        let lanes = sessions.map { "\($0.bytesInFlight)/\($0.credit)" }
+        return "\(queue.count) wait\(queue.summary), " + lanes.joined(separator: " ")
+    }
+
     package mutating func handle(_ event: Event, at now: Instant) -> [Effect] {
         var effects: [Effect]
         switch event {
@@ -121,8 +127,10 @@ package struct LaneBundle: Sendable {
     /// The lane with the least under way takes what is next: those that acknowledge fast get more.
     private mutating func flush() -> [Effect] {
         var effects: [Effect] = []
-        while let next = queue.first, let lane = freest(for: next) {
-            effects += told(lane, .send(queue.removeFirst()))
+        while let place = queue.place(where: { freest(for: $0) != nil }) {
+            let outgoing = queue.removeFirst(of: place)
+            guard let lane = freest(for: outgoing) else { break }
+            effects += told(lane, .send(outgoing))
         }
         return effects
     }

@@ -41,14 +41,22 @@ package struct LanePriority: Comparable, Sendable {
         }
     }
 
-    /// Pool scope after region scope: the region's all-reduce blocks the step at hand.
+    /// Pool scope after region scope: the region's all-reduce blocks the step at hand. Of a round fragments 1, 2, ...
+    /// leave, and 0 as the last one (``FragmentOrder``).
     private var order: (UInt8, UInt8, UInt32, UInt16) {
         (
-            rank.rawValue, key?.scope.rawValue ?? 0, key?.round ?? 0, key?.fragment.rawValue ?? 0
+            rank.rawValue, key?.scope.rawValue ?? 0, key?.round ?? 0,
+            (key?.fragment.rawValue ?? 0) &- 1
         )
     }
 
     package static func < (a: LanePriority, b: LanePriority) -> Bool { a.order < b.order }
+
+    /// For people.
+    fileprivate var summary: String {
+        guard let key else { return "\(rank)" }
+        return "\(rank) \(key.scope) \(key.round).\(key.fragment.rawValue)"
+    }
 
     fileprivate var isPoolMean: Bool { rank == .mean && key?.scope == .pool }
     /// Whether something waits that means must not be kept waiting by: tokens come after means, and the
@@ -75,10 +83,17 @@ struct LaneQueue: Sendable {
     private var classes: [(priority: LanePriority, messages: Deque<LaneSession.Outgoing>)] = []
     private(set) var count = 0
 
-    var first: LaneSession.Outgoing? { classes.isEmpty ? nil : classes[next].messages.first }
+    /// The class whose first message leaves next, if `fits`: the one that is served, or the means that
+    /// contributions without credit would keep waiting.
+    func place(where fits: (LaneSession.Outgoing) -> Bool) -> Int? {
+        guard !classes.isEmpty else { return nil }
+        let served = served
+        if classes[served].messages.first.map(fits) == true { return served }
+        return served > 0 && classes[0].messages.first.map(fits) == true ? 0 : nil
+    }
 
-    /// The class that is served; there is one.
-    private var next: Int {
+    /// There is one.
+    private var served: Int {
         guard classes[0].priority.isPoolMean else { return 0 }
         for (place, entry) in classes.enumerated() {
             if entry.priority.goesBetween { return 0 }
@@ -101,15 +116,21 @@ struct LaneQueue: Sendable {
         }
     }
 
-    mutating func removeFirst() -> LaneSession.Outgoing {
+    /// - Parameter place: of ``place(where:)``.
+    mutating func removeFirst(of place: Int) -> LaneSession.Outgoing {
         count -= 1
-        let next = next
-        let outgoing = classes[next].messages.removeFirst()
-        if classes[next].messages.isEmpty { classes.remove(at: next) }
+        let outgoing = classes[place].messages.removeFirst()
+        if classes[place].messages.isEmpty { classes.remove(at: place) }
         return outgoing
     }
 
-    mutating func removeNext() -> LaneSession.Outgoing? { count > 0 ? removeFirst() : nil }
+    var summary: String {
+        classes.map { " \($0.messages.count)x\($0.priority.summary)" }.joined()
+    }
+
+    mutating func removeNext() -> LaneSession.Outgoing? {
+        count > 0 ? removeFirst(of: served) : nil
+    }
 
     /// All but RELAYs: those are numbered between two others already, so one less would be a gap there.
     mutating func removeUnsent() -> [LaneSession.Outgoing] {

@@ -233,7 +233,8 @@ extension LaneSession {
 
 extension LaneSession {
     private mutating func send(_ outgoing: Outgoing) -> [Effect] {
-        precondition(takes(outgoing, onFirst: false), "the lane is not open, or its credit is used up")
+        precondition(
+            takes(outgoing, onFirst: false), "the lane is not open, or its credit is used up")
         let bytes = UInt64(outgoing.payloadBytes)
         bytesSent += bytes
         loadSent += outgoing.load

@@ -99,8 +99,9 @@ extension Worker {
 
     /// The accepted lane with the least under way takes what is next.
     mutating func flushAnswers(to peer: WorkerID) {
-        while let next = answered[peer]?.first, let lane = freestAccepted(peer, for: next),
-            let outgoing = answered[peer]?.removeFirst()
+        while let place = answered[peer]?.place(where: { freestAccepted(peer, for: $0) != nil }),
+            let outgoing = answered[peer]?.removeFirst(of: place),
+            let lane = freestAccepted(peer, for: outgoing)
         {
             apply(accepted[lane]?.handle(.send(outgoing)) ?? [], of: lane)
         }
@@ -280,10 +281,9 @@ extension Worker {
     }
 
     private mutating func flushDetour(to peer: WorkerID) {
-        while let next = detours[peer]?.queue.first,
-            detours[peer]?.session.takes(next, onFirst: true) == true,
-            let outgoing = detours[peer]?.queue.removeFirst()
-        {
+        while let place = detours[peer].flatMap({ detour in
+            detour.queue.place { detour.session.takes($0, onFirst: true) }
+        }), let outgoing = detours[peer]?.queue.removeFirst(of: place) {
             applyDetour(detours[peer]?.session.handle(.send(outgoing)) ?? [], to: peer)
         }
     }

@@ -335,6 +335,11 @@ package struct Worker: Sendable {
         laneWindow(between: member?.region ?? round.region, and: round.region)
     }
 
+    /// For people: what each peer is sent and what each has sent.
+    package var laneStates: [String] {
+        bundles.keys.sorted().map { "to \($0): \(bundles[$0]?.state ?? "")" }
+    }
+
     /// What a worker of one region grants one of another.
     func laneWindow(between a: RegionID, and b: RegionID) -> UInt64 {
         if let fixedWindow { return fixedWindow }

@@ -197,8 +197,11 @@ import WireProtocol
         var bundle = openBundle()
         for handle: UInt64 in 1...13 { _ = bundle.handle(chunk(handle, round: 8), at: .at(2)) }
         #expect(bundle.queued == 13)
-        #expect(sent(bundle.handle(chunk(14, kind: .mean), at: .at(2.1))) == ["14 on 0 as 4"])
-        #expect(sent(bundle.handle(chunk(15, kind: .mean), at: .at(2.1))) == [])
+        // Of the collective of those that wait, too, which go first where they have credit.
+        #expect(
+            sent(bundle.handle(chunk(14, kind: .mean, round: 8), at: .at(2.1)))
+                == ["14 on 0 as 4"])
+        #expect(sent(bundle.handle(chunk(15, kind: .mean, round: 8), at: .at(2.1))) == [])
         // The peer reads it at once, and grants as much again: for the next mean, not for what is ahead.
         let grant = Self.grant + UInt64(Self.forMeans + Self.chunkBytes)
         #expect(
@@ -274,12 +277,36 @@ import WireProtocol
                 chunk(20, round: 9, fragment: 2), chunk(21, kind: .mean, round: 9, fragment: 1),
                 chunk(22, kind: .mean, round: 9, fragment: 2), chunk(23, round: 9, fragment: 1),
             ]) == ["23", "21", "20", "22"])
+        // Of a round fragment 0 is the last.
+        #expect(
+            order(of: [
+                chunk(20, round: 9, fragment: 0), chunk(21, kind: .mean, round: 9, fragment: 0),
+                chunk(22, kind: .mean, round: 9, fragment: 1), chunk(23, round: 9, fragment: 1),
+            ]) == ["23", "22", "20", "21"])
         // What a region's step waits for is not held up by the pool's bulk.
         #expect(
             order(of: [
                 chunk(20, round: 9), chunk(21, kind: .mean, round: 9),
                 chunk(22, key: .inner(region: RegionID(0), step: 40)),
             ]) == ["21", "22", "20"])
+    }
+
+    /// What leaves later must not pass what leaves sooner: it is kept until its receiver has let it go too,
+    /// and may take all credit.
+    @Test("chunks of a fragment leave in the order of turns", arguments: 1...5)
+    func fragmentsLeaveInTurn(count: Int) {
+        let turns = FragmentOrder(count: count)
+        for kind in [ChunkKind.contribution, .mean] {
+            let priorities = (UInt32(1)...20).map { turn -> LanePriority in
+                guard
+                    case .enqueue(let outgoing) = chunk(1, kind: kind, key: turns.key(of: turn))
+                else { preconditionFailure() }
+                return .priority(of: outgoing.message)
+            }
+            for (sooner, later) in zip(priorities, priorities.dropFirst()) {
+                #expect(sooner < later)
+            }
+        }
     }
 
     @Test("a reconfiguration takes back what has not left, of all lanes")

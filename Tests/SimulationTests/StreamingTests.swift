@@ -110,7 +110,8 @@ import WireProtocol
             }
         }
         /// A direction is slow for a while, which taus do not follow.
-        func slow(from region: Int, at start: Int64, for seconds: Int64, rate: UInt64) -> LinkChange {
+        func slow(from region: Int, at start: Int64, for seconds: Int64, rate: UInt64) -> LinkChange
+        {
             var change = LinkChange(at: .seconds(start))
             change.from = RegionID(region)
             change.duration = .seconds(seconds)

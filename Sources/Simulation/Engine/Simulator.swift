@@ -144,7 +144,8 @@ package final class Simulator {
     private var isOver: Bool {
         if options.stopsAtFinding, !checker.findings.isEmpty { return true }
         if occurrences >= options.occurrenceLimit {
-            checker.find("liveness", now, "\(occurrences) occurrences without an end")
+            checker.find(
+                "liveness", now, "\(occurrences) occurrences without an end: " + describeStuck())
             return true
         }
         if let bound = options.livenessBound, now > lastFaultEnds + bound.nanoseconds {
@@ -235,7 +236,9 @@ package final class Simulator {
                 "\(worker.name) \(machine.phase) \(machine.round.stage)"
                     + " frozen=\(machine.round.isFrozen) step=\(machine.round.step)"
                     + " round=\(machine.round.round)"
-                    + " plan=\(machine.round.plan?.plan.planVersion ?? 0)")
+                    + " flights=\(machine.round.flightKeys.map { "\($0.round).\($0.fragment.rawValue)" })"
+                    + " plan=\(machine.round.plan?.plan.planVersion ?? 0)"
+                    + machine.laneStates.map { " \($0)" }.joined())
         }
         return parts.joined(separator: "; ")
     }
