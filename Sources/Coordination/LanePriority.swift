@@ -41,8 +41,8 @@ package struct LanePriority: Comparable, Sendable {
         }
     }
 
-    /// Pool scope after region scope: the region's all-reduce blocks the step at hand. Of a round fragments 1, 2, ...
-    /// leave, and 0 as the last one (``FragmentOrder``).
+    /// Pool scope after region scope: the region's all-reduce blocks the step at hand. Of a round fragments
+    /// 1, 2, ... leave, and 0 as the last one (``FragmentOrder``).
     private var order: (UInt8, UInt8, UInt32, UInt16) {
         (
             rank.rawValue, key?.scope.rawValue ?? 0, key?.round ?? 0,

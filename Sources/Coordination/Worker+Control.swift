@@ -187,9 +187,12 @@ extension Worker {
     }
 
     /// The state is whole except while the trainer writes it.
-    mutating func saveIfPossible() {
+    ///
+    /// - Parameter isWritten: whether it has just been: what the round wants written next, a mean that was
+    ///   there already, it is not told any more.
+    mutating func saveIfPossible(isWritten: Bool = false) {
         guard case .leaving(let code, _) = phase else { return }
-        if case .absorbing = round.stage { return }
+        if !isWritten, case .absorbing = round.stage { return }
         guard !saveOrdered, !hasPartialState else { return }
         saveOrdered = true
         let leads = round.plan?.rank == Rank(0)

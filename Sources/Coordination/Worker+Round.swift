@@ -233,7 +233,7 @@ extension Worker {
             drive(
                 .absorbed(key: key, target: target, digest: digest, experts: experts), now)
             adoptAnnounced(now)
-            saveIfPossible()
+            saveIfPossible(isWritten: true)
         case .evaluated(let step, let loss, let samples):
             effects.append(
                 .event(.evaluated(worker: worker, step: step, loss: loss, samples: samples)))

@@ -100,8 +100,9 @@ import WireProtocol
         if localSteps == .nominal { #expect(hidden[0] < blocked[0] / 3, "\(hidden), \(blocked)") }
     }
 
-    /// Regions of unlike speed have unlike numbers of turns in flight. One that is ahead sends parts of a turn
-    /// that another has not let go, more than a lane's credit; the other goes on with means from the first.
+    /// Regions of unlike speed have unlike numbers of turns in flight. One that is ahead sends parts of a
+    /// turn that another has not let go, more than a lane's credit; the other goes on with means from the
+    /// first.
     @Test func whoIsAheadLeavesCreditToMeansThatOthersWaitFor() {
         var topology = SampleCluster.topology(workers: [1, 2, 1], rate: 200_000_000)
         for (region, step) in [1_600, 1_600, 2_000].enumerated() {
@@ -134,6 +135,23 @@ import WireProtocol
         scenario.configuration.training.checkpointEvery = 0
         let result = scenario.simulator().run()
         #expect(result.findings == [] && result.code == .ok, "\(result.findings)")
+    }
+
+    /// The next mean may be there when the trainer has written one: it is not told to write that any more.
+    @Test func aWorkerToldToLeaveGoesWhateverComesNext() {
+        var scenario = scenario(
+            workers: [1, 3], inner: .none, every: 8, fragments: 3, overlap: 7, rounds: 3)
+        scenario.topology = SampleCluster.topology(
+            workers: [1, 3], oneWay: .zero, rate: 5_000_000, step: .milliseconds(10))
+        scenario.options.cost.overhead = .milliseconds(20)
+        for millisecond in stride(from: Int64(600), to: 1_400, by: 8) {
+            scenario.options.faults = [
+                TimedFault(at: .zero + .milliseconds(millisecond), fault: .leave(worker: 2))
+            ]
+            let result = scenario.simulator().run()
+            #expect(result.findings == [], "told at \(millisecond) ms")
+            #expect(result.codes[2] == 143, "told at \(millisecond) ms")
+        }
     }
 
     @Test func unlikeTausSurviveDeathsJoinersAndAnOutage() {

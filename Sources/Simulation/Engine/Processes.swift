@@ -65,6 +65,8 @@ final class WorkerProcess {
     /// Chunks of the `encode` under way that are done.
     var encodedChunks = 0
     var jobs: [UInt64: Reduction] = [:]
+    /// When the last reduction that was asked for ends.
+    var reducesUntil: Int64 = 0
     var nextJob: UInt64 = 0
     /// Local clock minus virtual time.
     var clockOffset: Int64 = 0

@@ -55,6 +55,9 @@ package struct SwarmSeed: Sendable {
             // Without the dice: all other seeds stay the runs they were.
             Self.chooseOverlap(&configuration, &topology)
         }
+        if seed % 16 == 14, !isLarge, !resumes, workers.count > 1 {
+            Self.fill(&configuration, &topology, &options, &others)
+        }
         Self.spread(seed, &configuration, topology)
         options.livenessBound =
             Self.bound(topology, configuration) + Self.transfers(topology, configuration, options)
@@ -270,6 +273,31 @@ package struct SwarmSeed: Sendable {
             for worker in topology.regions[region].workers.indices {
                 let step = topology.regions[region].workers[worker].nominalStep
                 topology.regions[region].workers[worker].nominalStep = step * Int64(1 + region % 3)
+            }
+        }
+    }
+
+    /// Models larger than all that may be under way to a peer, over links that are slow for a while: who
+    /// is ahead sends what others cannot use yet. Sizes only.
+    private static func fill(
+        _ configuration: inout RunConfiguration, _ topology: inout Topology,
+        _ options: inout SimulationOptions, _ dice: inout Dice
+    ) {
+        options.payloads = .modelled(parameters: dice.pick([1 << 21, 1 << 22, 1 << 23]))
+        options.occurrenceLimit = 2_000_000
+        if dice.once(in: 2) { configuration.schedule.localSteps = .nominal }
+        let rate: UInt64 = dice.pick([20_000_000, 200_000_000])
+        let step = topology.seats.map(\.worker.nominalStep).max() ?? .zero
+        let span = max(4_000, Int(step.nanoseconds / 1_000_000) * Int(configuration.steps))
+        for link in topology.links.indices {
+            let ends = [topology.links[link].a, topology.links[link].b]
+            topology.links[link].rate = rate
+            topology.links[link].changes = (0..<(1 + dice.below(2))).map { _ in
+                var change = LinkChange(at: dice.time(1...span))
+                change.duration = dice.time(1_000...span)
+                change.rate = rate / dice.pick([3, 10, 20])
+                change.from = dice.pick([ends[0], ends[1], nil])
+                return change
             }
         }
     }
