@@ -19,8 +19,8 @@ package enum CoordinationLimits {
     /// Twice the bandwidth-delay product of a link, within the bounds above. Control has connections of
     /// its own; what waits in front of a heartbeat is the link's queue, or, where that is larger, at most
     /// `pairs` x window / rate, and with several lanes up to two chunks more for each lane and pair.
-    /// Where the round trip is long or pairs are many that is more than `laneStandingLimit`: 16 pairs
-    /// over 5 Mbit/s have 524 kB each, 13.4 s together.
+    /// Where the round trip is long, the rate low or pairs are many that is more than `laneStandingLimit`:
+    /// 16 pairs over 5 Mbit/s have 524 kB each, 13.4 s together, one pair over 200 kbit/s 21 s.
     ///
     /// - Parameter pairs: pairs of workers with a worker on each side.
     package static func laneWindow(over link: Topology.Link?, pairs: Int = 1) -> UInt64 {
@@ -32,10 +32,10 @@ package enum CoordinationLimits {
         let least = min(laneWindowMinimum, max(2 * chunk, standing))
         return min(max(held, least), laneWindowMaximum)
     }
-    /// Of the bytes that the receiver grants on the first lane, what contributions leave to means: one chunk
-    /// where there are two. With all of it they could hold up the very means without which the receiver does
-    /// not take them: a replica lets turns go when it has applied others, and not all have as many in flight.
-    /// (A quarter of each lane's cost .06 of a full link's rate under CUBIC.)
+    /// Of a window of the first lane, what contributions and tokens leave to means: one chunk where there
+    /// are two. Both ends have the same window. With all of it they could hold up the very means without
+    /// which the receiver does not take them: a replica lets turns go when it has applied others, and not
+    /// all have as many in flight. (A quarter of each lane's cost .06 of a full link's rate under CUBIC.)
     package static func creditForMeans(of window: UInt64) -> UInt64 {
         min(chunk, window - min(window, chunk))
     }

@@ -129,7 +129,7 @@ package struct LaneBundle: Sendable {
         var effects: [Effect] = []
         while let place = queue.place(where: { freest(for: $0) != nil }) {
             let outgoing = queue.removeFirst(of: place)
-            guard let lane = freest(for: outgoing) else { break }
+            guard let lane = freest(for: outgoing) else { preconditionFailure("no lane for it") }
             effects += told(lane, .send(outgoing))
         }
         return effects

@@ -77,7 +77,7 @@ package struct LanePriority: Comparable, Sendable {
 /// But contributions to a collective of the pool leave before its means, unless tokens or contributions to
 /// the region's wait as well. Both sides of a link send contributions and, as those of the other side arrive,
 /// means. Means first would let the side that is a little ahead hold back what the other makes its means
-/// of: that direction runs dry, and later the other one.
+/// of: that direction runs dry, and later the other one. Means pass contributions that have no credit.
 struct LaneQueue: Sendable {
     /// Ascending, none empty: a handful, one for each kind and round under way.
     private var classes: [(priority: LanePriority, messages: Deque<LaneSession.Outgoing>)] = []

@@ -18,7 +18,7 @@ package struct LaneSession: Sendable {
         case connected
         /// The transport broke. What is not acknowledged stays queued.
         case disconnected
-        /// Something to send, of a lane that ``takes(_:)`` it.
+        /// Something to send, of a lane that ``takes(_:onFirst:)`` it.
         case send(Outgoing)
         /// A frame from the peer. `payloadBytes` counts against the credit this side granted.
         case received(
@@ -79,6 +79,13 @@ package struct LaneSession: Sendable {
             self.relayedBytes = relayedBytes
         }
 
+        /// Whether its receiver may have no use for it before it has a mean.
+        var mayBeKept: Bool {
+            if case .tokens = message { return true }
+            guard case .chunk(let chunk) = message else { return false }
+            return chunk.kind == .contribution
+        }
+
         var load: UInt64 { UInt64(payloadBytes + relayedBytes) }
     }
 
@@ -137,15 +144,13 @@ package struct LaneSession: Sendable {
         if case .whole = repair { false } else { true }
     }
 
-    /// Whether it can leave now. On the first lane to a peer contributions leave some credit to means: a peer
-    /// that has not let a collective go yet keeps what it is sent of it, and goes on only with the means of
-    /// an earlier one.
+    /// Whether it can leave now. On the first lane to a peer contributions and tokens leave some credit to
+    /// means: a peer that has not let a collective go yet keeps what it is sent of it, and goes on only with
+    /// the means of an earlier one.
     package func takes(_ outgoing: Outgoing, onFirst isFirst: Bool) -> Bool {
         guard phase == .open else { return false }
         var wanted = UInt64(outgoing.payloadBytes)
-        if isFirst, case .chunk(let chunk) = outgoing.message, chunk.kind == .contribution {
-            wanted += CoordinationLimits.creditForMeans(of: window)
-        }
+        if isFirst, outgoing.mayBeKept { wanted += CoordinationLimits.creditForMeans(of: window) }
         return wanted <= credit
     }
 
@@ -378,12 +383,17 @@ extension LaneSession {
 
     private mutating func consume(_ bytes: Int) -> [Effect] {
         bytesConsumed += UInt64(bytes)
+        // A share that has become smaller takes hold as the larger one is used up; but some credit must come
+        // back meanwhile, or means would wait for contributions that wait for them.
+        let kept = CoordinationLimits.creditForMeans(of: window)
+        let left = grantAnnounced - bytesReceived
+        let isOver = bytesConsumed + window <= grantAnnounced
+        let renewed = isOver && left < kept ? min(UInt64(bytes), kept - left) : 0
+        grantAnnounced += renewed
         // Telling the peer of every release would cost a frame per chunk for nothing: half a window
         // keeps it from stalling, and so does what it still has if that is enough for any message.
-        let enough =
-            UInt64(ProtocolLimits.dataPayloadBytes) + CoordinationLimits.creditForMeans(of: window)
-        let isLow = grantAnnounced - bytesReceived < enough
-        let gain = max(bytesConsumed + window, grantAnnounced) - grantAnnounced
+        let isLow = left < UInt64(ProtocolLimits.dataPayloadBytes) + kept
+        let gain = max(bytesConsumed + window, grantAnnounced) - grantAnnounced + renewed
         guard phase == .open, gain >= window / 2 || (isLow && gain > 0) else { return [] }
         return [acknowledgement()]
     }

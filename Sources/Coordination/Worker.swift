@@ -335,7 +335,7 @@ package struct Worker: Sendable {
         laneWindow(between: member?.region ?? round.region, and: round.region)
     }
 
-    /// For people: what each peer is sent and what each has sent.
+    /// For people: what waits for each peer that was dialled, and what is under way to it.
     package var laneStates: [String] {
         bundles.keys.sorted().map { "to \($0): \(bundles[$0]?.state ?? "")" }
     }

@@ -254,6 +254,28 @@ import WireProtocol
                 == [said(.acknowledge(Acknowledge(received: 1, grantedTo: 1_050)))])
     }
 
+    /// The first lane is granted all that several will share. While what its peer keeps is more than its
+    /// share, means must go on passing, or neither of the two ever lets go of anything.
+    @Test func meansPassWhileASmallerWindowTakesHold() {
+        let chunk = 262_144
+        var lane = openAcceptor(window: UInt64(12 * chunk))
+        _ = lane.handle(.resize(window: UInt64(3 * chunk)))
+        for number: UInt64 in 1...11 {
+            _ = lane.handle(incoming(number, handle: number, bytes: chunk))
+        }
+        for number: UInt64 in 12...14 {
+            #expect(lane.handle(incoming(number, handle: number, bytes: chunk)).count == 2)
+            let granted = number * UInt64(chunk) + UInt64(chunk)
+            #expect(
+                lane.handle(.consumed(bytes: chunk)) == [
+                    said(.acknowledge(Acknowledge(received: number, grantedTo: granted)))
+                ])
+        }
+        // What was kept is let go: nothing is granted until the smaller window is reached.
+        #expect(lane.handle(.consumed(bytes: 9 * chunk)) == [])
+        #expect(lane.handle(.consumed(bytes: chunk)).count == 1)
+    }
+
     @Test func controlMessageOnALaneIsAViolation() {
         var lane = openAcceptor()
         #expect(

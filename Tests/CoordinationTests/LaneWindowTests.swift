@@ -35,9 +35,14 @@ import Testing
 
     /// A mean can always leave, and so can a contribution when nothing is under way.
     @Test func `contributions leave one chunk to means, and have one`() {
-        for window: UInt64 in [524_288, 600_000, 1 << 20, 3_750_000, 64 << 20] {
-            #expect(CoordinationLimits.creditForMeans(of: window) == 262_144)
-            #expect(window - 262_144 >= 262_144)
+        for rate in [200_000, 5_000_000, 100_000_000, 10_000_000_000] as [UInt64] {
+            for (pairs, lanes) in [(1, 1), (4, 4), (16, 16)] as [(Int, UInt16)] {
+                let share = CoordinationLimits.laneShare(
+                    of: window(rate, .milliseconds(15), pairs: pairs), lanes: lanes)
+                let kept = CoordinationLimits.creditForMeans(of: share)
+                #expect(kept == 262_144)
+                #expect(share - kept >= 262_144)
+            }
         }
     }
 

@@ -24,8 +24,8 @@ extension Simulator {
         workers[seat].jobs[job] = WorkerProcess.Reduction(place: place, mean: mean)
         let time = options.cost.time(
             4 * elements * (sources.count + 1), at: options.cost.reduceRate)
-        // A worker's loop makes one after the other: a short one does not end before a long one that was
-        // asked for earlier.
+        // They end in the order in which a worker's loop makes them: a short one not before a long one that
+        // was asked for earlier.
         let end = max(now + time, workers[seat].reducesUntil)
         workers[seat].reducesUntil = end
         queue.schedule(.reduced(seat: seat, life: workers[seat].life, job: job), at: end)

@@ -14,6 +14,7 @@ extension Simulator {
         workers[seat].orders = []
         workers[seat].isBusy = false
         workers[seat].jobs = [:]
+        workers[seat].reducesUntil = 0
         workers[seat].dialled = [:]
         workers[seat].accepted = [:]
         workers[seat].allowed = []

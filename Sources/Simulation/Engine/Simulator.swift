@@ -144,23 +144,27 @@ package final class Simulator {
     private var isOver: Bool {
         if options.stopsAtFinding, !checker.findings.isEmpty { return true }
         if occurrences >= options.occurrenceLimit {
+            if waitsForMembers { return true }
             checker.find(
                 "liveness", now, "\(occurrences) occurrences without an end: " + describeStuck())
             return true
         }
         if let bound = options.livenessBound, now > lastFaultEnds + bound.nanoseconds {
-            if case .gathering = coordinator.machine.phase, coordinator.state == .running,
-                workers.count(where: \.isRunning) < configuration.deadlines.minimumWorkers
-            {
-                // Too few are left to start; it says so and goes on waiting, as it must.
-                return true
-            }
+            if waitsForMembers { return true }
             checker.find(
                 "liveness", now,
                 "no end within \(Int(bound.seconds)) s of the last fault: " + describeStuck())
             return true
         }
         return isCoordinatorGone && workers.allSatisfy(\.isGone) && !isStartPending
+    }
+
+    /// Too few are left to start; the coordinator says so and goes on waiting, as it must.
+    private var waitsForMembers: Bool {
+        guard case .gathering = coordinator.machine.phase, coordinator.state == .running else {
+            return false
+        }
+        return workers.count(where: \.isRunning) < configuration.deadlines.minimumWorkers
     }
 
     var isCoordinatorGone: Bool {
