@@ -127,10 +127,8 @@ package struct LaneBundle: Sendable {
     /// The lane with the least under way takes what is next: those that acknowledge fast get more.
     private mutating func flush() -> [Effect] {
         var effects: [Effect] = []
-        while let place = queue.place(where: { freest(for: $0) != nil }) {
-            let outgoing = queue.removeFirst(of: place)
-            guard let lane = freest(for: outgoing) else { preconditionFailure("no lane for it") }
-            effects += told(lane, .send(outgoing))
+        while let (place, lane) = queue.next({ freest(for: $0) }) {
+            effects += told(lane, .send(queue.removeFirst(of: place)))
         }
         return effects
     }

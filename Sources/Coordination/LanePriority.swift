@@ -83,13 +83,14 @@ struct LaneQueue: Sendable {
     private var classes: [(priority: LanePriority, messages: Deque<LaneSession.Outgoing>)] = []
     private(set) var count = 0
 
-    /// The class whose first message leaves next, if `fits`: the one that is served, or the means that
-    /// contributions without credit would keep waiting.
-    func place(where fits: (LaneSession.Outgoing) -> Bool) -> Int? {
+    /// What leaves next, and over which lane: the first message of the class that is served, or, where no
+    /// lane takes that, of the means that contributions without credit would keep waiting.
+    func next<Lane>(_ lane: (LaneSession.Outgoing) -> Lane?) -> (place: Int, lane: Lane)? {
         guard !classes.isEmpty else { return nil }
         let served = served
-        if classes[served].messages.first.map(fits) == true { return served }
-        return served > 0 && classes[0].messages.first.map(fits) == true ? 0 : nil
+        if let lane = classes[served].messages.first.flatMap(lane) { return (served, lane) }
+        guard served > 0, let lane = classes[0].messages.first.flatMap(lane) else { return nil }
+        return (0, lane)
     }
 
     /// There is one.
@@ -116,7 +117,7 @@ struct LaneQueue: Sendable {
         }
     }
 
-    /// - Parameter place: of ``place(where:)``.
+    /// - Parameter place: of ``next(_:)``.
     mutating func removeFirst(of place: Int) -> LaneSession.Outgoing {
         count -= 1
         let outgoing = classes[place].messages.removeFirst()
@@ -124,6 +125,7 @@ struct LaneQueue: Sendable {
         return outgoing
     }
 
+    /// For people.
     var summary: String {
         classes.map { " \($0.messages.count)x\($0.priority.summary)" }.joined()
     }

@@ -22,6 +22,11 @@ struct DetourLane: Sendable {
         self.session = session
     }
 
+    /// Of what waits, what may leave next; nil: nothing.
+    var nextPlace: Int? {
+        queue.next { session.takes($0, onFirst: true) ? true : nil }?.place
+    }
+
     var heldPayloads: [PayloadHandle] {
         session.heldPayloads() + queue.payloads + early.compactMap(\.frame.payload)
     }
@@ -99,9 +104,8 @@ extension Worker {
 
     /// The accepted lane with the least under way takes what is next.
     mutating func flushAnswers(to peer: WorkerID) {
-        while let place = answered[peer]?.place(where: { freestAccepted(peer, for: $0) != nil }),
-            let outgoing = answered[peer]?.removeFirst(of: place),
-            let lane = freestAccepted(peer, for: outgoing)
+        while let (place, lane) = answered[peer]?.next({ freestAccepted(peer, for: $0) }),
+            let outgoing = answered[peer]?.removeFirst(of: place)
         {
             apply(accepted[lane]?.handle(.send(outgoing)) ?? [], of: lane)
         }
@@ -281,9 +285,9 @@ extension Worker {
     }
 
     private mutating func flushDetour(to peer: WorkerID) {
-        while let place = detours[peer].flatMap({ detour in
-            detour.queue.place { detour.session.takes($0, onFirst: true) }
-        }), let outgoing = detours[peer]?.queue.removeFirst(of: place) {
+        while let place = detours[peer]?.nextPlace,
+            let outgoing = detours[peer]?.queue.removeFirst(of: place)
+        {
             applyDetour(detours[peer]?.session.handle(.send(outgoing)) ?? [], to: peer)
         }
     }

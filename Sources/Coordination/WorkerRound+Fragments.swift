@@ -58,14 +58,11 @@ extension WorkerRound {
     }
 
     /// Before the last step the replica has agreed on it in its gradient exchange. After it there is
-    /// nothing to disagree about: each member lets a turn go as soon as it knows the commit, but not before
-    /// the turns ahead of it are applied. A peer that still waits for one of those, and has not let this
-    /// one go, could only keep what it is sent, while the means that the peer waits for have one chunk of
-    /// the credit.
+    /// nothing to disagree about: each member lets a turn go as soon as it knows the commit.
     private func canDepart(_ turn: UInt32) -> Bool {
         guard let plan, !flights.contains(where: { $0.key.fragment == order.fragment(of: turn) })
         else { return false }
-        return mayDepart || step >= plan.pace.lastStep && mayLeave && flights.isEmpty
+        return mayDepart || step >= plan.pace.lastStep && mayLeave
     }
 
     /// What this worker says about the next turn in its replica's gradient exchange.

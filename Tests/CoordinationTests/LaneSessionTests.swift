@@ -220,22 +220,13 @@ import WireProtocol
     }
 
     /// Less than a chunk and what contributions leave to means: nothing that is let go may wait.
-    @Test func creditIsAnnouncedBeforeItIsTooLittleForAContribution() {
-        var lane = openAcceptor(window: 524_288)
-        _ = lane.handle(incoming(1, handle: 7, bytes: 200_000))
+    @Test(arguments: [(524_288, 15_712), (600_000, 200_000)])
+    func creditIsAnnouncedBeforeItIsTooLittle(window: Int, bytes: Int) {
+        var lane = openAcceptor(window: UInt64(window))
+        _ = lane.handle(incoming(1, handle: 7, bytes: bytes))
         #expect(
-            lane.handle(.consumed(bytes: 200_000)) == [
-                said(.acknowledge(Acknowledge(received: 1, grantedTo: 724_288)))
-            ])
-    }
-
-    /// With a window of one chunk a shorter one must not leave the peer with credit too small to use.
-    @Test func creditIsAnnouncedBeforeItIsTooLittleForAChunk() {
-        var lane = openAcceptor(window: 262_144)
-        _ = lane.handle(incoming(1, handle: 7, bytes: 15_712))
-        #expect(
-            lane.handle(.consumed(bytes: 15_712)) == [
-                said(.acknowledge(Acknowledge(received: 1, grantedTo: 277_856)))
+            lane.handle(.consumed(bytes: bytes)) == [
+                said(.acknowledge(Acknowledge(received: 1, grantedTo: UInt64(window + bytes))))
             ])
         #expect(lane.handle(.consumed(bytes: 0)) == [])
     }

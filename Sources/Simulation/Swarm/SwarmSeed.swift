@@ -278,24 +278,44 @@ package struct SwarmSeed: Sendable {
     }
 
     /// Models larger than all that may be under way to a peer, over links that are slow for a while: who
-    /// is ahead sends what others cannot use yet. Sizes only.
+    /// is ahead sends what others cannot use yet. Sizes only; three of four take turns, half without faults.
     private static func fill(
         _ configuration: inout RunConfiguration, _ topology: inout Topology,
         _ options: inout SimulationOptions, _ dice: inout Dice
     ) {
-        options.payloads = .modelled(parameters: dice.pick([1 << 21, 1 << 22, 1 << 23]))
+        options.payloads = .modelled(parameters: dice.pick([1 << 22, 1 << 23, 1 << 24]))
         options.occurrenceLimit = 2_000_000
+        if dice.once(in: 2) { options.faults = [] }
+        let step = Int64(dice.pick([400, 800, 1_600]))
+        for region in topology.regions.indices {
+            let quarters = Int64(dice.pick([4, 4, 5, 6, 8]))
+            for worker in topology.regions[region].workers.indices {
+                topology.regions[region].workers[worker].nominalStep = .milliseconds(
+                    step * quarters / 4)
+            }
+        }
+        if !dice.once(in: 4) {
+            let fragments = dice.pick([2, 4])
+            let every = UInt32(fragments * dice.pick([2, 4]))
+            configuration.steps = every * 6
+            configuration.schedule = RunConfiguration.Schedule(
+                inner: configuration.schedule.inner, outer: .streaming, syncEvery: every,
+                outerLearningRate: 0.7, outerMomentum: 0.9, fragments: fragments, overlap: 1,
+                blend: 0.5)
+            configuration.schedule.choosesOverlap = true
+            configuration.model.experts = nil
+            configuration.model.layers = max(configuration.model.layers, fragments)
+        }
         if dice.once(in: 2) { configuration.schedule.localSteps = .nominal }
         let rate: UInt64 = dice.pick([20_000_000, 200_000_000])
-        let step = topology.seats.map(\.worker.nominalStep).max() ?? .zero
-        let span = max(4_000, Int(step.nanoseconds / 1_000_000) * Int(configuration.steps))
+        let span = Int(2 * step) * Int(configuration.steps)
         for link in topology.links.indices {
             let ends = [topology.links[link].a, topology.links[link].b]
             topology.links[link].rate = rate
-            topology.links[link].changes = (0..<(1 + dice.below(2))).map { _ in
+            topology.links[link].changes = (0..<(1 + dice.below(3))).map { _ in
                 var change = LinkChange(at: dice.time(1...span))
                 change.duration = dice.time(1_000...span)
-                change.rate = rate / dice.pick([3, 10, 20])
+                change.rate = rate / dice.pick([2, 5, 10])
                 change.from = dice.pick([ends[0], ends[1], nil])
                 return change
             }
@@ -375,9 +395,8 @@ package struct SwarmSeed: Sendable {
                 + ", in at least 1 of "
                 + "\(configuration.greatestExpertPeriod) rounds, "
                 + "steps \(configuration.steps), least \(configuration.deadlines.minimumWorkers)",
-            "payloads \(options.payloads), step \(topology.regions[0].workers[0].nominalStep.seconds)"
-                + " s, overhead \(options.cost.overhead.seconds) s, checkpoint every "
-                + "\(configuration.training.checkpointEvery)",
+            "payloads \(options.payloads), overhead \(options.cost.overhead.seconds) s, "
+                + "checkpoint every \(configuration.training.checkpointEvery)",
             "allow list \(options.allowList), acceptor notices \(options.acceptorNoticesReset), "
                 + "keeps unsent \(options.keepsUnsentFrames), supervision "
                 + "\(options.supervision.map { "\($0.seconds) s" } ?? "none"), resumes \(resumes)",
@@ -389,27 +408,24 @@ package struct SwarmSeed: Sendable {
                     + (crossing.owned.map { "\($0)" } ?? "by rule") + ", budget "
                     + (crossing.tokens.map { "\($0) tokens" } ?? budget))
         }
+        let steps = topology.regions.map { "\($0.workers[0].nominalStep.seconds)" }
+        lines.append(
+            "local steps \(schedule.localSteps.rawValue), steps of " + steps.joined(separator: ", ")
+                + " s" + (configuration.wire.choosesBetween == true ? ", between auto" : "")
+                + (schedule.adapts ? ", plans follow what is measured" : ""))
         if let rules = schedule.closing {
-            let steps = topology.regions.map { "\($0.workers[0].nominalStep.seconds)" }
             lines.append(
                 "quorum \(rules.quorum), k \(ClosingRules.decimal(rules.graceFactor)), grace at most "
-                    + "\(rules.graceMost.seconds) s, late \(ClosingRules.decimal(rules.lateWeight)), "
-                    + "steps of " + steps.joined(separator: ", ") + " s")
+                    + "\(rules.graceMost.seconds) s, late \(ClosingRules.decimal(rules.lateWeight))"
+            )
         }
-        if schedule.adapts {
-            lines.append(
-                "plans follow what is measured: local steps \(schedule.localSteps.rawValue), between "
-                    + (configuration.wire.choosesBetween == true ? "auto" : "fp32")
-                    + ", steps of "
-                    + topology.regions.map { "\($0.workers[0].nominalStep.seconds)" }
-                    .joined(separator: ", ") + " s")
-            for link in topology.links {
-                for change in link.changes ?? [] {
-                    lines.append(
-                        "link \(link.a.rawValue)-\(link.b.rawValue) after \(change.at.seconds) s: "
-                            + "\(change.rate ?? 0) bit/s, for "
-                            + (change.duration.map { "\($0.seconds) s" } ?? "ever"))
-                }
+        for link in topology.links {
+            for change in link.changes ?? [] {
+                lines.append(
+                    "link \(link.a.rawValue)-\(link.b.rawValue) after \(change.at.seconds) s: "
+                        + "\(change.rate ?? 0) bit/s"
+                        + (change.from.map { " from \($0.rawValue)" } ?? "") + ", for "
+                        + (change.duration.map { "\($0.seconds) s" } ?? "ever"))
             }
         }
         let hidden = topology.seats.filter { $0.worker.dialsOut == true }.map(\.worker.name)
