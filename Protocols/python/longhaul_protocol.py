@@ -498,9 +498,13 @@ _HEADER = struct.Struct("<IBBHQQIHHQIIQQ")
 _RESERVED_AT, _CHECKSUM_AT = 48, 56
 
 
-def checksum(data):
-    """XXH3-64 of a whole frame with its checksum field taken as zero."""
-    return xxh3_64(bytes(data[:_CHECKSUM_AT]) + bytes(8) + bytes(data[HEADER_BYTES:]))
+def checksum(data, medium="wire"):
+    """XXH3-64 of a frame with its checksum field taken as zero: of the whole one, or, of one that stays in
+    its sender's memory, of what comes before the payload (section 2.1)."""
+    end = len(data)
+    if medium == "memory":
+        end -= struct.unpack_from("<I", data, 44)[0]
+    return xxh3_64(bytes(data[:_CHECKSUM_AT]) + bytes(8) + bytes(data[HEADER_BYTES:end]))
 
 
 def permitted(name, plane):
@@ -508,8 +512,9 @@ def permitted(name, plane):
     return name == "ERROR" or (MESSAGES[name].number < 32) == (plane == "control")
 
 
-def decode(data, plane):
-    """One ZeroMQ message part to a Frame; the checks come in the order of section 9."""
+def decode(data, plane, medium="wire"):
+    """One ZeroMQ message part, or what lies in shared memory, to a Frame; the checks come in the order of
+    section 9."""
     data = bytes(data)
     if len(data) < HEADER_BYTES:
         raise FrameError("truncated", len(data), f"a header has {HEADER_BYTES} bytes")
@@ -537,8 +542,8 @@ def decode(data, plane):
         raise FrameError("truncated", len(data), f"the header announces {total} bytes")
     if len(data) > total:
         raise FrameError("excess", total, f"the header announces {total} bytes")
-    if checksum(data) != claimed:
-        raise FrameError("checksum", _CHECKSUM_AT, f"XXH3 is {checksum(data):#x}")
+    if checksum(data, medium) != claimed:
+        raise FrameError("checksum", _CHECKSUM_AT, f"XXH3 is {checksum(data, medium):#x}")
 
     reader = Reader(data, HEADER_BYTES, HEADER_BYTES + meta)
     fields = shape.record.read(reader, name)
@@ -571,11 +576,45 @@ def encode(frame):
     return seal(out)
 
 
-def seal(data):
+def seal(data, medium="wire"):
     """Any bytes of at least a header, with the checksum field set right."""
     data = bytearray(data)
-    struct.pack_into("<Q", data, _CHECKSUM_AT, checksum(data))
+    struct.pack_into("<Q", data, _CHECKSUM_AT, checksum(data, medium))
     return bytes(data)
+
+
+# References to frames in shared memory, section 2.1.
+
+REFERENCE_MAGIC = 0x314D484C
+SLOTS, SLOT_BYTES = 1_024, 128 + 262_144
+_REFERENCE = struct.Struct("<IIIIIIQ")
+
+
+def decode_reference(data):
+    """32 bytes to the fields of a reference; None: they do not start as one does."""
+    data = bytes(data)
+    if len(data) < 4 or struct.unpack_from("<I", data)[0] != REFERENCE_MAGIC:
+        return None
+    if len(data) < _REFERENCE.size:
+        raise FrameError("truncated", len(data), f"a reference has {_REFERENCE.size} bytes")
+    if len(data) > _REFERENCE.size:
+        raise FrameError("excess", _REFERENCE.size, f"a reference has {_REFERENCE.size} bytes")
+    _, slot, generation, start, length, reserved, memory = _REFERENCE.unpack(data)
+    for value, most, at in ((slot, SLOTS - 1, 4), (generation, 2**30 - 1, 8),
+                            (start, SLOT_BYTES, 12), (length, SLOT_BYTES - start, 16)):
+        if value > most:
+            raise FrameError("outOfRange", at, f"{value} in a reference, at most {most}")
+    if reserved:
+        raise FrameError("reservedNotZero", 20, "reference.reserved20 must be 0")
+    return dict(slot=slot, generation=generation, start=start, length=length, memory=memory)
+
+
+def encode_reference(fields):
+    """The fields of a reference to 32 bytes; refuses what decode_reference would refuse."""
+    data = _REFERENCE.pack(REFERENCE_MAGIC, fields["slot"], fields["generation"], fields["start"],
+                           fields["length"], 0, fields["memory"])
+    decode_reference(data)
+    return data
 
 
 def _check_lengths(name, meta, payload):

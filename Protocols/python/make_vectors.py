@@ -582,9 +582,40 @@ def hashes():
     return [{"length": n, "xxh3": f"{xxh3_64(pattern(n)):016x}"} for n in lengths]
 
 
+def memory():
+    """References, good and bad, and a frame that stays where its sender has made it."""
+    good = dict(slot=1, generation=3, start=24, length=262_248, memory=0x0123456789ABCDEF)
+    largest = dict(slot=lh.SLOTS - 1, generation=2**30 - 1, start=lh.SLOT_BYTES, length=0,
+                   memory=2**64 - 1)
+    vectors = [{"name": name, "reference": lh.encode_reference(fields).hex(), "fields": fields}
+               for name, fields in (("a chunk", good), ("largest values", largest))]
+    data = lh.encode_reference(good)
+    for error, name, bad in (
+            ("truncated", "a byte short", data[:-1]), ("excess", "a byte more", data + b"\0"),
+            ("outOfRange", "a slot that does not exist", patched(data, 4, "I", lh.SLOTS, False)),
+            ("outOfRange", "a generation of 31 bits", patched(data, 8, "I", 2**30, False)),
+            ("outOfRange", "a start behind the slot", patched(data, 12, "I", lh.SLOT_BYTES + 1, False)),
+            ("outOfRange", "an end behind the slot", patched(data, 16, "I", 262_249, False)),
+            ("reservedNotZero", "a reserved byte that is not zero", patched(data, 20, "I", 1, False))):
+        try:
+            lh.decode_reference(bad)
+        except lh.FrameError as caught:
+            if caught.name != error:
+                raise SystemExit(f"{name}: {caught}, expected {error}") from None
+            vectors.append({"name": name, "reference": bad.hex(), "error": error,
+                            "offset": caught.offset})
+        else:
+            raise SystemExit(f"accepted: {name}")
+    chunk = next(row for row in accepted("data", DATA) if row["type"] == "CHUNK" and row["payload"])
+    vectors.append({"name": "a chunk in memory", "type": "CHUNK", "payload": chunk["payload"],
+                    "frame": lh.seal(bytes.fromhex(chunk["frame"]), "memory").hex()})
+    return vectors
+
+
 def files():
     return {"control.json": accepted("control", CONTROL), "data.json": accepted("data", DATA),
             "rejected.json": rejected(), "hashes.json": hashes(),
+            "memory.json": memory(),
             "chunks-by-hand.json": make_chunks.vectors()}
 
 

@@ -52,6 +52,34 @@ def test_rejected_frame_gives_the_named_error(vector):
     assert (caught.value.name, caught.value.offset) == (vector["error"], vector["offset"])
 
 
+@pytest.mark.parametrize("vector", **named([v for v in load("memory.json") if "reference" in v]))
+def test_references(vector):
+    data = bytes.fromhex(vector["reference"])
+    if "fields" in vector:
+        assert lh.decode_reference(data) == vector["fields"]
+        assert lh.encode_reference(vector["fields"]) == data
+        return
+    with pytest.raises(lh.FrameError) as caught:
+        lh.decode_reference(data)
+    assert (caught.value.name, caught.value.offset) == (vector["error"], vector["offset"])
+
+
+def test_a_frame_in_memory_is_checked_up_to_its_payload():
+    vector = next(v for v in load("memory.json") if "frame" in v)
+    data = bytes.fromhex(vector["frame"])
+    frame = lh.decode(data, "data", "memory")
+    assert (frame.type, frame.payload.hex()) == (vector["type"], vector["payload"])
+    with pytest.raises(lh.FrameError):
+        lh.decode(data, "data")
+    lh.decode(data[:-1] + bytes([data[-1] ^ 1]), "data", "memory")
+    with pytest.raises(lh.FrameError):
+        lh.decode(data[:70] + bytes([data[70] ^ 1]) + data[71:], "data", "memory")
+
+
+def test_a_frame_is_no_reference():
+    assert lh.decode_reference(bytes.fromhex(ACCEPTED[0]["frame"])) is None
+
+
 def test_every_type_has_an_accepted_frame():
     assert {vector["type"] for vector in ACCEPTED} == set(lh.MESSAGES)
 

@@ -21,6 +21,14 @@ extern int unshare(int flags);
 extern int setns(int descriptor, int type);
 #define LONGHAUL_CLONE_NEWNET 0x40000000
 
+/* Of <sys/mman.h> and <fcntl.h>, likewise. */
+extern int memfd_create(const char *name, unsigned int flags);
+#define LONGHAUL_MFD_CLOEXEC 1u
+#define LONGHAUL_MFD_ALLOW_SEALING 2u
+#define LONGHAUL_F_ADD_SEALS 1033
+/* F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW: a size that nobody can change. */
+#define LONGHAUL_SEAL_SIZE 7
+
 /* ioctl is variadic and its structures are unions: one wrapper per request. All return -1 and set
    errno on failure. */
 

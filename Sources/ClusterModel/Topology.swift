@@ -12,6 +12,8 @@ package struct Topology: Codable, Equatable, Sendable {
         case tcp
         /// Unix sockets.
         case ipc
+        /// The same, and frames are read where the sender has made them.
+        case memory
     }
 
     package init(regions: [Region], links: [Link], coordinatorRegion: RegionID) {

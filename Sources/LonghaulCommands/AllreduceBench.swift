@@ -14,6 +14,8 @@ struct AllreduceBench: Sendable {
         var inFlight: Int
         /// Of the regions' TCP in packet mode.
         var congestion: String?
+        /// nil: as the cluster file says.
+        var sameHost: Topology.SameHost?
     }
 
     let topology: Topology
@@ -28,7 +30,7 @@ struct AllreduceBench: Sendable {
         self.elements = elements
         self.method = method
         cluster = try clusterFile.map { try ClusterFile.load(path: $0) }
-        topology = Self.unpaced(
+        var topology = Self.unpaced(
             cluster?.topology
                 ?? Topology(
                     regions: [
@@ -39,6 +41,8 @@ struct AllreduceBench: Sendable {
                                     name: "w\($0)", microBatch: 1, nominalStep: .zero)
                             })
                     ], links: [], coordinatorRegion: RegionID(0)))
+        topology.sameHost = method.sameHost ?? topology.sameHost
+        self.topology = topology
         configuration = Self.configuration(
             method, isLocal: topology.regions.count == 1, wire: wire)
     }

@@ -9,6 +9,8 @@ extension AllreduceBench {
         var elements: Int
         var wire: String
         var curve: Bool
+        /// How workers of a region reached each other: tcp, ipc, memory.
+        var sameHost: String
         var repeats: Int
         var secondsMedian: Double
         var secondsMin: Double
@@ -60,7 +62,8 @@ extension AllreduceBench {
         return Result(
             workers: results.count, elements: elements,
             wire: "\(wire)",
-            curve: !method.isPlain, repeats: method.repeats, secondsMedian: seconds,
+            curve: !method.isPlain, sameHost: (topology.sameHost ?? .tcp).rawValue,
+            repeats: method.repeats, secondsMedian: seconds,
             secondsMin: slowest.min() ?? 0, secondsMax: slowest.max() ?? 0,
             secondsBackToBack: results.map(\.secondsBackToBack).max() ?? 0,
             algorithmMegabytesPerSecond: Double(elements) * 4 / seconds / 1e6,

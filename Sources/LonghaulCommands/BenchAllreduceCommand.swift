@@ -47,6 +47,13 @@ struct BenchAllreduceCommand: ParsableCommand {
     @Option(help: "TCP congestion control of packet mode's regions: cubic, bbr, reno.")
     var congestion: String?
 
+    @Option(
+        help: """
+            How workers of a region reach each other: tcp, ipc (Unix sockets), memory (shared); tcp, or as \
+            the cluster file says.
+            """)
+    var sameHost: Topology.SameHost?
+
     @Flag(help: "Plain sockets between workers: no CURVE.")
     var plain = false
 
@@ -74,7 +81,8 @@ struct BenchAllreduceCommand: ParsableCommand {
         let bench = try AllreduceBench(
             workers: workers, clusterFile: cluster, elements: elements, wire: transform,
             method: AllreduceBench.Method(
-                repeats: repeats, isPlain: plain, inFlight: inFlight, congestion: congestion))
+                repeats: repeats, isPlain: plain, inFlight: inFlight, congestion: congestion,
+                sameHost: sameHost))
         let result = try bench.run()
         guard !json else { return try Console.printJSON(result) }
         print(

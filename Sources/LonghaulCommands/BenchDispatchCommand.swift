@@ -6,6 +6,8 @@ import Training
 import WireProtocol
 import ZeroMQ
 
+extension Topology.SameHost: ExpressibleByArgument {}
+
 /// `longhaul bench dispatch`: tokens to experts and back, worker processes on this machine.
 struct BenchDispatchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -21,6 +23,7 @@ struct BenchDispatchCommand: ParsableCommand {
             EXAMPLES
               longhaul bench dispatch --workers 2 --tokens 4096 --width 512 --top-k 2 --plain --json
               longhaul bench dispatch --workers 4 --wire int8 --plain --json
+              longhaul bench dispatch --workers 4 --same-host memory --plain --json
             """)
 
     @Option(help: "Worker processes, 2 to 16.")
@@ -46,6 +49,9 @@ struct BenchDispatchCommand: ParsableCommand {
 
     @Option(help: "Hand frames to the trainer in an order of this seed: the digest stays as it is.")
     var order: UInt64?
+
+    @Option(help: "How workers reach each other: tcp, ipc (Unix sockets), memory (shared).")
+    var sameHost = Topology.SameHost.tcp
 
     @Flag(help: "No CURVE between workers.")
     var plain = false
@@ -74,13 +80,14 @@ struct BenchDispatchCommand: ParsableCommand {
                 shape: DispatchRun.Shape(
                     tokens: tokens, width: width, experts: experts, topK: topK),
                 transform: try Self.transform(wire), repeats: repeats, order: order),
-            isPlain: plain
+            isPlain: plain, sameHost: sameHost
         ).run()
         guard !json else { return try Console.printJSON(result) }
         let bytes = Figures.bytes(result.bytes)
         print(
             "\(workers) workers, \(tokens) tokens of \(width), top-\(topK), \(wire), "
-                + "\(plain ? "plain" : "CURVE"): median \(result.secondsMedian * 1e3) ms "
+                + "\(plain ? "plain" : "CURVE"), \(sameHost.rawValue): "
+                + "median \(result.secondsMedian * 1e3) ms "
                 + "[\(result.secondsMin * 1e3)...\(result.secondsMax * 1e3)], \(bytes) both ways "
                 + "(a row for each choice: \(Figures.bytes(Double(result.bytesByChoice)))), "
                 + "error \(result.error)")

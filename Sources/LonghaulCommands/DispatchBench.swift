@@ -10,6 +10,7 @@ struct DispatchBench: Sendable {
     let workers: Int
     let request: DispatchWorker.Request
     let isPlain: Bool
+    let sameHost: Topology.SameHost
 
     /// What is printed. Bytes are payloads of tokens, both ways, summed over all workers.
     struct Result: Encodable {
@@ -20,6 +21,8 @@ struct DispatchBench: Sendable {
         var topK: Int
         var wire: String
         var curve: Bool
+        /// How workers reached each other: tcp, ipc, memory.
+        var sameHost: String
         var repeats: Int
         /// From the tokens in memory to the sums in memory; the slowest worker's median.
         var secondsMedian: Double
@@ -42,7 +45,7 @@ struct DispatchBench: Sendable {
     }
 
     private var topology: Topology {
-        Topology(
+        var topology = Topology(
             regions: [
                 Topology.Region(
                     name: "here",
@@ -50,6 +53,8 @@ struct DispatchBench: Sendable {
                         Topology.Worker(name: "w\($0)", microBatch: 1, nominalStep: .zero)
                     })
             ], links: [], coordinatorRegion: RegionID(0))
+        topology.sameHost = sameHost
+        return topology
     }
 
     private var configuration: RunConfiguration {
@@ -144,6 +149,7 @@ struct DispatchBench: Sendable {
         return Result(
             workers: workers, tokens: shape.tokens, width: shape.width, experts: shape.experts,
             topK: shape.topK, wire: "\(request.transform)", curve: !isPlain,
+            sameHost: sameHost.rawValue,
             repeats: request.repeats, secondsMedian: medians[slowest],
             secondsMin: seconds.min() ?? 0, secondsMax: seconds.max() ?? 0,
             rowsSent: results.flatMap(\.rowsAway).reduce(0, +), rowsByChoice: byChoice,

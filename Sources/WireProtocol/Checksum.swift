@@ -5,7 +5,16 @@ package enum Checksum {
     /// What stands in the checksum field while it is computed.
     private static let zeros = [UInt8](repeating: 0, count: 8)
 
-    /// Of a whole frame, as if its checksum field were zero. The frame has at least a header.
+    /// Of a frame, as if its checksum field were zero: of the whole one, or of what comes before the payload
+    /// of one that does not travel. The frame has at least a header.
+    static func frame(_ bytes: Span<UInt8>, payload: Int, in medium: FrameMedium) -> UInt64 {
+        switch medium {
+        case .wire: frame(bytes)
+        case .memory: frame(bytes.extracting(0..<bytes.count - payload))
+        }
+    }
+
+    /// Of a whole frame.
     static func frame(_ bytes: Span<UInt8>) -> UInt64 {
         precondition(bytes.count >= ProtocolLimits.headerBytes)
         let field = HeaderOffset.checksum

@@ -46,3 +46,11 @@ extension Message {
         }
     }
 }
+
+/// How a frame comes to its receiver.
+package enum FrameMedium: Sendable {
+    /// As a message: the checksum is of the whole frame.
+    case wire
+    /// It stays where its sender has made it (section 2.1): the checksum is of header and fields.
+    case memory
+}

@@ -6,12 +6,12 @@ package enum FrameDecoder {
     /// Decodes one ZeroMQ message part. The checks come in the order of section 9 of the
     /// specification, so that every implementation names the same error.
     package static func decode(
-        _ bytes: Span<UInt8>, limits: FrameLimits
+        _ bytes: Span<UInt8>, limits: FrameLimits, medium: FrameMedium = .wire
     ) throws(FrameError) -> Frame {
         let type = try checkFixedPart(bytes, limits: limits)
         let flags = try checkFlags(bytes, of: type)
         let metaEnd = try checkLengths(bytes, of: type)
-        let expected = Checksum.frame(bytes)
+        let expected = Checksum.frame(bytes, payload: bytes.count - metaEnd, in: medium)
         let got: UInt64 = bytes.littleEndian(at: HeaderOffset.checksum)
         guard expected == got else { throw .checksum(expected: expected, got: got) }
 

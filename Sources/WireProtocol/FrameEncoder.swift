@@ -27,7 +27,7 @@ package enum FrameEncoder {
     /// that is a programming error, a longer one is not touched beyond it.
     package static func seal(
         header: FrameHeader, message: Message, payloadCount: Int,
-        in buffer: inout MutableSpan<UInt8>
+        medium: FrameMedium = .wire, in buffer: inout MutableSpan<UInt8>
     ) throws(FrameError) -> Int {
         let head = try head(header: header, message: message, payloadCount: payloadCount).bytes
         let total = head.count + payloadCount
@@ -35,7 +35,8 @@ package enum FrameEncoder {
             buffer.count >= total, "a frame of \(total) bytes does not fit \(buffer.count)")
         for index in head.indices { buffer[index] = head[index] }
         try message.checkPayload(head.count..<total, of: buffer.span)
-        let checksum = Checksum.frame(buffer.span.extracting(0..<total))
+        let checksum = Checksum.frame(
+            buffer.span.extracting(0..<total), payload: payloadCount, in: medium)
         buffer.storeLittleEndian(checksum, at: HeaderOffset.checksum)
         return total
     }

@@ -81,16 +81,36 @@ extension SystemTests {
             }
         }
 
-        @Test("plain sockets carry the same values")
+        @Test("plain sockets and shared memory carry the same values")
         func plain() async throws {
             try await withScratch { scratch in
                 let curve = try await measure(scratch, ["--repeats", "3"])
                 let plain = try await measure(scratch, ["--repeats", "3", "--plain"])
                 #expect(curve.digest == plain.digest)
+                for way in ["ipc", "memory"] {
+                    let other = try await measure(
+                        scratch, ["--repeats", "3", "--same-host", way])
+                    #expect(other.digest == plain.digest, "\(way)")
+                    #expect(isWithinPercent(other.bytesOnWire, plain.bytesOnWire), "\(way)")
+                }
                 let packed = try await measure(
                     scratch, ["--repeats", "3", "--plain", "--wire", "int8"])
                 #expect(packed.error > 0 && packed.error < 0.01)
                 #expect(packed.bytesOnWire < plain.bytesOnWire / 3.9)
+            }
+        }
+
+        @Test("buffers that peers read in place are used again and again")
+        func memory() async throws {
+            try await withScratch { scratch in
+                let repeats = 40
+                let result = try await measure(
+                    scratch,
+                    ["--workers", "4", "--repeats", String(repeats), "--same-host", "memory"])
+                #expect(result.error == 0)
+                // As with sockets; a peer gives a buffer back a little later.
+                #expect(result.buffersAllocated <= 96 * repeats / 20)
+                #expect(result.pageFaults < 256)
             }
         }
 

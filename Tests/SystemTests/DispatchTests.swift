@@ -35,9 +35,10 @@ extension SystemTests {
                 #expect(straight.bytes == Double(straight.bytesExpected))
                 #expect(straight.rowsSent < straight.rowsByChoice)
                 #expect(straight.bytesExpected < straight.bytesByChoice)
-                for order in ["1", "2"] {
+                for (order, way) in [("1", "tcp"), ("2", "tcp"), ("3", "memory")] {
                     let shuffled = try await measure(
-                        scratch, ["--workers", "3", "--order", order, "--plain"])
+                        scratch,
+                        ["--workers", "3", "--order", order, "--plain", "--same-host", way])
                     #expect(shuffled.digest == straight.digest)
                     #expect(shuffled.bytes == straight.bytes)
                 }

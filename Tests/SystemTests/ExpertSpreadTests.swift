@@ -131,11 +131,14 @@ extension SystemTests {
             }
         }
 
-        @Test("a worker that holds experts is killed: the run goes on with all experts")
-        func killedHolder() async throws {
+        @Test(
+            "a worker that holds experts is killed: the run goes on with all experts",
+            arguments: ["tcp", "memory"])
+        func killedHolder(sameHost: String) async throws {
             try await withScratch { scratch in
                 var cluster = Self.cluster(steps: 200, batches: [2, 1, 1], more: [])
                 cluster.step = "20 ms"
+                cluster.sameHost = sameHost
                 let run = try Run(scratch, try cluster.write(to: scratch))
                 let pids = try await run.pids()
                 try await run.reaches(step: 30)
@@ -143,6 +146,8 @@ extension SystemTests {
                 try await #expect(run.program.ending() == .code(0), "\(run.program.errors)")
                 let events = try run.events()
                 #expect(events.evicted == ["north-2"])
+                let shared = Self.notes(events).filter { $0.hasSuffix("in shared memory") }
+                #expect(shared.count == (sameHost == "memory" ? 6 : 0), "\(shared)")
                 // The report says what was lost: computing, no weights.
                 let lost = try #require(
                     Self.notes(events).first { $0.contains("north-2 is gone") })

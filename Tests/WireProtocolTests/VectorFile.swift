@@ -23,6 +23,10 @@ enum VectorFile {
         try JSONDecoder().decode([HashVector].self, from: contents("hashes.json"))
     }
 
+    static func memory() throws -> [MemoryVector] {
+        try JSONDecoder().decode([MemoryVector].self, from: contents("memory.json"))
+    }
+
     private static func contents(_ name: String) throws -> Data {
         try Data(contentsOf: folder.appending(path: name))
     }
@@ -81,6 +85,18 @@ struct HashVector: Decodable, CustomTestStringConvertible {
     let length: Int
     let xxh3: String
     var testDescription: String { "\(length) bytes" }
+}
+
+/// A reference to a frame in shared memory, good or bad, or such a frame.
+struct MemoryVector: Decodable, CustomTestStringConvertible {
+    let name: String
+    let reference: String?
+    let fields: FrameReference?
+    let error: String?
+    let offset: Int?
+    let frame: String?
+    let payload: String?
+    var testDescription: String { name }
 }
 
 private func decode<T: Decodable>(_ object: Any) throws -> T {

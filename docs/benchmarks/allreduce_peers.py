@@ -2,7 +2,7 @@
 """All-reduce on loopback, fp32: Longhaul beside OpenMPI (TCP) and Gloo, interleaved.
 
 Needs: the release build of longhaul; Debian openmpi-bin libopenmpi-dev gcc; python3 with torch.
-Usage: allreduce_peers.py [--cycles 3] [--longhaul .build/release/longhaul] [--python /usr/bin/python3]
+Usage: allreduce_peers.py [--cycles 3] [--same-host tcp|memory] [--longhaul .build/release/longhaul] [--python /usr/bin/python3]
 
 Every cycle measures each program once at every size; what is printed is the median of the cycles'
 medians, the smallest of their minima, and the ratio to the best peer, cycle by cycle.
@@ -64,10 +64,16 @@ dist.destroy_process_group()
 """
 
 
-def run_mpi(binary, workers, mib):
+# How ranks and workers of one machine reach each other, by --same-host: like with like.
+MPI_WAYS = {
+    "tcp": ["--mca", "btl", "tcp,self", "--mca", "btl_tcp_if_include", "lo"],
+    "memory": ["--mca", "btl", "vader,self"],
+}
+
+
+def run_mpi(way, binary, workers, mib):
     command = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--mca", "pml", "ob1",
-               "--mca", "oob_tcp_if_include", "lo", "--mca", "btl", "tcp,self",
-               "--mca", "btl_tcp_if_include", "lo", "-np", str(workers), binary,
+               "--mca", "oob_tcp_if_include", "lo", *MPI_WAYS[way], "-np", str(workers), binary,
                str(int(mib * 2**18)), str(REPEATS[mib])]
     out = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     return tuple(map(float, out.split()[:2]))
@@ -82,9 +88,9 @@ def run_gloo(python, script, workers, mib, port):
     return tuple(map(float, out[0].split()[:2]))
 
 
-def run_longhaul(binary, workers, mib, wire="fp32", flags=("--plain",)):
+def run_longhaul(way, binary, workers, mib, wire="fp32", flags=("--plain",)):
     out = subprocess.run(
-        [binary, "bench", "allreduce", "--workers", str(workers), "--elements",
+        [binary, "bench", "allreduce", "--same-host", way, "--workers", str(workers), "--elements",
          str(int(mib * 2**18)), "--repeats", str(REPEATS[mib]), "--wire", wire, "--json", *flags],
         capture_output=True, text=True, timeout=180, check=True).stdout
     result = json.loads(out)
@@ -94,6 +100,7 @@ def run_longhaul(binary, workers, mib, wire="fp32", flags=("--plain",)):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cycles", type=int, default=3)
+    parser.add_argument("--same-host", choices=list(MPI_WAYS), default="tcp")
     parser.add_argument("--longhaul", default=".build/release/longhaul")
     parser.add_argument("--python", default="/usr/bin/python3")
     parser.add_argument("--sizes", default="0.0625,1,16,64", help="MiB")
@@ -114,8 +121,8 @@ def main():
                 ratios, ratios8, cpu = [], [], []
                 for _ in range(options.cycles):
                     port += 1
-                    times["openmpi"].append(run_mpi(binary, workers, mib))
-                    ours = run_longhaul(options.longhaul, workers, mib)
+                    times["openmpi"].append(run_mpi(options.same_host, binary, workers, mib))
+                    ours = run_longhaul(options.same_host, options.longhaul, workers, mib)
                     times["longhaul"].append(ours[:2])
                     cpu.append(ours[2])
                     times["gloo"].append(
@@ -123,7 +130,7 @@ def main():
                     best = min(times["openmpi"][-1][0], times["gloo"][-1][0])
                     ratios.append(best / ours[0])
                     if workers == 4 and mib == 64:
-                        packed = run_longhaul(options.longhaul, workers, mib, "int8")
+                        packed = run_longhaul(options.same_host, options.longhaul, workers, mib, "int8")
                         times["int8"].append(packed[:2])
                         ratios8.append(best / packed[0])
                 row = f"W={workers} {mib:7.4f} MiB"

@@ -2,7 +2,7 @@
 """Tokens to experts and back on loopback: Longhaul beside OpenMPI's MPI_Alltoallv, interleaved.
 
 Needs: the release build of longhaul; Debian openmpi-bin libopenmpi-dev gcc.
-Usage: dispatch_peers.py [--cycles 5] [--longhaul .build/release/longhaul] [--repeats 31]
+Usage: dispatch_peers.py [--cycles 5] [--same-host tcp|memory] [--longhaul .build/release/longhaul] [--repeats 31]
 
 4,096 tokens x 512 floats on every rank, each to 2 of 8 experts that are spread over the ranks. The MPI
 program does what `longhaul bench dispatch` does: pack, MPI_Alltoallv, weight and sum each token's experts,
@@ -123,18 +123,24 @@ int main(int count, char **words) {
 """
 
 
-def run_mpi(binary, workers, repeats, mode):
+# How ranks and workers of one machine reach each other, by --same-host: like with like.
+MPI_WAYS = {
+    "tcp": ["--mca", "btl", "tcp,self", "--mca", "btl_tcp_if_include", "lo"],
+    "memory": ["--mca", "btl", "vader,self"],
+}
+
+
+def run_mpi(way, binary, workers, repeats, mode):
     command = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--mca", "pml", "ob1",
-               "--mca", "oob_tcp_if_include", "lo", "--mca", "btl", "tcp,self",
-               "--mca", "btl_tcp_if_include", "lo", "-np", str(workers), binary, str(repeats), mode]
+               "--mca", "oob_tcp_if_include", "lo", *MPI_WAYS[way], "-np", str(workers), binary, str(repeats), mode]
     out = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     whole, bare, total = out.split()[:3]
     return float(whole), float(bare), int(total)
 
 
-def run_longhaul(binary, workers, repeats, wire):
+def run_longhaul(way, binary, workers, repeats, wire):
     out = subprocess.run(
-        [binary, "bench", "dispatch", "--workers", str(workers), "--tokens", "4096", "--width", "512",
+        [binary, "bench", "dispatch", "--same-host", way, "--workers", str(workers), "--tokens", "4096", "--width", "512",
          "--top-k", "2", "--wire", wire, "--repeats", str(repeats), "--plain", "--json"],
         capture_output=True, text=True, timeout=180, check=True).stdout
     result = json.loads(out)
@@ -145,6 +151,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cycles", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=31)
+    parser.add_argument("--same-host", choices=list(MPI_WAYS), default="tcp")
     parser.add_argument("--longhaul", default=".build/release/longhaul")
     parser.add_argument("--wires", default="fp32,bf16,int8")
     options = parser.parse_args()
@@ -159,10 +166,10 @@ def main():
             for _ in range(options.cycles):
                 for mode in ("once", "choice"):
                     rows.setdefault("openmpi " + mode, []).append(
-                        run_mpi(binary, workers, options.repeats, mode))
+                        run_mpi(options.same_host, binary, workers, options.repeats, mode))
                 for wire in options.wires.split(","):
                     rows.setdefault("longhaul " + wire, []).append(
-                        run_longhaul(options.longhaul, workers, options.repeats, wire))
+                        run_longhaul(options.same_host, options.longhaul, workers, options.repeats, wire))
             for name, found in rows.items():
                 row = f"W={workers} {name:16} {statistics.median(f[0] for f in found) * 1e3:7.2f} ms"
                 row += f" {found[0][2] / 1e6:7.2f} MB"

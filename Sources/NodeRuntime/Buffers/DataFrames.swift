@@ -3,19 +3,39 @@ import Coordination
 import WireProtocol
 import ZeroMQ
 
-extension ZeroMQ.Message {
-    /// A frame of a data lane; a payload that lies in a buffer of `pool` is sent from there.
+/// A frame of a data lane on its way out.
+enum OutgoingFrame {
+    /// Bytes of their own.
+    case plain([UInt8])
+    /// With a payload, in a buffer of a pool.
+    case sealed(FrameBuffer.Sealed)
+
+    /// A payload that lies in a buffer of `pool` stays there.
+    ///
+    /// - Parameter isShared: whether the receiver can read it there.
     init(
         _ header: FrameHeader, _ message: WireProtocol.Message, _ payload: PayloadBytes?,
-        _ pool: FramePool
+        _ pool: FramePool, isShared: Bool
     ) throws {
         guard let payload else {
-            self = try ZeroMQ.Message(
-                copying: try FrameEncoder.encode(header: header, message: message))
+            self = .plain(try FrameEncoder.encode(header: header, message: message))
             return
         }
-        self = try payload.frameBuffer(pool).seal(
-            header, message, payloadCount: payload.count, offset: message.payloadOffset)
+        let buffer = payload.frameBuffer(pool)
+        let staysHere =
+            isShared && payload.count >= SharedFrames.leastPayload && buffer.isShared
+        self = .sealed(
+            try buffer.seal(
+                header, message, payloadCount: payload.count, offset: message.payloadOffset,
+                for: staysHere ? .memory : .wire))
+    }
+
+    /// In bytes, with its header.
+    var count: Int {
+        switch self {
+        case .plain(let bytes): bytes.count
+        case .sealed(let frame): frame.count
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 import Foundation
 import Synchronization
-import WireProtocol
+package import WireProtocol
 import ZeroMQ
 
 /// Memory for the frames of one worker, used again and again: after the first rounds nothing is
@@ -18,15 +18,33 @@ import ZeroMQ
     /// The same inside a region, 4 MiB of fp32: 10 Gbit/s over 3 ms. Twice as many cost 10 % more
     /// processor time here, because buffers come back cold; half as many stalled.
     package static let regionContributionLimit = 16
+    /// Buffers under way to peers that are looked at before a new one is taken.
+    private static let lentSearch = 32
     /// Until a contributor goes on without a permit.
     private static let patience = DispatchTimeInterval.milliseconds(50)
 
     private struct State {
         /// Addresses, so that the pool is `Sendable`; only this file turns them back.
         var idle: [UInt] = []
+        /// Back from their users while a peer on this machine still reads them; the oldest first.
+        var lent = FIFO<UInt>()
+        /// Where other workers of this machine read frames, and slots of it that nobody has had.
+        var memory: FrameMemory?
+        var freshSlots = 0..<0
         var counts = Counts()
         /// With a permit.
         var contributions = 0
+
+        /// A buffer that its readers are done with; looks at a few of the oldest.
+        mutating func returned() -> UInt? {
+            for _ in 0..<min(lent.count, FramePool.lentSearch) {
+                guard let address = lent.first else { return nil }
+                lent.removeFirst()
+                if memory?.isFree(address) != false { return address }
+                lent.append(address)
+            }
+            return nil
+        }
     }
 
     /// Since the pool was made.
@@ -52,7 +70,7 @@ import ZeroMQ
     deinit {
         // SAFETY: every buffer retains its pool, so all memory is idle now, and nobody else frees it.
         state.withLock { state in
-            for address in state.idle {
+            for address in state.idle where state.memory?.contains(address) != true {
                 unsafe UnsafeMutableRawPointer(bitPattern: address)?.deallocate()
             }
         }
@@ -76,14 +94,30 @@ import ZeroMQ
     /// An unsealed buffer; its bytes are what the last user left.
     package func take() -> FrameBuffer { take(withPermit: false) }
 
+    /// From now on buffers lie, while there is room, in memory that other workers of this machine can read.
+    package func share() throws -> FrameMemory {
+        let memory = try FrameMemory()
+        state.withLock { state in
+            precondition(state.memory == nil, "shared twice")
+            state.memory = memory
+            state.freshSlots = 0..<FrameMemoryLayout.slots
+        }
+        return memory
+    }
+
+    fileprivate func shares(_ address: UInt) -> Bool {
+        state.withLock { $0.memory?.contains(address) == true }
+    }
+
     private func take(withPermit: Bool) -> FrameBuffer {
         let address = state.withLock { state in
             state.counts.taken += 1
             state.counts.inUse += 1
             if withPermit { state.contributions += 1 }
             state.counts.peakInUse = max(state.counts.peakInUse, state.counts.inUse)
-            if state.idle.isEmpty { state.counts.allocated += 1 }
-            return state.idle.popLast()
+            if let idle = state.idle.popLast() ?? state.returned() { return UInt?.some(idle) }
+            state.counts.allocated += 1
+            return state.freshSlots.popFirst().flatMap { state.memory?.address(of: $0) }
         }
         // SAFETY: idle memory belongs to nobody; fresh memory is initialised before it is lent.
         if let address, let memory = unsafe UnsafeMutableRawPointer(bitPattern: address) {
@@ -99,6 +133,14 @@ import ZeroMQ
         let surplus = state.withLock { state -> UInt? in
             state.counts.inUse -= 1
             if withPermit { state.contributions -= 1 }
+            if let memory = state.memory, memory.contains(address) {
+                if memory.isFree(address) {
+                    state.idle.append(address)
+                } else {
+                    state.lent.append(address)
+                }
+                return nil
+            }
             guard state.idle.count < Self.idleLimit else { return address }
             state.idle.append(address)
             return nil
@@ -171,21 +213,42 @@ extension MutableSpan<UInt8> {
         return try unsafe body(bytes.span)
     }
 
-    /// Writes the head and returns the whole frame, without a copy of the payload. Once: the bytes are
-    /// libzmq's to read from then on.
-    func seal(
-        _ header: FrameHeader, _ message: WireProtocol.Message, payloadCount: Int, offset: Int
-    ) throws -> ZeroMQ.Message {
+    /// Whether other workers of this machine can read it.
+    package var isShared: Bool { unsafe pool.shares(UInt(bitPattern: memory)) }
+
+    /// A whole frame in its buffer.
+    package struct Sealed {
+        fileprivate let buffer: FrameBuffer
+        /// Of its first byte.
+        package let address: UInt
+        package let count: Int
+        package let medium: FrameMedium
+
+        /// Without a copy: libzmq reads the bytes where they are.
+        func message() throws -> ZeroMQ.Message {
+            // SAFETY: inside the buffer's memory, which the message retains; nobody writes to it any more.
+            let start = unsafe UnsafeRawPointer(bitPattern: address)
+            return try unsafe ZeroMQ.Message(
+                referringTo: UnsafeRawBufferPointer(start: start, count: count), owner: buffer)
+        }
+    }
+
+    /// Writes the head. Once: the bytes are others' to read from then on.
+    package func seal(
+        _ header: FrameHeader, _ message: WireProtocol.Message, payloadCount: Int, offset: Int,
+        for medium: FrameMedium
+    ) throws -> Sealed {
         precondition(!isSealed && offset <= FramePool.headRoom, "sealed twice")
         isSealed = true
-        // SAFETY: head and payload lie inside the memory; the message retains this object.
+        // SAFETY: head and payload lie inside the memory.
         let start = unsafe memory + (FramePool.headRoom - offset)
         let frame = unsafe UnsafeMutableBufferPointer(
             start: start.assumingMemoryBound(to: UInt8.self), count: offset + payloadCount)
         var span = unsafe frame.mutableSpan
         let count = try FrameEncoder.seal(
-            header: header, message: message, payloadCount: payloadCount, in: &span)
-        return try unsafe ZeroMQ.Message(
-            referringTo: UnsafeRawBufferPointer(start: start, count: count), owner: self)
+            header: header, message: message, payloadCount: payloadCount, medium: medium,
+            in: &span)
+        return Sealed(
+            buffer: self, address: UInt(bitPattern: start), count: count, medium: medium)
     }
 }

@@ -36,6 +36,8 @@ final class LaneSockets {
     let endpoint: String
     /// Of that socket.
     private let directory: String?
+    /// Frames that need not travel; nil: all do.
+    private let sharedFrames: SharedFrames?
     private let context: Context
     private let authenticator: ZapAuthenticator
     private let options: WorkerOptions
@@ -68,13 +70,15 @@ final class LaneSockets {
         router = try Socket(context, kind: .router, options: settings)
         guard !options.dialsOut else {
             directory = nil
+            sharedFrames = nil
             endpoint = ""
             return
         }
         let bound = try router.bind(options.listen)
         let advertised = Self.advertised(bound, host: options.advertiseHost)
-        guard topology.sameHost == .ipc else {
+        guard Self.usesUnixSockets(topology) else {
             directory = nil
+            sharedFrames = nil
             endpoint = advertised
             return
         }
@@ -82,6 +86,16 @@ final class LaneSockets {
         self.directory = directory
         _ = try router.bind("ipc://\(directory)/lanes")
         endpoint = SameHost.endpoint(advertised, path: "\(directory)/lanes")
+        sharedFrames =
+            topology.sameHost == .memory
+            ? try SharedFrames(options.pool, directory: directory) : nil
+    }
+
+    private static func usesUnixSockets(_ topology: Topology) -> Bool {
+        switch topology.sameHost {
+        case .ipc, .memory: true
+        case .tcp, nil: false
+        }
     }
 
     private static func settings(_ security: SocketSecurity) -> SocketOptions {
@@ -101,16 +115,26 @@ final class LaneSockets {
     }
 
     /// - Parameter shares: ``ActivePlan/laneShares``.
-    func allow(_ members: [PlanMember], shares: [WorkerID: Double] = [:]) throws {
+    /// - Returns: what does not go as the cluster file would have it.
+    @discardableResult
+    func allow(
+        _ members: [PlanMember], shares: [WorkerID: Double] = [:]
+    ) throws -> [String] {
         var names: [CurvePublicKey: String] = [:]
         for member in members {
             if let key = CurvePublicKey(member.dataKey.bytes.span) { names[key] = member.name }
         }
         try authenticator.replaceAllowed(names)
-        guard shares != self.shares else { return }
+        let notes =
+            sharedFrames?.allow(
+                members.filter { $0.region == ownRegion && $0.name != options.name }) ?? []
+        guard shares != self.shares else { return notes }
         self.shares = shares
         for entry in dialledInOrder { pace(entry) }
+        return notes
     }
+
+    func sharesMemory(with peer: WorkerID) -> Bool { sharedFrames?.reaches(peer) == true }
 
     /// Where a round sends nothing, and where nobody has stated a rate, congestion control alone decides.
     private func pace(_ entry: Dialled) {
@@ -142,8 +166,10 @@ final class LaneSockets {
         }
         let socket = try Socket(context, kind: .dealer, options: settings)
         let monitor = try SocketMonitor(socket)
+        // With memory to share, too: what is left to send is short.
         let address = SameHost.choose(
-            member.endpoint, isAllowed: topology.sameHost == .ipc && member.region == ownRegion)
+            member.endpoint, isAllowed: Self.usesUnixSockets(topology) && member.region == ownRegion
+        )
         try socket.connect(address)
         let lane = LaneID(peer: member.workerID, role: .dialler, index: index)
         dialled[lane] = Dialled(lane, member, socket, monitor)
@@ -159,6 +185,7 @@ final class LaneSockets {
     }
 
     func hangUp(_ lane: LaneID) {
+        sharedFrames?.recall(lane)
         switch lane.role {
         case .dialler:
             redials.removeAll { $0.lane == lane }
@@ -185,6 +212,21 @@ final class LaneSockets {
     }
 
     /// False if the frame could not be handed to the transport: the lane is down.
+    func send(_ lane: LaneID, _ frame: OutgoingFrame) throws -> Bool {
+        switch frame {
+        case .plain(let bytes):
+            var message = try ZeroMQ.Message(copying: bytes)
+            return try send(lane, &message)
+        case .sealed(let sealed):
+            var message =
+                switch (sealed.medium, sharedFrames) {
+                case (.memory, let shared?): try shared.reference(to: sealed, on: lane)
+                case (.memory, nil), (.wire, _): try sealed.message()
+                }
+            return try send(lane, &message)
+        }
+    }
+
     func send(_ lane: LaneID, _ frame: inout ZeroMQ.Message) throws -> Bool {
         switch lane.role {
         case .dialler:
@@ -243,6 +285,7 @@ final class LaneSockets {
                 try deliver(.connected(entry.lane))
             case .disconnected:
                 entry.connection = nil
+                sharedFrames?.recall(entry.lane)
                 try deliver(.disconnected(entry.lane))
             case .handshakeFailedAuthentication, .handshakeFailedProtocol,
                 .handshakeFailedWithoutDetail:
@@ -262,7 +305,9 @@ final class LaneSockets {
     private func accept(
         _ route: RoutingID, _ message: HeldMessage, _ deliver: (Input) throws -> Void
     ) throws {
-        guard let frame = try frame(message, deliver) else { return }
+        guard
+            let (message, frame) = try frame(message, from: owners[route]?.peer, deliver)
+        else { return }
         if case .laneHello(let hello) = frame.message {
             let seats = topology.seats
             let index = Int(hello.workerID.rawValue)
@@ -283,7 +328,10 @@ final class LaneSockets {
             }
             let lane = LaneID(
                 peer: hello.workerID, role: .acceptor, index: frame.header.lane)
-            if let old = accepted[lane] { owners[old] = nil }
+            if let old = accepted[lane], old != route {
+                owners[old] = nil
+                sharedFrames?.recall(lane)
+            }
             accepted[lane] = route
             owners[route] = lane
         }
@@ -295,21 +343,36 @@ final class LaneSockets {
     private func decode(
         _ lane: LaneID, _ message: HeldMessage, _ deliver: (Input) throws -> Void
     ) throws {
-        guard let frame = try frame(message, deliver) else { return }
+        guard let (message, frame) = try frame(message, from: lane.peer, deliver) else { return }
         try deliver(.frame(lane, frame.header, frame.message, message, payload: frame.payload))
     }
 
+    /// The frame that a message is or refers to; nil: none, or it was taken back.
     private func frame(
-        _ message: HeldMessage, _ deliver: (Input) throws -> Void
-    ) throws -> Frame? {
+        _ message: HeldMessage, from peer: WorkerID?, _ deliver: (Input) throws -> Void
+    ) throws -> (HeldMessage, Frame)? {
         do {
-            return try message.withBytes { bytes throws(FrameError) in
-                try FrameDecoder.decode(bytes, limits: .data)
-            }
+            guard let sharedFrames,
+                let reference = try message.withBytes({ bytes throws(FrameError) in
+                    try FrameReference(bytes)
+                })
+            else { return (message, try Self.decode(message, .wire)) }
+            guard let held = try sharedFrames.frame(reference, from: peer) else { return nil }
+            return (held, try Self.decode(held, .memory))
         } catch {
-            try deliver(
-                .violation("malformed frame from '\(message.userID ?? "a peer")': \(error)"))
+            let name =
+                message.userID ?? peer.map { topology.seats[Int($0.rawValue)].worker.name }
+                ?? "a peer"
+            try deliver(.violation("malformed frame from '\(name)': \(error)"))
             return nil
+        }
+    }
+
+    private static func decode(
+        _ message: HeldMessage, _ medium: FrameMedium
+    ) throws(FrameError) -> Frame {
+        try message.withBytes { bytes throws(FrameError) in
+            try FrameDecoder.decode(bytes, limits: .data, medium: medium)
         }
     }
 

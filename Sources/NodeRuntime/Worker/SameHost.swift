@@ -2,7 +2,7 @@ import ClusterModel
 import Foundation
 
 /// The shorter way between workers of one region on one machine: a Unix socket beside the TCP port,
-/// where the cluster file allows it (`same_host: ipc`).
+/// where the cluster file allows it (`same_host: ipc` or `memory`).
 ///
 /// An endpoint then has two parts, `tcp://HOST:PORT ipc://PATH#BOOT`: BOOT is the kernel's boot id, so
 /// that only processes of this machine try the path.
@@ -29,12 +29,24 @@ package enum SameHost {
     /// What to dial of an endpoint as its worker gave it: the socket of this very machine if that is
     /// allowed and there, else the first part.
     package static func choose(_ endpoint: String, isAllowed: Bool) -> String {
-        let parts = endpoint.split(separator: " ", maxSplits: 1).map(String.init)
-        let first = parts.first ?? endpoint
-        guard isAllowed, parts.count == 2, !boot.isEmpty, parts[1].hasPrefix("ipc://"),
-            parts[1].hasSuffix("#\(boot)")
+        let first = endpoint.split(separator: " ", maxSplits: 1).first.map(String.init) ?? endpoint
+        guard isAllowed, let path = socket(of: endpoint),
+            FileManager.default.fileExists(atPath: path)
         else { return first }
-        let path = parts[1].dropFirst("ipc://".count).dropLast(boot.count + 1)
-        return FileManager.default.fileExists(atPath: String(path)) ? "ipc://\(path)" : first
+        return "ipc://\(path)"
+    }
+
+    /// Where an endpoint's Unix socket lies; nil: it has none on this machine.
+    private static func socket(of endpoint: String) -> String? {
+        let parts = endpoint.split(separator: " ", maxSplits: 1)
+        guard parts.count == 2, !boot.isEmpty, parts[1].hasPrefix("ipc://"),
+            parts[1].hasSuffix("#\(boot)")
+        else { return nil }
+        return String(parts[1].dropFirst("ipc://".count).dropLast(boot.count + 1))
+    }
+
+    /// What else its worker has put beside that socket is in this directory.
+    static func directory(of endpoint: String) -> String? {
+        socket(of: endpoint).map { ($0 as NSString).deletingLastPathComponent }
     }
 }

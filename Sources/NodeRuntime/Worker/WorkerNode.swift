@@ -375,14 +375,19 @@ package final class WorkerNode {
             try sendEvents()
             try control.send(message, epoch: epoch, rank: rank)
         case .allow(let members):
-            try lanes.allow(members, shares: machine?.round.plan?.laneShares ?? [:])
+            let notes = try lanes.allow(
+                members, shares: machine?.round.plan?.laneShares ?? [:])
+            for text in notes { try report(.note(source: options.name, text: text)) }
         case .dial(let member, let lane):
             do {
                 if try lanes.dial(member, lane: lane).hasPrefix("ipc:") {
+                    let way =
+                        lanes.sharesMemory(with: member.workerID)
+                        ? "in shared memory" : "by a Unix socket"
                     try report(
                         .note(
                             source: options.name,
-                            text: "reaches \(member.name), on this machine, by a Unix socket"))
+                            text: "reaches \(member.name), on this machine, \(way)"))
                 }
             } catch {
                 try report(
@@ -457,12 +462,13 @@ package final class WorkerNode {
             epoch: epoch == .none ? self.epoch : epoch, rank: rank, lane: lane.index,
             sequence: sequence)
         let bytes = payload.map { payloads[$0] }
-        var frame = try ZeroMQ.Message(header, message, bytes, options.pool)
+        let frame = try OutgoingFrame(
+            header, message, bytes, options.pool, isShared: lanes.sharesMemory(with: lane.peer))
         if let payload, let bytes, bytes.isPlaced {
             payloads.replace(payload, with: bytes.settled)
         }
         let size = frame.count
-        if try lanes.send(lane, &frame) {
+        if try lanes.send(lane, frame) {
             figures.sent(to: lane.peer, frameBytes: size, message: message)
             if case .relay(let relay) = message, relay.origin != machine?.worker {
                 figures.passedOn(from: relay.origin, to: lane.peer, frameBytes: size)

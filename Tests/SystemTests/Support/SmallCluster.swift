@@ -34,6 +34,8 @@ struct SmallCluster {
     var model: [String] = []
     /// `packet` or `relay`; nil: not said.
     var emulate: String?
+    /// How workers of a region reach each other; nil: as the program does unasked.
+    var sameHost: String?
     /// Changes of the link while it runs.
     var linkChanges: [String] = []
     /// Of the link, in packet mode.
@@ -72,6 +74,7 @@ struct SmallCluster {
     private func yaml(textPath: String) -> String {
         var lines = ["name: small", "steps: \(steps)", "seed: \(seed)"]
         if let emulate { lines.append("emulate: \(emulate)") }
+        if let sameHost { lines.append("same_host: \(sameHost)") }
         if regions.count > 1 { lines.append("coordinator: \(regions[0].name)") }
         lines.append("regions:")
         for region in regions {
