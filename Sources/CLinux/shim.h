@@ -26,6 +26,7 @@ extern int memfd_create(const char *name, unsigned int flags);
 #define LONGHAUL_MFD_CLOEXEC 1u
 #define LONGHAUL_MFD_ALLOW_SEALING 2u
 #define LONGHAUL_F_ADD_SEALS 1033
+#define LONGHAUL_F_GET_SEALS 1034
 /* F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW: a size that nobody can change. */
 #define LONGHAUL_SEAL_SIZE 7
 

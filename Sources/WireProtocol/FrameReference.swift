@@ -69,11 +69,14 @@ package struct FrameReference: Hashable, Codable, Sendable {
 /// The file in memory that frames lie in (section 2.1 of the protocol):
 ///
 ///          0  u64  magic "LHMEM1", 0, 0; u64 id
+///         64  u64  ids of those that have opened it; 0: free
 ///      4,096  state of each slot: u32, 64 bytes apart
 ///     69,632  slots
 package enum FrameMemoryLayout {
     package static let magic: UInt64 = 0x0000_314D_454D_484C
     package static let idOffset = 8
+    package static let readers = 64
+    package static let readerCount = 504
     package static let slots = 1_024
     package static let slotBytes = 128 + ProtocolLimits.dataPayloadBytes
     package static let states = 4_096

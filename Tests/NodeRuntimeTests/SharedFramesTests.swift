@@ -87,6 +87,18 @@ import ZeroMQ
         #expect(try ends.peer.take(third) == nil)
     }
 
+    @Test func theOwnerKnowsWhoCanRead() throws {
+        let ends = try Ends()
+        #expect(!ends.memory.isRead(by: 7))
+        for _ in 0..<2 { #expect(ends.peer.isRead(by: 7)) }
+        #expect(ends.memory.isRead(by: 7) && !ends.memory.isRead(by: 8))
+        for id in 1_001..<1_000 + UInt64(FrameMemoryLayout.readerCount) {
+            #expect(ends.peer.isRead(by: id))
+        }
+        #expect(!ends.peer.isRead(by: 9), "full")
+        #expect(ends.peer.isRead(by: 7), "known")
+    }
+
     @Test func buffersBeyondTheMemoryTravel() throws {
         let pool = FramePool()
         _ = try pool.share()

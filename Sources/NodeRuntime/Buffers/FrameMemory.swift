@@ -17,16 +17,18 @@ package final class FrameMemory: Sendable {
 
     init() throws(NodeError) {
         // SAFETY: system calls on a literal name and a new descriptor.
-        descriptor = unsafe memfd_create(
+        let descriptor = unsafe memfd_create(
             "longhaul-frames", LONGHAUL_MFD_CLOEXEC | LONGHAUL_MFD_ALLOW_SEALING)
         guard descriptor >= 0, ftruncate(descriptor, off_t(FrameMemoryLayout.byteCount)) == 0,
             fcntl(descriptor, LONGHAUL_F_ADD_SEALS, LONGHAUL_SEAL_SIZE) == 0,
             let memory = MappedMemory(descriptor: descriptor)
         else {
+            let reason = SystemText.last
+            if descriptor >= 0 { _ = close(descriptor) }
             throw NodeError(
-                .unavailable, "no memory to share with workers of this machine: \(SystemText.last)",
-                hint: "`same_host: ipc` in the cluster file does without")
+                .unavailable, "no memory to share with workers of this machine: \(reason)")
         }
+        self.descriptor = descriptor
         self.memory = memory
         id = UInt64.random(in: 1...UInt64.max)
         memory.writeHead(id: id)
@@ -35,6 +37,9 @@ package final class FrameMemory: Sendable {
     deinit { _ = close(descriptor) }
 
     func address(of slot: Int) -> UInt { memory.address(of: slot) }
+
+    /// Whether the worker with this memory has opened this one.
+    package func isRead(by id: UInt64) -> Bool { memory.hasReader(id) }
 
     func contains(_ address: UInt) -> Bool { memory.slot(at: address) != nil }
 
@@ -77,19 +82,33 @@ package final class PeerMemory: Sendable {
     ///   - path: of the file; of the peer's process.
     ///   - id: as the peer has written it down: another process may have taken the number.
     package init(path: String, id: UInt64) throws(NodeError) {
-        // SAFETY: system calls on a path and a structure of this call.
+        // SAFETY: system calls on a path and a descriptor of this call.
         let descriptor = unsafe open(path, O_RDWR | O_CLOEXEC)
         defer { if descriptor >= 0 { _ = close(descriptor) } }
-        guard descriptor >= 0,
-            lseek(descriptor, 0, SEEK_END) == off_t(FrameMemoryLayout.byteCount),
-            let memory = MappedMemory(descriptor: descriptor)
-        else { throw NodeError(.unavailable, "\(path): \(SystemText.last)") }
+        guard descriptor >= 0 else {
+            throw NodeError(.unavailable, "\(path): \(SystemText.last)")
+        }
+        let bytes = lseek(descriptor, 0, SEEK_END)
+        guard bytes == off_t(FrameMemoryLayout.byteCount),
+            fcntl(descriptor, LONGHAUL_F_GET_SEALS) == LONGHAUL_SEAL_SIZE
+        else {
+            throw NodeError(
+                .unavailable,
+                "\(path) has \(bytes) bytes, and should have \(FrameMemoryLayout.byteCount) for good"
+            )
+        }
+        guard let memory = MappedMemory(descriptor: descriptor) else {
+            throw NodeError(.unavailable, "\(path): \(SystemText.last)")
+        }
         guard memory.head == (FrameMemoryLayout.magic, id) else {
             throw NodeError(.unavailable, "\(path) is not the memory \(id)")
         }
         self.memory = memory
         self.id = id
     }
+
+    /// Tells the owner that the worker with the memory `own` can read here; false: too many have.
+    package func isRead(by own: UInt64) -> Bool { memory.addReader(own) }
 
     /// The frame, where it lies; nil: it has been taken back, since the connection broke that it came by.
     package func take(_ reference: FrameReference) throws(ZeroMQError) -> HeldMessage? {

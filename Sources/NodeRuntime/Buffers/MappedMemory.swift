@@ -28,7 +28,7 @@ import WireProtocol
 
     /// nil, with `errno`: the file cannot be mapped.
     init?(descriptor: Int32) {
-        // SAFETY: a new mapping, whose result is checked. The file's size is sealed: no access faults.
+        // SAFETY: a new mapping, whose result is checked. The file's size is sealed, so no access faults.
         let mapped = unsafe mmap(
             nil, Layout.byteCount, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)
         guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else { return nil }
@@ -50,6 +50,31 @@ import WireProtocol
         // SAFETY: as above.
         unsafe base.storeBytes(of: Layout.magic, as: UInt64.self)
         unsafe base.storeBytes(of: id, toByteOffset: Layout.idOffset, as: UInt64.self)
+    }
+
+    /// Leaves word that the owner of the memory `id` reads here; false: there is no room.
+    func addReader(_ id: UInt64) -> Bool {
+        (0..<Layout.readerCount).contains { place in
+            withReader(place) { word in
+                let found = word.compareExchange(
+                    expected: 0, desired: id, ordering: .acquiringAndReleasing)
+                return found.exchanged || found.original == id
+            }
+        }
+    }
+
+    func hasReader(_ id: UInt64) -> Bool {
+        (0..<Layout.readerCount).contains { place in
+            withReader(place) { $0.load(ordering: .acquiring) == id }
+        }
+    }
+
+    private func withReader<R>(_ place: Int, _ body: (borrowing Atomic<UInt64>) -> R) -> R {
+        // SAFETY: as in `withState`.
+        let word = unsafe (base + Layout.readers + place * MemoryLayout<UInt64>.stride)
+            .assumingMemoryBound(to: Atomic<UInt64>.self)
+        defer { withExtendedLifetime(self) {} }
+        return unsafe body(word.pointee)
     }
 
     /// Address of a slot's first byte.

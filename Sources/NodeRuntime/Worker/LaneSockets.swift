@@ -38,6 +38,8 @@ final class LaneSockets {
     private let directory: String?
     /// Frames that need not travel; nil: all do.
     private let sharedFrames: SharedFrames?
+    /// What is to be said of the start.
+    private var notes: [String] = []
     private let context: Context
     private let authenticator: ZapAuthenticator
     private let options: WorkerOptions
@@ -86,9 +88,14 @@ final class LaneSockets {
         self.directory = directory
         _ = try router.bind("ipc://\(directory)/lanes")
         endpoint = SameHost.endpoint(advertised, path: "\(directory)/lanes")
-        sharedFrames =
-            topology.sameHost == .memory
-            ? try SharedFrames(options.pool, directory: directory) : nil
+        do {
+            sharedFrames =
+                topology.sameHost == .memory
+                ? try SharedFrames(options.pool, directory: directory) : nil
+        } catch {
+            sharedFrames = nil
+            notes = ["frames go through sockets: \(error)"]
+        }
     }
 
     private static func usesUnixSockets(_ topology: Topology) -> Bool {
@@ -126,8 +133,10 @@ final class LaneSockets {
         }
         try authenticator.replaceAllowed(names)
         let notes =
-            sharedFrames?.allow(
-                members.filter { $0.region == ownRegion && $0.name != options.name }) ?? []
+            self.notes
+            + (sharedFrames?.allow(
+                members.filter { $0.region == ownRegion && $0.name != options.name }) ?? [])
+        self.notes = []
         guard shares != self.shares else { return notes }
         self.shares = shares
         for entry in dialledInOrder { pace(entry) }
@@ -135,6 +144,9 @@ final class LaneSockets {
     }
 
     func sharesMemory(with peer: WorkerID) -> Bool { sharedFrames?.reaches(peer) == true }
+
+    /// Whether that is what two workers are about to do.
+    func willShareMemory(with peer: WorkerID) -> Bool { sharedFrames?.knows(peer) == true }
 
     /// Where a round sends nothing, and where nobody has stated a rate, congestion control alone decides.
     private func pace(_ entry: Dialled) {
@@ -186,6 +198,11 @@ final class LaneSockets {
 
     func hangUp(_ lane: LaneID) {
         sharedFrames?.recall(lane)
+        close(lane)
+    }
+
+    /// A reference that is still under way may arrive all the same.
+    private func close(_ lane: LaneID) {
         switch lane.role {
         case .dialler:
             redials.removeAll { $0.lane == lane }
@@ -242,7 +259,7 @@ final class LaneSockets {
     /// once the peer has said what it holds.
     func redial(_ lane: LaneID) throws {
         guard let member = dialled[lane]?.member else { return }
-        hangUp(lane)
+        close(lane)
         try dial(member, lane: lane.index)
     }
 
@@ -270,7 +287,7 @@ final class LaneSockets {
         let due = redials.filter { $0.due <= now }
         redials.removeAll { $0.due <= now }
         for redial in due {
-            hangUp(redial.lane)
+            close(redial.lane)
             try dial(redial.member, lane: redial.lane.index)
         }
     }
@@ -285,7 +302,6 @@ final class LaneSockets {
                 try deliver(.connected(entry.lane))
             case .disconnected:
                 entry.connection = nil
-                sharedFrames?.recall(entry.lane)
                 try deliver(.disconnected(entry.lane))
             case .handshakeFailedAuthentication, .handshakeFailedProtocol,
                 .handshakeFailedWithoutDetail:
@@ -328,10 +344,7 @@ final class LaneSockets {
             }
             let lane = LaneID(
                 peer: hello.workerID, role: .acceptor, index: frame.header.lane)
-            if let old = accepted[lane], old != route {
-                owners[old] = nil
-                sharedFrames?.recall(lane)
-            }
+            if let old = accepted[lane] { owners[old] = nil }
             accepted[lane] = route
             owners[route] = lane
         }
@@ -357,7 +370,10 @@ final class LaneSockets {
                     try FrameReference(bytes)
                 })
             else { return (message, try Self.decode(message, .wire)) }
-            guard let held = try sharedFrames.frame(reference, from: peer) else { return nil }
+            // Before a greeting nothing is of a lane.
+            guard let peer, let held = try sharedFrames.frame(reference, from: peer) else {
+                return nil
+            }
             return (held, try Self.decode(held, .memory))
         } catch {
             let name =

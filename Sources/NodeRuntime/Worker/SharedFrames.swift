@@ -8,14 +8,25 @@ import ZeroMQ
 /// memory`): a reference of 32 bytes travels over the lane instead (section 2.1 of the protocol).
 ///
 /// Every such worker has a file in memory, and says in `memory`, beside its Unix socket, how the others
-/// find it: a path of its own process and the file's id. Who can open a peer's file leaves frames to that
-/// peer in its own; the same user and the same process numbers make both possible or neither.
+/// find it: a path of its own process and the file's id. Who has opened a peer's file leaves word of that in
+/// it, so each of two leaves frames to the other only when the other can read them.
 final class SharedFrames {
     /// Shorter payloads travel: libzmq batches that much into one call.
     static let leastPayload = 8_192
 
+    private struct Peer {
+        let endpoint: String
+        let memory: PeerMemory
+        /// It has opened this worker's memory; asked until it has.
+        var reads = false
+        /// In the plan in force; the frames of others may still be under way.
+        var isMember = true
+    }
+
     private let own: FrameMemory
-    private var peers: [WorkerID: (endpoint: String, memory: PeerMemory)] = [:]
+    private var peers: [WorkerID: Peer] = [:]
+    /// Endpoints whose memory could not be opened, said once each. Asked, never iterated.
+    private var refused: Set<String> = []
 
     /// - Parameters:
     ///   - pool: whose buffers shall be read by others.
@@ -29,26 +40,31 @@ final class SharedFrames {
 
     private static func file(in directory: String) -> String { directory + "/memory" }
 
-    /// Opens the memory of those members that share it and forgets all others.
+    /// Opens the memory of those members that share it.
     ///
     /// - Returns: why a member on this machine cannot be reached so; it is reached by its socket.
     func allow(_ members: [PlanMember]) -> [String] {
-        var refused: [String] = []
-        let known = peers
-        peers = [:]
+        for worker in peers.keys.sorted() { peers[worker]?.isMember = false }
+        var notes: [String] = []
         for member in members {
             guard let directory = SameHost.directory(of: member.endpoint) else { continue }
-            if let old = known[member.workerID], old.endpoint == member.endpoint {
-                peers[member.workerID] = old
+            if peers[member.workerID]?.endpoint == member.endpoint {
+                peers[member.workerID]?.isMember = true
                 continue
             }
+            peers[member.workerID] = nil
             do throws(NodeError) {
-                peers[member.workerID] = (member.endpoint, try Self.open(directory))
+                let memory = try Self.open(directory)
+                guard memory.isRead(by: own.id) else {
+                    throw NodeError(.unavailable, "too many have opened it")
+                }
+                peers[member.workerID] = Peer(endpoint: member.endpoint, memory: memory)
             } catch {
-                refused.append("cannot share memory with \(member.name): \(error.message)")
+                guard refused.insert(member.endpoint).inserted else { continue }
+                notes.append("cannot share memory with \(member.name): \(error.message)")
             }
         }
-        return refused
+        return notes
     }
 
     private static func open(_ directory: String) throws(NodeError) -> PeerMemory {
@@ -64,7 +80,15 @@ final class SharedFrames {
         return try PeerMemory(path: String(words[0]), id: id)
     }
 
-    func reaches(_ peer: WorkerID) -> Bool { peers[peer] != nil }
+    /// Whether frames may be left to it.
+    func reaches(_ peer: WorkerID) -> Bool {
+        guard let known = peers[peer], known.isMember else { return false }
+        if !known.reads { peers[peer]?.reads = own.isRead(by: known.memory.id) }
+        return peers[peer]?.reads == true
+    }
+
+    /// Whether its memory is open here.
+    func knows(_ peer: WorkerID) -> Bool { peers[peer]?.isMember == true }
 
     /// What is sent for a frame that stays here.
     func reference(to frame: FrameBuffer.Sealed, on lane: LaneID) throws -> ZeroMQ.Message {
@@ -74,18 +98,12 @@ final class SharedFrames {
         return try ZeroMQ.Message(copying: reference.bytes)
     }
 
-    /// The frame that a message refers to; nil: it was taken back.
-    func frame(_ reference: FrameReference, from peer: WorkerID?) throws -> HeldMessage? {
-        guard let peer, let memory = peers[peer]?.memory else {
-            throw NodeError(
-                .violation, "a reference to memory that this worker has not opened",
-                hint: "`same_host: ipc` in the cluster file does without")
-        }
-        // Of an earlier life.
-        guard memory.id == reference.memory else { return nil }
+    /// The frame that a message refers to; nil: it was taken back, or is of a life that is over.
+    func frame(_ reference: FrameReference, from peer: WorkerID) throws -> HeldMessage? {
+        guard let memory = peers[peer]?.memory, memory.id == reference.memory else { return nil }
         return try memory.take(reference)
     }
 
-    /// A connection is gone, with what was under way on it.
+    /// A lane is given up, with what was under way on it.
     func recall(_ lane: LaneID) { own.recall(lane) }
 }

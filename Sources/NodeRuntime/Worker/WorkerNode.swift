@@ -382,7 +382,7 @@ package final class WorkerNode {
             do {
                 if try lanes.dial(member, lane: lane).hasPrefix("ipc:") {
                     let way =
-                        lanes.sharesMemory(with: member.workerID)
+                        lanes.willShareMemory(with: member.workerID)
                         ? "in shared memory" : "by a Unix socket"
                     try report(
                         .note(
