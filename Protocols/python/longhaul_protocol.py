@@ -484,7 +484,7 @@ MESSAGES = {
         41, 21 + 41, payload=(0, DATA_PAYLOAD_BYTES), origin=U32, destination=U32, epoch=U32,
         sequence=U64, inner=Inner()),
     "TOKENS": _shape(
-        42, payload=(0, DATA_PAYLOAD_BYTES), step=U32, exchange=U32, kind=Enum("B", (0, 1)),
+        42, payload=(0, DATA_PAYLOAD_BYTES), step=U32, exchange=U32, kind=Enum("B", range(4)),
         transform=Enum("B", range(4)), width=Integer("H", (1, 0xFFFF)), words=U16, passes=U16,
         tokens=U32, first=U32, rows=U32, total=U32),
 }

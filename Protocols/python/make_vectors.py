@@ -247,6 +247,12 @@ DATA = [
      struct.pack("<2I2f2I2f8f", 5, 0xFFFFFFFF, 0.75, 0.25, 6, 5, 0.5, 0.5, *range(8)), {}),
     ("their answer in int8", "TOKENS",
      dict(TOKENS, kind=1, transform=3, words=0), struct.pack("<f8b", 0.5, *range(-4, 4)), {}),
+    ("two rows of expert 9, its weights and first moments", "TOKENS",
+     dict(TOKENS, exchange=0, kind=2, words=2, passes=0, tokens=0, first=0, rows=2, total=6),
+     struct.pack("<4I8f", 9, 0, 9, 2, 1.0, -2.5, 0.0, 0.125, 0.5, 0.25, -0.5, 0.0), {}),
+    ("a squared norm of 1.25", "TOKENS",
+     dict(TOKENS, exchange=0, kind=3, width=1, words=2, passes=0, tokens=0, first=0, rows=1, total=1),
+     struct.pack("<df", 1.25, 0.0), {}),
     ("nothing for this member", "TOKENS", dict(TOKENS, words=4, first=0, rows=0, total=0), b"", {}),
     ("tokens passed on", "RELAY",
      dict(origin=2, destination=0, epoch=3, sequence=1,
@@ -471,7 +477,7 @@ def rejected():
         patched(state, 73, "I", 4))
     add("payloadLength", "a state index with a payload", "data", patched(state, 64, "B", 0))
     tokens = data["TOKENS"]
-    add("invalidEnum", "tokens of kind 2", "data", patched(tokens, 72, "B", 2))
+    add("invalidEnum", "tokens of kind 4", "data", patched(tokens, 72, "B", 4))
     add("invalidEnum", "tokens as int4", "data", patched(tokens, 73, "B", 4))
     add("outOfRange", "tokens without width", "data", patched(tokens, 74, "H", 0))
     add("payloadLength", "tokens of three rows with bytes of two", "data",

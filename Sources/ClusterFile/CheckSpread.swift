@@ -21,8 +21,15 @@ extension CheckReport {
                 + "its way to \(Figures.significant(rows)) others (uniform use), forwards and backwards "
                 + "in each of \(model.layers) layers, as \(experts.tokenWire): \(leaves) leave a worker "
                 + "per step. " + exchanged(file, workers: members)
-                + "Every worker keeps all weights."
+                + kept(file.configuration)
         }
+    }
+
+    private static func kept(_ configuration: RunConfiguration) -> String {
+        configuration.keepsExpertsAtHolders
+            ? "Between rounds an expert is kept by who computes it: a worker that dies takes along what "
+                + "its experts have learnt since the last one."
+            : "Every worker keeps all weights."
     }
 
     /// What the gradients of a region of so many workers put on the wire in a step. Where every step is one
@@ -39,6 +46,16 @@ extension CheckReport {
                 ordersByHolder: configuration.schedule.outer != .everyStep)
             return Figures.bytes(
                 Double(traffic.values) * configuration.wire.insideRegion.storedBytesPerValue)
+        }
+        if configuration.keepsExpertsAtHolders {
+            let experts = configuration.plannedExperts(elements: elements).reduce(UInt64(0)) {
+                $0 + $1.each * UInt64($1.count)
+            }
+            let rest = RegionTraffic(elements: elements - experts, workers: members)
+            let found = Figures.bytes(
+                Double(rest.values) * configuration.wire.insideRegion.storedBytesPerValue)
+            return "The workers all-reduce \(found) of gradients per step, none of an expert "
+                + "(else \(bytes([]))). "
         }
         let alone = bytes(configuration.plannedExperts(elements: elements))
         return "The workers all-reduce \(alone) of gradients per step, since only who computes an "

@@ -6,7 +6,7 @@ extension FileReader {
         [
             "experts", "top_k", "expert_width", "shared_experts", "gate", "groups", "groups_kept",
             "balance", "balance_rate", "capacity", "sequence_loss", "spread", "token_wire",
-            "place_every",
+            "place_every", "keep",
         ] + crossingKeys
 
     /// - Parameter model: the rest of the group.
@@ -82,6 +82,11 @@ extension FileReader {
                     ("fp32", TransformID.fp32), ("bf16", .bf16), ("fp16", .fp16),
                     ("int8", .int8),
                 ]), .fp32)
+        experts.keep = reader.read(
+            .choice(
+                "keep", of: "who has an expert's weights and moments between rounds",
+                RunConfiguration.Model.Experts.Keep.allCases.map { ($0.rawValue, $0) }),
+            .everywhere)
         experts.placeEvery = UInt32(
             reader.read(
                 .count(
@@ -106,6 +111,27 @@ extension FileReader {
                 "spread", "`spread: region` would do nothing: no region has two workers",
                 expected: "a region of two or more, or `spread: none`", example: "spread: none")
         }
+        if model?.experts?.keep == .holder { checkKeep(section, schedule) }
+    }
+
+    /// What `keep: holder` needs of `schedule`.
+    private func checkKeep(_ section: Section?, _ schedule: RunConfiguration.Schedule) {
+        let (what, expected, example): (String, String, String)
+        if schedule.outer != .diloco, schedule.outer != .localSGD {
+            (what, expected, example) = (
+                "`keep: holder` needs rounds that a replica waits for: they bring its experts to everybody",
+                "`outer: diloco` or `local-sgd`", "schedule: {outer: diloco, ...}"
+            )
+        } else if (schedule.expertRounds ?? 1) > 1 {
+            (what, expected, example) = (
+                "`keep: holder` with `expert_rounds`: experts left out of a round would be with one worker "
+                    + "for longer, and lost with it",
+                "one of the two", "keep: everywhere"
+            )
+        } else {
+            return
+        }
+        section?.refuse("keep", what, expected: expected, example: example)
     }
 
     /// What two keys say together.
@@ -169,6 +195,10 @@ extension FileReader {
             section.refuse(
                 "place_every", "`place_every` would do nothing: every worker computes all experts",
                 expected: "`place_every` only with `spread: region`", example: "spread: region")
+        } else if experts.spread == .none, section.line(of: "keep") != nil {
+            section.refuse(
+                "keep", "`keep` would do nothing: every worker computes all experts",
+                expected: "`keep` only with `spread: region`", example: "spread: region")
         } else {
             return true
         }

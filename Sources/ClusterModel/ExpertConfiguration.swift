@@ -11,6 +11,13 @@ extension RunConfiguration.Model {
             /// One on the tokens of all: tokens travel, and come back.
             case region
         }
+        /// Who has an expert's weights and moments between two outer rounds.
+        package enum Keep: String, Codable, CaseIterable, Sendable {
+            /// Every worker.
+            case everywhere
+            /// The one that computes it.
+            case holder
+        }
         package enum Balance: String, Codable, CaseIterable, Sendable {
             case bias, quantile, none
         }
@@ -38,6 +45,8 @@ extension RunConfiguration.Model {
         package var tokenWire: TransformID
         /// Steps after which experts are placed by the loads since; 0: never.
         package var placeEvery: UInt32
+        /// nil: everywhere.
+        package var keep: Keep?
         /// The least used experts are computed in one region each; nil: every region computes all.
         package var crossing: Crossing?
 
@@ -46,7 +55,7 @@ extension RunConfiguration.Model {
             groups: Int = 1, groupsKept: Int = 1, balance: Balance = .bias,
             balanceRate: Double = 0.001, capacity: Double = 0, sequenceLoss: Double = 0,
             spread: Spread = .none, tokenWire: TransformID = .fp32, placeEvery: UInt32 = 0,
-            crossing: Crossing? = nil
+            keep: Keep? = nil, crossing: Crossing? = nil
         ) {
             self.count = count
             self.topK = topK
@@ -62,6 +71,7 @@ extension RunConfiguration.Model {
             self.spread = spread
             self.tokenWire = tokenWire
             self.placeEvery = placeEvery
+            self.keep = keep
             self.crossing = crossing
         }
 

@@ -59,6 +59,13 @@ extension RunConfiguration {
         model.experts?.spread == .region && schedule.inner == .everyStep
     }
 
+    /// Between rounds an expert's weights and moments are with the worker of a region that computes it, and
+    /// nothing of it is in what the region all-reduces.
+    package var keepsExpertsAtHolders: Bool {
+        spreadsExperts && model.experts?.keep == .holder
+            && (schedule.outer == .diloco || schedule.outer == .localSGD)
+    }
+
     /// Experts that a plan names: because their values count by the tokens they saw, or because one member
     /// of a region contributes them. A chunk holds elements of one of them, or of none.
     package func plannedExperts(elements: UInt64) -> [ExpertBlock] {

@@ -128,6 +128,14 @@ package struct CollectiveGeometry: Equatable, Sendable {
         cuts.isEmpty ? nil : cuts[slice][position].expert
     }
 
+    /// Elements of a slice that are an expert's.
+    func expertElements(ofSlice slice: Int) -> Int {
+        (0..<positionCount(ofSlice: slice)).reduce(0) { sum, position in
+            expert(ofSlice: slice, position: position) == nil
+                ? sum : sum + range(ofSlice: slice, position: position).count
+        }
+    }
+
     /// The same in a round without these experts.
     package func leavingOut(_ absent: [Bool]) -> Self {
         var geometry = self
@@ -264,14 +272,20 @@ package struct ActivePlan: Equatable, Sendable {
     let expertRounds: ExpertRounds
     /// In a region one member computes and contributes each expert.
     package let spreadsExperts: Bool
+    /// And keeps it from round to round: a region's all-reduce has nothing of it (section 7.12).
+    package let keepsExperts: Bool
 
-    /// - Parameter spreadsExperts: ``RunConfiguration/spreadsExperts``.
+    /// - Parameters:
+    ///   - spreadsExperts: ``RunConfiguration/spreadsExperts``.
+    ///   - keepsExperts: ``RunConfiguration/keepsExpertsAtHolders``.
     package init?(
         epoch: Epoch, plan: Plan, schedule: RunConfiguration.Schedule, worker: WorkerID,
-        chunkElements: Int = CollectiveGeometry.chunkElements, spreadsExperts: Bool = false
+        chunkElements: Int = CollectiveGeometry.chunkElements, spreadsExperts: Bool = false,
+        keepsExperts: Bool = false
     ) {
         self.chunkElements = chunkElements
         self.spreadsExperts = spreadsExperts && !plan.experts.isEmpty
+        self.keepsExperts = self.spreadsExperts && keepsExperts
         guard let member = plan.members.first(where: { $0.workerID == worker }) else { return nil }
         self.epoch = epoch
         self.plan = plan
@@ -381,6 +395,9 @@ package struct ActivePlan: Equatable, Sendable {
                 ? CollectiveGeometry.chunkElements(of: plan.regionTransform) : chunkElements,
             experts: spreadsExperts
                 ? ExpertPart.parts(of: plan.experts, in: order(ofRegion: region)) : [])
+        if keepsExperts {
+            return geometry.leavingOut(Array(repeating: true, count: expertCount))
+        }
         return spreadsExperts ? geometry.awaitingContributors : geometry
     }
 

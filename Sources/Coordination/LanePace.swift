@@ -50,7 +50,14 @@ extension ActivePlan {
                 let elements = geometry.range(ofSlice: slice).count
                 let owner = geometry.owner(ofSlice: slice)
                 for group in geometry.groups.indices {
-                    add(elements, from: geometry.sender(group: group, slice: slice), to: owner)
+                    let kept = keepsExperts ? geometry.expertElements(ofSlice: slice) : 0
+                    add(
+                        elements - kept, from: geometry.sender(group: group, slice: slice),
+                        to: owner)
+                    // Whoever has computed an expert sends it; members have about as many.
+                    guard kept > 0 else { continue }
+                    let members = geometry.groups[group]
+                    for member in members { add(kept / members.count, from: member, to: owner) }
                 }
                 for receiver in geometry.meanReceivers(slice: slice) {
                     add(elements, from: owner, to: receiver)

@@ -93,7 +93,9 @@ extension Worker {
                 == geometry.range(ofSlice: slice, position: Int(chunk.position)).count,
             Int(chunk.group) < geometry.groups.count,
             let sender = plan.member(peer)?.rank,
-            sender == geometry.sender(group: Int(chunk.group), slice: slice),
+            plan.mayContribute(
+                sender, group: Int(chunk.group), slice: slice, position: Int(chunk.position),
+                to: chunk.key, geometry),
             chunk.transform
                 == plan.contributionTransform(of: chunk.key, from: sender, to: plan.rank)
         else {

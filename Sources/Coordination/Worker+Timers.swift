@@ -112,7 +112,10 @@ extension Worker {
         else { return }
         let geometry = plan.geometry(of: key)
         guard let slice = geometry.slice(ownedBy: plan.rank) else { return }
-        var missing = shards.missingGroups(key).map { geometry.sender(group: $0, slice: slice) }
+        var missing = shards.missingGroups(key).flatMap { group in
+            plan.keepsExperts
+                ? geometry.groups[group] : [geometry.sender(group: group, slice: slice)]
+        }
         if let parts = plan.partsKey(of: key) {
             let members = plan.geometry(of: parts).groups
             missing += shards.missingGroups(parts).map { members[$0][0] }

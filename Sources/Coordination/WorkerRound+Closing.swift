@@ -103,7 +103,7 @@ extension WorkerRound {
     private mutating func send(
         _ key: CollectiveKey, _ geometry: CollectiveGeometry, _ plan: ActivePlan
     ) {
-        for (transform, chunks) in byTransform(chunksToSend(geometry, by: plan.rank), key, plan) {
+        for (transform, chunks) in byTransform(chunks(geometry, by: plan.rank), key, plan) {
             effects.append(
                 .train(
                     .encode(

@@ -94,6 +94,7 @@ extension WorkerRound {
     mutating func endRound(_ key: CollectiveKey, _ digest: UInt64, tokens: UInt64) {
         fragments[key.fragment.index].appliedRound = key.round
         appliedTurn = order.turn(of: key)
+        appliedAt = step
         if schedule.sharesGradients { fragments[0].tokens = 0 }
         effects.append(
             .report(
@@ -159,6 +160,7 @@ extension WorkerRound {
         appliedTurn = turn
         departedTurn = turn
         leftAt = step
+        appliedAt = step
         offer = nil
         closedSet = nil
         mayDepart = false

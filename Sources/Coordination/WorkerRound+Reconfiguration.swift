@@ -9,7 +9,8 @@ extension WorkerRound {
         guard
             let active = ActivePlan(
                 epoch: epoch, plan: plan, schedule: configuration.schedule, worker: worker,
-                chunkElements: chunkElements, spreadsExperts: spreadsExperts)
+                chunkElements: chunkElements, spreadsExperts: spreadsExperts,
+                keepsExperts: configuration.keepsExpertsAtHolders)
         else {
             effects.append(.violation("a plan that does not contain this worker"))
             return

@@ -1,4 +1,4 @@
-import ClusterModel
+package import ClusterModel
 import WireProtocol
 
 // MARK: - Experts that one member of the region computes
@@ -14,7 +14,7 @@ extension WorkerRound {
     /// What the region reduces, and who puts in what: what this worker's trainer has computed last.
     func regionGeometry(of key: CollectiveKey, _ plan: ActivePlan) -> CollectiveGeometry {
         let geometry = plan.geometry(of: key)
-        guard key.scope == .region, plan.spreadsExperts else { return geometry }
+        guard key.scope == .region, plan.spreadsExperts, !plan.keepsExperts else { return geometry }
         let isPlaced = placedExperts?.epoch == plan.epoch
         return geometry.contributing(
             (isPlaced ? placedExperts?.holders : nil) ?? plan.firstHolders)
@@ -34,10 +34,37 @@ extension WorkerRound {
             return
         }
         placedExperts = PlacedExperts(epoch: epoch, holders: holders.map { Int($0) })
+        guard plan.keepsExperts else { return }
+        let members = plan.replica.map { plan.plan.members[$0.index].workerID }
+        keepers = holders.map { members[Int($0)] }
+    }
+
+    /// By expert, the member of this worker's region that has what it has learnt since the last round, and so
+    /// contributes it; nil: nobody has more than the others. Empty: of no expert.
+    ///
+    /// Where no step was taken since a member may know nothing of those before: all go by the plan, under
+    /// which experts are as after a resume where nothing has placed them anew.
+    func keepers(of key: CollectiveKey, _ plan: ActivePlan) -> [Rank?] {
+        guard key.scope == .pool, plan.keepsExperts, plan.replica.count > 1 else { return [] }
+        guard step > appliedAt else { return plan.firstHolders.map { plan.replica[$0] } }
+        return keepers.map { worker in
+            plan.member(worker).flatMap { $0.region == region ? $0.rank : nil }
+        }
     }
 }
 
 extension ActivePlan {
+    /// Whether a group's part of a chunk may come from a member: who sends what all of them hold, or, of an
+    /// expert that one of them keeps, any.
+    package func mayContribute(
+        _ sender: Rank, group: Int, slice: Int, position: Int, to key: CollectiveKey,
+        _ geometry: CollectiveGeometry
+    ) -> Bool {
+        if sender == geometry.sender(group: group, slice: slice) { return true }
+        return keepsExperts && key.scope == .pool && geometry.groups[group].contains(sender)
+            && geometry.expert(ofSlice: slice, position: position) != nil
+    }
+
     /// Where experts are spread, those that a member holds first are in the slice it owns.
     func order(ofRegion region: RegionID) -> [ElementRange] {
         guard spreadsExperts, !schedule.isOneCollective else { return wholeVector }
@@ -48,7 +75,7 @@ extension ActivePlan {
     }
 
     /// Before anything has placed them: of each block the members have equal parts, in rank order.
-    var firstHolders: [Int] {
+    package var firstHolders: [Int] {
         let members = replica.count
         return plan.experts.flatMap { block in
             (0..<Int(block.count)).map {

@@ -108,12 +108,14 @@ extension WorkerRound {
         // One order for each transform; the first keeps what all encode.
         var keeps = overlaps && isFirst
         // Inside a region nothing is withheld from what others contribute.
+        let keepers = keepers(of: sent.key, plan)
         let absent =
-            sent.key.scope == .pool ? chunks(sent.geometry, by: plan.rank, due: false) : []
+            sent.key.scope == .pool
+            ? chunks(sent.geometry, by: plan.rank, due: false, keepers) : []
         let elsewhere = absent.filter {
             sent.geometry.isDue(slice: $0.slice, position: $0.position)
         }
-        let chunks = chunksToSend(sent.geometry, by: plan.rank)
+        let chunks = chunks(sent.geometry, by: plan.rank, keepers)
         for (transform, chunks) in byTransform(chunks, sent.key, plan) {
             effects.append(
                 .train(
@@ -164,25 +166,30 @@ extension WorkerRound {
     /// Position by position through all slices, so that every owner has something to reduce from the
     /// start; beginning with the owner after `rank`, so that not all senders turn to the same one. To each
     /// owner all send in one order, so that what it holds is soon complete.
-    func chunksToSend(
-        _ geometry: CollectiveGeometry, by rank: Rank
+    ///
+    /// - Parameters:
+    ///   - due: false: what the round passes over of the same slices, and what another region alone, or
+    ///     another member, contributes.
+    ///   - keepers: of ``keepers(of:_:)``.
+    func chunks(
+        _ geometry: CollectiveGeometry, by rank: Rank, due: Bool = true, _ keepers: [Rank?] = []
     ) -> [TrainerOrder.Chunk] {
-        chunks(geometry, by: rank, due: true)
-    }
-
-    /// `due` false: what the round passes over of the same slices, and what another region alone contributes.
-    private func chunks(
-        _ geometry: CollectiveGeometry, by rank: Rank, due: Bool
-    ) -> [TrainerOrder.Chunk] {
-        if !due, geometry.isContributedWhole { return [] }
+        if !due, geometry.isContributedWhole, keepers.isEmpty { return [] }
         let group = geometry.group(of: rank)
         func isSent(_ slice: Int, _ position: Int) -> Bool {
-            geometry.isDue(slice: slice, position: position)
-                && group.map {
-                    geometry.contributes(group: $0, slice: slice, position: position)
-                } ?? true
+            guard geometry.isDue(slice: slice, position: position) else { return false }
+            guard let group else { return true }
+            guard geometry.contributes(group: group, slice: slice, position: position) else {
+                return false
+            }
+            guard !keepers.isEmpty else { return true }
+            let expert = geometry.expert(ofSlice: slice, position: position)
+            return (expert.flatMap { keepers[$0] } ?? geometry.sender(group: group, slice: slice))
+                == rank
         }
-        let rotated = inTurn(geometry, geometry.slicesSent(by: rank), by: rank)
+        let slices =
+            keepers.isEmpty ? geometry.slicesSent(by: rank) : Array(0..<geometry.sliceCount)
+        let rotated = inTurn(geometry, slices, by: rank)
         let counts = rotated.map { geometry.positionCount(ofSlice: $0) }
         var chunks: [TrainerOrder.Chunk] = []
         chunks.reserveCapacity(counts.reduce(0, +))

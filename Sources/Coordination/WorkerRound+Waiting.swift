@@ -72,6 +72,14 @@ extension WorkerRound {
         inner?.key == key || flights.contains { $0.key == key }
     }
 
+    /// Members of a group that may have to send something of this worker's slice.
+    private func senders(of group: Int, to exchange: Exchange) -> [Rank] {
+        let geometry = exchange.geometry
+        if plan?.keepsExperts == true, exchange.key.scope == .pool { return geometry.groups[group] }
+        let slice = plan.flatMap { geometry.slice(ownedBy: $0.rank) } ?? 0
+        return [geometry.sender(group: group, slice: slice)]
+    }
+
     /// What the worker waits for, in words, and for which members; nil while it works.
     package func waiting(shards: ShardReduction) -> (activity: String, ranks: [Rank])? {
         guard let wait else { return nil }
@@ -79,10 +87,8 @@ extension WorkerRound {
         case .plan(let isFirst): return (isFirst ? "the first plan" : "the new plan to start", [])
         case .shares(let key):
             guard let exchange = exchange(key) else { return nil }
-            var contributors = shards.missingGroups(key).map {
-                exchange.geometry.sender(
-                    group: $0,
-                    slice: plan.flatMap { exchange.geometry.slice(ownedBy: $0.rank) } ?? 0)
+            var contributors = shards.missingGroups(key).flatMap {
+                senders(of: $0, to: exchange)
             }
             if let parts = exchange.parts {
                 // This worker's region is missing as long as one of its members is.

@@ -199,6 +199,11 @@ package struct WorkerRound: Sendable {
     var repeatsStep = false
     /// Where the trainer computes experts; nil: where the plan puts them first.
     var placedExperts: PlacedExperts?
+    /// By expert, who had computed it when this worker took its last step; where experts are kept by who
+    /// computes them.
+    var keepers: [WorkerID] = []
+    /// The step after which a round was applied last.
+    var appliedAt: UInt32 = 0
     /// Step whose loss was said last.
     var steppedAt: UInt32 = 0
     /// Highest turn somebody has contributed to here.

@@ -45,7 +45,9 @@ private final class RealTrainer: HostedTrainer {
         trainer.begin(order, plan: plan, payloads: payloads.map(PayloadBytes.init))
     }
 
-    var awaitsTokens: Bool { trainer.awaitsTokens }
+    var awaited: AwaitedTokens? {
+        trainer.awaited.map { AwaitedTokens(exchange: $0.exchange, kind: $0.kind) }
+    }
 
     func resume(_ rows: [(from: WorkerID, Tokens, EncodedBytes?)]) {
         trainer.resume(rows.map { ($0.0, $0.1, $0.2.map(PayloadBytes.init)) })

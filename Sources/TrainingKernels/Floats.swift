@@ -56,6 +56,19 @@ package struct Floats {
         }
     }
 
+    /// Nobody reads these again before they are written: whole pages of them go back to the system. Some are
+    /// zero afterwards, the rest are what they were.
+    package func forget() {
+        let page = 4_096
+        let start = unsafe (Int(bitPattern: base) + page - 1) / page * page
+        let end = unsafe (Int(bitPattern: base) + count * MemoryLayout<Float>.stride) / page * page
+        guard start < end, let first = unsafe UnsafeMutableRawPointer(bitPattern: start) else {
+            return
+        }
+        // SAFETY: whole pages of anonymous memory inside this view; they read as zero from now on.
+        unsafe madvise(first, end - start, MADV_DONTNEED)
+    }
+
     /// The eight floats from `index` on.
     @_alwaysEmitIntoClient
     @inline(__always)
@@ -175,29 +188,53 @@ extension MutableSpan<Float> {
 @safe
 package final class FloatStorage {
     private let memory: UnsafeMutableRawPointer
+    /// Of the mapping that holds `memory`; nil: it is the allocator's.
+    private let mapping: (start: UnsafeMutableRawPointer, bytes: Int)?
     @usableFromInline
     package let floats: Floats
-    /// Large blocks ask the kernel for huge pages, which saves address translations.
+    /// Large blocks ask the kernel for huge pages, which saves address translations. They come as pages that
+    /// are zero and take no memory before they are written.
     private static let hugePage = 2 << 20
 
     @usableFromInline
     package init(count: Int) {
         precondition(count >= 0 && count <= Int.max / MemoryLayout<Float>.stride)
         let bytes = max(count, 1) * MemoryLayout<Float>.stride
-        // SAFETY: `floats` covers exactly the memory that is allocated and initialised here.
-        let alignment = bytes >= Self.hugePage ? Self.hugePage : 64
-        unsafe memory = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: alignment)
-        if alignment == Self.hugePage {
-            // SAFETY: advice about memory just allocated; a refusal changes nothing but speed.
-            unsafe madvise(memory, bytes, MADV_HUGEPAGE)
+        guard bytes >= Self.hugePage, let mapping = unsafe Self.map(bytes) else {
+            // SAFETY: `floats` covers exactly the memory that is allocated and initialised here.
+            unsafe memory = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
+            unsafe self.mapping = nil
+            let base = unsafe memory.initializeMemory(
+                as: Float.self, repeating: 0, count: max(count, 1))
+            floats = unsafe Floats(base: base, count: count)
+            return
         }
-        let base = unsafe memory.initializeMemory(
-            as: Float.self, repeating: 0, count: max(count, 1))
+        unsafe self.mapping = mapping
+        let past = unsafe UInt(bitPattern: mapping.start) & UInt(Self.hugePage - 1)
+        unsafe memory = past == 0 ? mapping.start : mapping.start + (Self.hugePage - Int(past))
+        // SAFETY: advice about memory just mapped; a refusal changes nothing but speed. All of it is zero,
+        // which is a float, and `floats` covers a part of it.
+        unsafe madvise(memory, bytes, MADV_HUGEPAGE)
+        let base = unsafe memory.bindMemory(to: Float.self, capacity: count)
         floats = unsafe Floats(base: base, count: count)
     }
 
+    /// Room for `bytes` at a multiple of a huge page.
+    private static func map(_ bytes: Int) -> (start: UnsafeMutableRawPointer, bytes: Int)? {
+        let all = bytes + hugePage
+        // SAFETY: a new private mapping, whose result is checked.
+        let mapped = unsafe mmap(
+            nil, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else { return nil }
+        return unsafe (mapped, all)
+    }
+
     deinit {
-        // SAFETY: allocated in `init`, freed once; floats need no deinitialisation.
-        unsafe memory.deallocate()
+        // SAFETY: allocated or mapped in `init`, given back once; floats need no deinitialisation.
+        if let mapping = unsafe mapping {
+            unsafe munmap(mapping.start, mapping.bytes)
+        } else {
+            unsafe memory.deallocate()
+        }
     }
 }

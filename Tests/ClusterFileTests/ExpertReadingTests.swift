@@ -54,6 +54,27 @@ struct ExpertReadingTests {
         #expect(issues.first?.problem.contains(says) == true, "\(issues)")
     }
 
+    @Test func expertsCanBeKeptByTheirHolders() throws {
+        let model = "model: {experts: 4, spread: region, keep: holder}"
+        let file = try read("seed: 7", model)
+        #expect(file.configuration.keepsExpertsAtHolders)
+        let note = CheckReport(file, path: "t").notes.first { $0.contains("none of an expert") }
+        #expect(note?.contains("kept by who computes it") == true)
+        let usual = try read("seed: 7", "model: {experts: 4, spread: region}")
+        #expect(!usual.configuration.keepsExpertsAtHolders)
+        for (schedule, says) in [
+            ("outer: every-step", "rounds that a replica waits for"),
+            ("outer: diloco, sync_every: 30, expert_rounds: 4", "with `expert_rounds`"),
+        ] {
+            let issues = Sample.issues(
+                try Sample.twoRegions(
+                    replacing: "schedule: {inner: every-step, outer: diloco, sync_every: 30}",
+                    with: "schedule: {inner: every-step, \(schedule)}\n\(model)"))
+            #expect(issues.map(\.keyPath) == ["model.keep"], "\(issues)")
+            #expect(issues.first?.problem.contains(says) == true, "\(issues)")
+        }
+    }
+
     @Test func aRegionDrawsFromItsPart() throws {
         let file = try read("  west:\n", "  west:\n    text: {from: 0.25, to: 0.5}\n")
         #expect(file.topology.regions.map(\.text) == [nil, .init(from: 0.25, to: 0.5)])

@@ -162,6 +162,7 @@ struct RefusalTests {
         ),
         ("seed: 7", "model: {experts: 8, token_wire: int8}", "model.token_wire"),
         ("seed: 7", "model: {experts: 8, place_every: 20}", "model.place_every"),
+        ("seed: 7", "model: {experts: 8, keep: holder}", "model.keep"),
         ("seed: 7", "training: {evaluate_every: 61}", "training.evaluate_every"),
         ("seed: 7", "training: {checkpoint_every: 3}", "training.checkpoint_every"),
         ("seed: 7", "training: {warmup_steps: 60}", "training.warmup_steps"),

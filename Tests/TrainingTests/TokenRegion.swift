@@ -18,8 +18,12 @@ final class TokenRegion: @unchecked Sendable {
     private var rowsSent = 0
     /// By member, where some experts are computed in one region only; empty: nowhere.
     var crossings: [TokenCrossing] = []
+    /// Epoch of the plan in force.
+    var plan: UInt32 = 1
     /// Nobody gets anything from this exchange on.
     var endsAt = Int.max
+    /// Nor any expert's weights.
+    var endsAtState = false
 
     init(_ count: Int) { self.count = count }
 
@@ -44,7 +48,7 @@ final class TokenRegion: @unchecked Sendable {
     private final class Member: TokenTransport {
         let region: TokenRegion
         let me: Int
-        let plan: UInt32 = 1
+        var plan: UInt32 { region.plan }
         var memberCount: Int { region.count }
         var crossing: TokenCrossing? {
             region.crossings.isEmpty ? nil : region.crossings[me]
@@ -96,11 +100,13 @@ final class TokenRegion: @unchecked Sendable {
         ) throws(TokensInterrupted) -> [TokenArrivals] {
             var found = (0..<memberCount).map { _ in TokenArrivals() }
             for member in 0..<memberCount where member != me {
-                if batch.exchange >= region.endsAt { throw TokensInterrupted() }
+                if batch.exchange >= region.endsAt || region.endsAtState && batch.kind == .state {
+                    throw TokensInterrupted()
+                }
                 while region.parcels[[member, me]]?.isEmpty ?? true { region.turn.wait() }
                 guard let parcel = region.parcels[[member, me]]?.removeFirst() else { continue }
                 #expect(parcel.batch.exchange == batch.exchange)
-                #expect(parcel.batch.isAnswer == batch.isAnswer)
+                #expect(parcel.batch.kind == batch.kind)
                 #expect(parcel.batch.words == batch.words)
                 found[member].rows = parcel.values.count / batch.width
                 found[member].passes = parcel.batch.passes

@@ -23,8 +23,8 @@ package struct SpreadText {
         }
         let moved = movedCount(members, report.holders)
         let rest =
-            "\(moved) of \(total) are computed elsewhere than before; 0 bytes of weights moved, since every "
-            + "worker has them all; now \(now)"
+            "\(moved) of \(total) are computed elsewhere than before; \(travelled(members, report)); "
+            + "now \(now)"
         if let placement = report.placement {
             let (before, after) = (placement.before, placement.after)
             return
@@ -33,28 +33,57 @@ package struct SpreadText {
                 + "\(Figures.fixed(after, 3)); 0 steps lost; \(rest)"
         }
         guard self.members != members else { return nil }
-        return "experts placed anew before step \(step)\(departed(members)); \(rest)"
+        let gone = departed(members, keepsTheirs: report.moves != nil)
+        return "experts placed anew before step \(step)\(gone); \(rest)"
+    }
+
+    private func travelled(_ members: [WorkerID], _ report: ExpertSpreadReport) -> String {
+        guard let moves = report.moves else {
+            return "0 bytes of weights moved, since every worker has them all"
+        }
+        let brought = zip(holders.joined(), report.holders.joined()).count { old, new in
+            self.members[old] != members[new] && members.contains(self.members[old])
+        }
+        let bytes = Double(brought) * Double(moves.valuesOfExpert) * 4
+        let time = Figures.fixed(Double(moves.nanoseconds) / 1e6, 1)
+        return "their weights and moments moved, \(Figures.bytes(bytes)), in \(time) ms"
+    }
+
+    /// What nobody brought to a worker that is to compute it.
+    package static func lost(_ moves: ExpertSpreadReport.Moves?, step: UInt32) -> String? {
+        guard let moves, moves.lost > 0 else { return nil }
+        let experts = moves.lost == 1 ? "1 expert" : "\(moves.lost) experts"
+        return
+            "\(experts) held from step \(step) on that nobody brings: from the weights of the last round, "
+            + "with moments of zero"
     }
 
     /// The region has one worker left: it computes everything.
-    package mutating func alone(_ members: [WorkerID], step: UInt32) -> String? {
+    package mutating func alone(
+        _ members: [WorkerID], step: UInt32, _ moves: ExpertSpreadReport.Moves? = nil
+    ) -> String? {
         guard self.members.count > 1 else { return nil }
         defer { (self.members, holders) = ([], []) }
+        let lost = Self.lost(moves, step: step).map { "; \($0)" } ?? ""
         return
-            "experts placed anew before step \(step)\(departed(members)); one worker is left and "
-            + "computes all experts"
+            "experts placed anew before step \(step)\(departed(members, keepsTheirs: moves != nil)); one "
+            + "worker is left and computes all experts\(lost)"
     }
 
-    /// Experts that were computed by members who are gone; weights are not lost with them.
-    private func departed(_ members: [WorkerID]) -> String {
+    /// Experts that were computed by members who are gone.
+    private func departed(_ members: [WorkerID], keepsTheirs: Bool) -> String {
         let gone = self.members.indices.filter { !members.contains(self.members[$0]) }
         guard !gone.isEmpty else { return "" }
         let total = holders.reduce(0) { $0 + $1.count }
         let lost = holders.reduce(0) { sum, block in sum + block.count { gone.contains($0) } }
         let who = gone.map { name(self.members[$0]) }.joined(separator: ", ")
+        let what =
+            keepsTheirs
+            ? "what they have learnt since the last round, and their moments, are lost with it"
+            : "no weights are lost with it"
         return
-            ": \(who) is gone, which computed \(lost) of \(total); no weights are lost with it, and the "
-            + "step under way is computed again"
+            ": \(who) is gone, which computed \(lost) of \(total); \(what), and the step under way is "
+            + "computed again"
     }
 
     private func movedCount(_ members: [WorkerID], _ holders: [[Int]]) -> Int {

@@ -36,6 +36,14 @@ package final class TokenExchange: TokenTransport {
     /// Nanoseconds spent on waiting for others.
     private(set) var waited: Int64 = 0
 
+    /// Of what is no token nothing may be rounded.
+    private func transform(of batch: TokenBatch) -> TransformID {
+        switch batch.kind {
+        case .dispatch, .answer: transform
+        case .state, .norm: .fp32
+        }
+    }
+
     package func send(
         _ batch: TokenBatch, to member: Int, part: Range<Int>, total: Int, words: [UInt32],
         make: (Range<Int>, inout MutableSpan<Float>) -> Void
@@ -46,13 +54,14 @@ package final class TokenExchange: TokenTransport {
             "rows \(part) of \(total) with \(words.count) words")
         account.enter(.encode)
         defer { account.enter(.compute) }
+        let transform = transform(of: batch)
         let perFrame = Tokens.rowsPerFrame(transform, width: batch.width, words: batch.words)
         var first = part.lowerBound
         repeat {
             let rows = first..<min(first + perFrame, part.upperBound)
             let tokens = Tokens(
                 step: step, exchange: UInt32(batch.exchange),
-                kind: batch.isAnswer ? .combine : .dispatch, transform: transform,
+                kind: Tokens.Kind(batch.kind), transform: transform,
                 width: UInt16(batch.width), words: UInt16(batch.words),
                 passes: UInt16(batch.passes), tokens: UInt32(batch.tokens), first: UInt32(first),
                 rows: UInt32(rows.count), total: UInt32(total))
@@ -103,7 +112,7 @@ package final class TokenExchange: TokenTransport {
         var parts = group.members.map { _ in Part() }
         let half = TokenMailbox.Half(
             step: step, exchange: UInt32(batch.exchange),
-            kind: batch.isAnswer ? .combine : .dispatch)
+            kind: Tokens.Kind(batch.kind))
         defer {
             mailbox.waits(nil)
             account.enter(.compute)
@@ -114,7 +123,7 @@ package final class TokenExchange: TokenTransport {
             guard !missing.isEmpty else { return parts.map(\.found) }
             mailbox.waits(
                 TokenMailbox.Wait(
-                    step: step, exchange: UInt32(batch.exchange),
+                    step: step, exchange: UInt32(batch.exchange), kind: half.kind,
                     members: missing.map { group.members[$0] }, since: began))
             account.enter(.wait)
             let paused = MonotonicClock.now()
@@ -135,7 +144,7 @@ package final class TokenExchange: TokenTransport {
             if let handle = arrival.handle { emit(.event(.consumed(handle))) }
         }
         guard let member = group.members.firstIndex(of: arrival.from), member != group.me,
-            tokens.transform == transform, Int(tokens.width) == batch.width,
+            tokens.transform == transform(of: batch), Int(tokens.width) == batch.width,
             Int(tokens.words) == batch.words, Int(tokens.total) <= capacity,
             Int(tokens.first) + Int(tokens.rows) <= Int(tokens.total)
         else { return refuse(arrival, "tokens do not fit the model: \(tokens)") }
@@ -155,6 +164,18 @@ package final class TokenExchange: TokenTransport {
 
     private func refuse(_ arrival: TokenMailbox.Arrival, _ what: String) {
         emit(.event(.tokensRefused(from: arrival.from, epoch: group.epoch, what: what)))
+    }
+}
+
+extension Tokens.Kind {
+    fileprivate init(_ kind: TokenBatch.Kind) {
+        self =
+            switch kind {
+            case .dispatch: .dispatch
+            case .answer: .combine
+            case .state: .state
+            case .norm: .norm
+            }
     }
 }
 

@@ -60,6 +60,7 @@ package final class TokenMailbox: Sendable {
     package struct Wait: Equatable, Sendable {
         package var step: UInt32
         package var exchange: UInt32
+        package var kind: Tokens.Kind
         package var members: [WorkerID]
         package var since: Int64
     }

@@ -117,6 +117,7 @@ extension TrainerExecutor {
             return emit(
                 .failed("the source of the state lacks vectors that this training has: \(known)"))
         }
+        trainer.tookOver()
         if handover.beginsFromOuterCopy {
             trainer.beginFromOuterCopy()
             itemDigests = [:]

@@ -79,6 +79,7 @@ final class TrainerExecutor {
         countsExperts = !setup.configuration.expertBlocks(
             elements: UInt64(trainer.parameterCount)
         ).isEmpty
+        if let held = restored?.held { trainer.heldExperts = held }
         step = restored?.step ?? 0
         round = restored?.round ?? 0
         drawn = restored?.samples ?? 0
@@ -136,8 +137,11 @@ final class TrainerExecutor {
         _ step: UInt32, _ samples: [UInt64], _ group: TokenGroup?
     ) -> (StepResult, waited: Int64)? {
         guard let group, group.members.count > 1 || group.crossing != nil else {
-            if let text = spreadText.alone(group?.members ?? [], step: step) { say(text) }
-            return (trainer.computeGradient(samples: samples), 0)
+            let result = trainer.computeGradient(samples: samples)
+            let moves = trainer.takeSpreadReport()?.moves
+            let alone = spreadText.alone(group?.members ?? [], step: step, moves)
+            if let text = alone ?? SpreadText.lost(moves, step: step) { say(text) }
+            return (result, 0)
         }
         let exchange = TokenExchange(
             step: step, group: group, transform: setup.tokenTransform, mailbox: mailbox,
@@ -163,6 +167,7 @@ final class TrainerExecutor {
         if let text = spreadText.update(report, members: group.members, step: step), group.me == 0 {
             say(text)
         }
+        if let text = SpreadText.lost(report.moves, step: step) { say(text) }
     }
 
     private func reportCrossing() {

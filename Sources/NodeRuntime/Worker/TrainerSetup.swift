@@ -145,7 +145,8 @@ package struct TrainerSetup: Sendable {
                     totalSteps: Int(configuration.steps)),
                 keepsOuterCopy: !configuration.outerSchedule.sharesGradients,
                 spreadsExperts: configuration.model.experts?.spread == .region,
-                placeEvery: Int(configuration.model.experts?.placeEvery ?? 0)),
+                placeEvery: Int(configuration.model.experts?.placeEvery ?? 0),
+                keepsAtHolders: configuration.keepsExpertsAtHolders),
             corpus: corpus, samples: try samples(corpus))
     }
 }
@@ -158,6 +159,8 @@ package struct RestoredState: Sendable, Equatable {
     package var digest: UInt64
     /// Live parameters are not the outer copy: steps were taken since the last round.
     package var hasRest = false
+    /// ``Trainer/heldExperts``.
+    package var held: [[Bool]]?
 }
 
 /// A saved state that cannot be used, and why.
@@ -181,6 +184,8 @@ extension TrainerSetup {
         static let seed = "longhaul.seed"
         /// Over every tensor of the file; the digest above is over what members share only.
         static let contents = "longhaul.contents"
+        /// Of each block a digit for each expert, 1: its last weights and moments are in this file.
+        static let held = "longhaul.held_experts"
     }
 
     func writeState(
@@ -193,9 +198,15 @@ extension TrainerSetup {
                 (Key.step, String(step)), (Key.round, String(round)),
                 (Key.samples, String(samples)), (Key.digest, String(digest, radix: 16)),
                 (Key.contents, String(Self.contents(trainer), radix: 16)),
-            ])
+            ] + Self.metadata(held: trainer.heldExperts))
         let attributes = try FileManager.default.attributesOfItem(atPath: statePath)
         return (attributes[.size] as? NSNumber)?.uint64Value ?? 0
+    }
+
+    private static func metadata(held: [[Bool]]?) -> [(String, String)] {
+        guard let held else { return [] }
+        let blocks = held.map { block in block.map { $0 ? "1" : "0" }.joined() }
+        return [(Key.held, blocks.joined(separator: " "))]
     }
 
     /// Parameters only, by their PyTorch names, for everybody else's tools.
@@ -246,10 +257,20 @@ extension TrainerSetup {
             else { throw StateFileError(path: statePath, reason: "metadata '\(key)' is missing") }
             return number
         }
-        let state = RestoredState(
+        var state = RestoredState(
             step: UInt32(clamping: try value(Key.step)),
             round: UInt32(clamping: try value(Key.round)), samples: try value(Key.samples),
             digest: try value(Key.digest, radix: 16), hasRest: Self.hasRest(trainer))
+        state.held = metadata.first { $0.key == Key.held }?.value.split(separator: " ").map {
+            $0.map { $0 == "1" }
+        }
+        guard state.held == nil || configuration.keepsExpertsAtHolders else {
+            throw StateFileError(
+                path: statePath,
+                reason:
+                    "it was written under `keep: holder`, and other workers have the rest of the "
+                    + "experts")
+        }
         guard try value(Key.seed) == configuration.seed else {
             throw StateFileError(
                 path: statePath, reason: "it belongs to a run with seed \(try value(Key.seed))")

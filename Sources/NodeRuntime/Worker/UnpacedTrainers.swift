@@ -151,8 +151,11 @@ package final class UnpacedTrainer {
         }
     }
 
-    /// After ``finish()``: it waits for rows of others.
-    package var awaitsTokens: Bool { ending.isOver.withLock { !$0 } }
+    /// After ``finish()``: the rows of others that it waits for; nil: the order has ended.
+    package var awaited: TokenMailbox.Half? {
+        guard ending.isOver.withLock({ !$0 }), let wait = mailbox.wait else { return nil }
+        return TokenMailbox.Half(step: wait.step, exchange: wait.exchange, kind: wait.kind)
+    }
 
     /// All rows that it waits for. It has its turn only when they are all there.
     package func resume(_ rows: [(from: WorkerID, Tokens, PayloadBytes?)]) {

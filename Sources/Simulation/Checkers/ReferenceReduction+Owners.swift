@@ -1,4 +1,5 @@
 import ClusterModel
+import Coordination
 import WireProtocol
 
 // MARK: - Experts that one group contributes
@@ -8,6 +9,7 @@ extension ReferenceReduction {
     /// (section 7.10), or one member of a region (section 7.11). Nil: all contribute all of it.
     func contributors(_ plan: Plan, _ groups: [[Int]], _ key: CollectiveKey) -> [Int?]? {
         if key.scope == .region {
+            guard !configuration.keepsExpertsAtHolders else { return nil }
             return holders(among: groups.count).map { holders in
                 Self.laidOut(holders, members: groups.count).map { holders[$0] }
             }
@@ -23,6 +25,42 @@ extension ReferenceReduction {
         }
         guard owners.contains(where: { $0 != nil }) else { return nil }
         return place(key).map { element in experts.expertOf[element].flatMap { owners[$0] } }
+    }
+
+    /// A seat computes a step with the experts of its region where `holders` has them.
+    mutating func placed(_ seat: Int, _ holders: [WorkerID]) {
+        keepers[seat] = holders
+        isEven[seat] = false
+    }
+
+    /// nil, or what is wrong with a chunk that a seat contributes: what only one has learnt comes from that
+    /// one, as long as it is there (section 7.12).
+    func objection(
+        _ seat: Int, _ encoding: TrainerOrder.Encoding, _ chunk: TrainerOrder.Chunk
+    ) -> String? {
+        guard encoding.key.scope == .pool, configuration.keepsExpertsAtHolders, !isEven[seat],
+            let plan = plans[encoding.epoch],
+            let me = plan.members.first(where: { $0.workerID == WorkerID(seat) }),
+            let expert = experts.expertOf[place(encoding.key)[Int(chunk.range.lowerBound)]],
+            keepers[seat].indices.contains(expert)
+        else { return nil }
+        let keeper = keepers[seat][expert]
+        let isThere = plan.members.contains { $0.workerID == keeper && $0.region == me.region }
+        guard isThere, keeper != me.workerID else { return nil }
+        return "worker \(seat) contributes expert \(expert) to \(encoding.key), which worker "
+            + "\(keeper.rawValue) has computed"
+    }
+
+    /// Places of a collective that are exchanged; nil: all. Inside a region nothing is of an expert that its
+    /// holder keeps (section 7.12).
+    func due(_ key: CollectiveKey, _ plan: Plan) -> [Int]? {
+        guard key.scope == .region, configuration.keepsExpertsAtHolders else {
+            return experts.due(key, plan, elements: place(key))
+        }
+        let members = plan.members.count { $0.region == key.region }
+        guard members > 1, let holders = holders(among: members) else { return nil }
+        let order = Self.laidOut(holders, members: members)
+        return order.indices.filter { holders[order[$0]] == nil }
     }
 
     /// By element of the vector, of a region of so many members: member i of W computes the experts of a

@@ -61,6 +61,10 @@ struct ReferenceReduction {
     /// By fragment: the last committed round, and what it may be: one state, or, where a run begins
     /// again from what seats have saved, one of those.
     var committed: [(round: UInt32, states: [Shared])] = []
+    /// By seat and expert: who computed it when the seat took its last step, where experts are kept so; and
+    /// whether it has applied a round since.
+    var keepers: [[WorkerID]]
+    var isEven: [Bool]
     /// By seat: whether the state it began with has what no round had taken in, and that state's step.
     private var hasRest: [Bool]
     private var stands: [UInt32]
@@ -77,6 +81,8 @@ struct ReferenceReduction {
         offered = stepTokens.map { _ in (0, 0) }
         missed = stepTokens.map { _ in 0 }
         takenOutcomes = stepTokens.map { _ in [] }
+        keepers = stepTokens.map { _ in [] }
+        isEven = stepTokens.map { _ in true }
         hasRest = stepTokens.map { _ in false }
         stands = stepTokens.map { _ in 0 }
         let fragments = configuration.schedule.fragments
@@ -121,6 +127,8 @@ struct ReferenceReduction {
     mutating func workerStarted(_ seat: Int, _ saved: TrainerState?) {
         forgetTokens(seat)
         departures[seat] = [:]
+        keepers[seat] = []
+        isEven[seat] = true
         hasRest[seat] = saved?.hasRest == true
         stands[seat] = saved?.step ?? 0
     }
@@ -227,11 +235,12 @@ struct ReferenceReduction {
         }
     }
 
+    /// - Returns: nil, or what is wrong with it.
     mutating func encoded(
         _ seat: Int, _ encoding: TrainerOrder.Encoding, _ chunk: TrainerOrder.Chunk,
         _ values: [Float]
-    ) {
-        guard elements > 0 else { return }
+    ) -> String? {
+        guard elements > 0 else { return nil }
         let key = round(of: encoding.key)
         let weight =
             switch (key.scope, encoding.source) {
@@ -250,6 +259,7 @@ struct ReferenceReduction {
             old.round -= 16
             candidates[old] = nil
         }
+        return objection(seat, encoding, chunk)
     }
 
     /// What a region's members send each other are parts of what it contributes: not where each is a
@@ -277,12 +287,12 @@ struct ReferenceReduction {
         let key = absorption.key
         for epoch in (candidates[key] ?? [:]).keys.sorted().reversed() {
             guard let plan = plans[epoch], let candidate = candidates[key]?[epoch] else { continue }
-            let due = experts.due(key, plan, elements: place(key))
+            let due = due(key, plan)
             guard let expected = mean(candidate, plan, key, due),
                 expected.values == assemble(means, due)
             else { continue }
             takenTokens[seat] = expected.tokens
-            experts.took(key, due)
+            if key.scope == .pool { experts.took(key, due) }
             return apply(seat, absorption, expected, due)
         }
         guard isMember(seat) else {
@@ -468,6 +478,7 @@ struct ReferenceReduction {
             }
             roundSteps[seat] += 1
         case .pooledOptimiserStep, .outerStep:
+            isEven[seat] = true
             if let expected = takenOutcomes[seat], !expected.contains(digest) {
                 return "worker \(seat) has other parameters after \(absorption.key) than it must"
             }

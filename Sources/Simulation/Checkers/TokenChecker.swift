@@ -185,7 +185,7 @@ package struct TokenChecker {
         init(_ step: TokenStep) {
             self.init(
                 epoch: step.plan.epoch, step: step.step, exchange: step.exchange,
-                kind: step.isAnswer ? .combine : .dispatch, members: step.members)
+                kind: step.kind, members: step.members)
         }
     }
 

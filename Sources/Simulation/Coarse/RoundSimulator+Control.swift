@@ -84,14 +84,17 @@ extension RoundSimulator {
                     StepUnit(region: region.id, seats: seats, awaitsGo: seats.count))
             }
             if isLockstep || exchange?.shape.forwards == true, region.seats.count > 1 {
+                let keptApart =
+                    configuration.keepsExpertsAtHolders
+                    ? plan.experts.reduce(UInt64(0)) { $0 + $1.each * UInt64($1.count) } : 0
                 regionExchanges[region.id.index] = RegionExchange(
-                    workers: region.seats.count, elements: parameters,
+                    workers: region.seats.count, elements: parameters - keptApart,
                     transform: plan.regionTransform, options: options,
                     chunk: configuration.schedule.reducesParts
                         ? CollectiveGeometry.chunkElements
                         : CollectiveGeometry.chunkElements(of: plan.regionTransform),
                     hasMeans: !configuration.schedule.reducesParts,
-                    spread: configuration.spreadsExperts ? plan.experts : [])
+                    spread: configuration.spreadsExperts && keptApart == 0 ? plan.experts : [])
             }
         }
         openLanes(shape)

@@ -56,7 +56,8 @@ extension Simulator {
         if exchange.waitsSince != nil { return giveUp(seat) }
         bookOrder(order, seat)
         let answers = workers[seat].hosted?.finish() ?? []
-        guard workers[seat].hosted?.awaitsTokens ?? !exchange.isComputed else {
+        let awaited = workers[seat].hosted?.awaited
+        guard workers[seat].hosted == nil ? !exchange.isComputed : awaited != nil else {
             workers[seat].tokenStep = nil
             let events =
                 workers[seat].hosted == nil
@@ -68,6 +69,7 @@ extension Simulator {
             }
             return
         }
+        workers[seat].tokenStep?.awaited = awaited
         awaitTokens(seat)
         for event in answers.compactMap({ take($0, seat) }) { tell(seat, .trainer(event)) }
         if workers[seat].hosted == nil {

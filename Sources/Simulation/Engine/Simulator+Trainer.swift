@@ -146,7 +146,9 @@ extension Simulator {
         guard let trainer = workers[seat].trainer else { preconditionFailure("no trainer") }
         let content = trainer.encode(chunk, of: encoding)
         if options.checks, case .values(let values) = content {
-            checker.reference.encoded(seat, encoding, chunk, values)
+            if let finding = checker.reference.encoded(seat, encoding, chunk, values) {
+                checker.find("experts", now, finding)
+            }
         }
         // Tensors go as they are under whatever name the plan has: what is lost is not modelled.
         let payload = EncodedPayload(
@@ -194,11 +196,24 @@ extension Simulator {
             let result = workers[seat].trainer?.compute(samples: samples, elsewhere: elsewhere)
         else { return [] }
         checker.reference.computed(seat, tokens: result.tokens)
-        return routed + [
+        return placed(seat) + routed + [
             .computed(
                 step: step, loss: result.loss, tokens: result.tokens,
                 samples: workers[seat].trainer?.state.samples ?? 0, elapsed: computedTime(seat))
         ]
+    }
+
+    /// Where experts are kept by who computes them, a trainer says where they are; nothing moves here.
+    private func placed(_ seat: Int) -> [Worker.TrainerEvent] {
+        guard let plan = workers[seat].machine?.round.plan, plan.keepsExperts,
+            plan.replica.count > 1
+        else { return [] }
+        // Elsewhere under each plan, so that ranks say nothing of who has what.
+        let (members, shift) = (plan.replica.count, Int(plan.plan.planVersion))
+        let holders = plan.firstHolders.map { ($0 + shift) % members }
+        let workers = plan.replica.map { plan.plan.members[$0.index].workerID }
+        checker.reference.placed(seat, holders.map { workers[$0] })
+        return [.placed(holders: holders.map { UInt16($0) }, epoch: plan.epoch)]
     }
 
     /// Values of the means of an absorption; nil if their bytes are gone.

@@ -141,6 +141,9 @@ package struct SwarmSeed: Sendable {
         configuration.model.experts =
             experts ?? .init(count: 2 + Int(seed / 8 % 4), width: 8)
         configuration.model.experts?.spread = .region
+        if seed % 8 == 3, configuration.greatestExpertPeriod == 1 {
+            configuration.model.experts?.keep = .holder
+        }
     }
 
     /// Experts that one region computes alone, and tokens that go there; long enough for owners, budgets, and
@@ -392,6 +395,7 @@ package struct SwarmSeed: Sendable {
                 + "\(schedule.optimiser.rawValue), "
                 + "experts \(configuration.model.experts?.count ?? 0)"
                 + (configuration.spreadsExperts ? " spread over regions" : "")
+                + (configuration.keepsExpertsAtHolders ? ", kept by their holders" : "")
                 + ", in at least 1 of "
                 + "\(configuration.greatestExpertPeriod) rounds, "
                 + "steps \(configuration.steps), least \(configuration.deadlines.minimumWorkers)",

@@ -38,12 +38,22 @@ package protocol HostedTrainer: AnyObject {
     /// The answers to the order begun last since it began or went on, in order; waits until it has ended or
     /// waits for tokens of others itself.
     func finish() -> [HostedAnswer]
-    /// After ``finish()``: it waits for tokens.
-    var awaitsTokens: Bool { get }
+    /// After ``finish()``: the tokens it waits for; nil: the order has ended.
+    var awaited: AwaitedTokens? { get }
     /// All rows that it waits for: it goes on, until ``finish()``.
     func resume(_ rows: [(from: WorkerID, Tokens, EncodedBytes?)])
     /// They do not come, since the plan is over: it goes on and gives the step up.
     func interrupt()
+}
+
+/// Which half of an exchange a trainer waits for.
+package struct AwaitedTokens: Equatable, Sendable {
+    package var exchange: UInt32
+    package var kind: Tokens.Kind
+    package init(exchange: UInt32, kind: Tokens.Kind) {
+        self.exchange = exchange
+        self.kind = kind
+    }
 }
 
 /// Makes trainers and means for a run with real arithmetic.

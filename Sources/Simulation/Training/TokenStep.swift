@@ -38,6 +38,8 @@ struct TokenStep {
     let halves: Int
     /// The half that is next, or that is waited for.
     private(set) var half = 0
+    /// What a hosted trainer waits for, which knows best.
+    var awaited: AwaitedTokens?
     /// Since when; nil while it computes.
     var waitsSince: Int64?
     /// The plan is over: what is waited for does not come.
@@ -78,7 +80,8 @@ struct TokenStep {
         passes = RoutedStep.passes(Int(plan.me.microBatch), model)
         let most =
             group.map { RoutedStep.passes(Int($0.microBatch), model) }.max() ?? 1
-        halves = 4 * layers * most
+        // Where experts are kept by their holders, members say norms besides.
+        halves = 4 * layers * most + (plan.keepsExperts ? 1 : 0)
         segment = time / Int64(halves + 1)
         tokens = Int(plan.me.microBatch) * model.context
         topK = experts.topK
@@ -95,8 +98,9 @@ struct TokenStep {
         }
     }
 
-    var exchange: UInt32 { UInt32(half / 2) }
-    var isAnswer: Bool { half % 2 == 1 }
+    var exchange: UInt32 { awaited?.exchange ?? UInt32(half / 2) }
+    var kind: Tokens.Kind { awaited?.kind ?? (isAnswer ? .combine : .dispatch) }
+    private var isAnswer: Bool { half % 2 == 1 }
     var isComputed: Bool { half >= halves }
 
     private var isBackward: Bool { half / 2 % (2 * layers) >= layers }
@@ -109,7 +113,7 @@ struct TokenStep {
 
     func isOf(_ tokens: Tokens) -> Bool {
         tokens.step == step && tokens.exchange == exchange
-            && tokens.kind == (isAnswer ? .combine : .dispatch)
+            && tokens.kind == kind
     }
 
     /// What leaves in this half, to the member after this one first.
@@ -132,7 +136,7 @@ struct TokenStep {
             return TokenParcel(
                 peer: members[member],
                 tokens: Tokens(
-                    step: step, exchange: exchange, kind: isAnswer ? .combine : .dispatch,
+                    step: step, exchange: exchange, kind: kind,
                     transform: transform, width: UInt16(width), words: UInt16(words),
                     passes: UInt16(passes), tokens: UInt32(tokens), first: UInt32(first),
                     rows: UInt32(count), total: UInt32(rows)),
@@ -158,7 +162,7 @@ struct TokenStep {
 
     /// Everybody else's rows of this half are here.
     mutating func pass(_ arrivals: [TokenArrival]) {
-        if !isAnswer, !isBackward {
+        if awaited == nil, !isAnswer, !isBackward {
             for member in members.indices where member != me {
                 coming[part][member] = arrivals.reduce(0) {
                     $0 + ($1.parcel.peer == members[member] ? Int($1.parcel.tokens.rows) : 0)

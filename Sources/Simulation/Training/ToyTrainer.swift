@@ -130,7 +130,7 @@ struct ToyTrainer {
         case .optimiserStep, .pooledOptimiserStep:
             place(means, absorption.fragment)
             innerStep()
-            return state.innerDigest
+            return sharedDigest
         case .outerStep:
             for (range, values) in means {
                 for (index, value) in zip(indices(range, in: absorption.fragment), values) {
@@ -141,13 +141,28 @@ struct ToyTrainer {
         }
     }
 
+    /// Of what members of a replica share after an inner step: not of experts that their holders keep.
+    private var sharedDigest: UInt64 {
+        guard configuration.keepsExpertsAtHolders else { return state.innerDigest }
+        var rest = state
+        for block in FragmentLayout.experts(of: configuration.model, elements: elements) {
+            for index in Int(block.start)..<Int(block.end) {
+                rest.parameters[index] = 0
+                rest.firstMoment[index] = 0
+                rest.secondMoment[index] = 0
+            }
+        }
+        return rest.innerDigest
+    }
+
     /// Stand for a gate's: of the replica's tokens, by expert. They depend on parameters only, which its
     /// members share, so that replicas use experts unlike; some are not used at all.
     var expertShares: [Float] {
         let topK = UInt64(configuration.model.experts?.topK ?? 1)
         return experts.flatMap { block in
-            var generator = SeededGenerator(
-                seed: UInt64(state.parameters[Int(block.start)].bitPattern))
+            // Under `keep: holder` members share no expert's.
+            let source = configuration.keepsExpertsAtHolders ? 0 : Int(block.start)
+            var generator = SeededGenerator(seed: UInt64(state.parameters[source].bitPattern))
             let draws = (0..<block.count).map { expert in
                 generator.integer(below: 4) * popularity(expert)
             }

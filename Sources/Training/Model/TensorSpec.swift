@@ -41,6 +41,12 @@ package struct TensorSpec: Codable, Sendable, Equatable {
     /// A matrix of one of the routed experts (`ExpertShape.append`).
     var isExpertMatrix: Bool { kind == .matrix && name.contains(".experts.") }
 
+    /// Which of the block's routed experts it belongs to; nil: none.
+    var routedExpert: Int? {
+        guard let name = name.split(separator: ".experts.").dropFirst().first else { return nil }
+        return name.split(separator: ".").first.flatMap { Int($0) }
+    }
+
     /// Weight decay applies to embeddings and matrices, not to biases and norms.
     package var decays: Bool {
         switch kind {

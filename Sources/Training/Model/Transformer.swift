@@ -22,6 +22,8 @@ package final class Transformer {
     var droppedChoices: [Int]
     /// By block and expert: the gradients of its matrices are still those of the batch before.
     var isStale: [[Bool]]
+    /// By block and expert, whether its gradients are asked for; nil: all are.
+    var wantedGradients: [[Bool]]?
     /// Gradients that are zero when a batch begins.
     private let clearedFirst: [Range<Int>]
     /// While a step is computed whose experts are spread over a region.
@@ -120,11 +122,12 @@ package final class Transformer {
         }
     }
 
-    /// Of the experts that no token of the batch has used.
+    /// Of the experts that no token of the batch has used; whose gradients nobody asks for, they keep.
     private func clearStaleGradients() {
         for (layer, experts) in isStale.enumerated() {
             guard let tensors = weightGradients.blocks[layer].experts else { continue }
             for expert in experts.indices where experts[expert] {
+                guard wantedGradients?[layer][expert] != false else { continue }
                 tensors.experts[expert].up.weight.fill(with: 0)
                 tensors.experts[expert].down.weight.fill(with: 0)
                 isStale[layer][expert] = false

@@ -52,11 +52,12 @@ final class AdamW {
     }
 
     /// - Parameters:
+    ///   - ranges: ascending, what is stepped; nil: everything.
     ///   - gradientScale: factor on the gradient, from clipping.
     ///   - powers: beta1^step and beta2^step, this step included.
     func step(
-        parameters: Floats, gradients: Floats, learningRate: Float, gradientScale: Float,
-        powers: (beta1: Double, beta2: Double)
+        _ ranges: [Range<Int>]? = nil, parameters: Floats, gradients: Floats, learningRate: Float,
+        gradientScale: Float, powers: (beta1: Double, beta2: Double)
     ) {
         let update = AdamWUpdate(
             beta1: settings.beta1, beta2: settings.beta2, epsilon: settings.epsilon,
@@ -64,7 +65,7 @@ final class AdamW {
             stepSize: Float(Double(learningRate) / (1 - powers.beta1)),
             reciprocalRoot: Float(1 / (1 - powers.beta2).squareRoot()),
             keep: 1)
-        for segment in segments {
+        for segment in ranges.map(segments(in:)) ?? segments {
             var update = update
             update.keep = segment.decays ? 1 - learningRate * settings.weightDecay : 1
             kernels.adamW(
@@ -73,5 +74,20 @@ final class AdamW {
                 first: firstMoment.floats.part(segment.range),
                 second: secondMoment.floats.part(segment.range))
         }
+    }
+
+    private func segments(in ranges: [Range<Int>]) -> [(range: Range<Int>, decays: Bool)] {
+        var parts: [(range: Range<Int>, decays: Bool)] = []
+        var place = 0
+        for range in ranges {
+            while place < segments.count, segments[place].range.upperBound <= range.lowerBound {
+                place += 1
+            }
+            for segment in segments[place...] {
+                guard segment.range.lowerBound < range.upperBound else { break }
+                parts.append((segment.range.clamped(to: range), segment.decays))
+            }
+        }
+        return parts
     }
 }

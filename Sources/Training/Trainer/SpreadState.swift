@@ -7,6 +7,24 @@ package struct ExpertSpreadReport: Equatable, Sendable {
     package var holders: [[Int]]
     /// After a placement by loads: what it went by, and what it came to.
     package var placement: Placement?
+    /// Under `keep: holder`: what moved.
+    package var moves: Moves?
+
+    /// Weights and moments on their way to who computes their experts now.
+    package struct Moves: Equatable, Sendable {
+        /// Values that an expert takes along.
+        package var valuesOfExpert: Int
+        /// Until this worker had what comes to it.
+        package var nanoseconds: Int64
+        /// Experts this worker holds now that nobody has brought: they begin from the last round.
+        package var lost: Int
+
+        package init(valuesOfExpert: Int, nanoseconds: Int64, lost: Int) {
+            self.valuesOfExpert = valuesOfExpert
+            self.nanoseconds = nanoseconds
+            self.lost = lost
+        }
+    }
 
     package struct Placement: Equatable, Sendable {
         /// Steps whose loads were counted.
@@ -22,9 +40,10 @@ package struct ExpertSpreadReport: Equatable, Sendable {
         }
     }
 
-    package init(holders: [[Int]], placement: Placement? = nil) {
+    package init(holders: [[Int]], placement: Placement? = nil, moves: Moves? = nil) {
         self.holders = holders
         self.placement = placement
+        self.moves = moves
     }
 }
 
@@ -43,6 +62,8 @@ package final class SpreadState {
     private var loads: [[Double]]
     /// Made when it is needed.
     var memory: SpreadMemory?
+    /// Under `keep: holder`: what the holders need has been brought to them.
+    var isBrought = false
 
     /// What a placement must gain in a block, as a share of the mean load; less is noise.
     private static let gain = 0.01
@@ -93,6 +114,7 @@ package final class SpreadState {
             placement: ExpertSpreadReport.Placement(
                 steps: steps, before: before / count, after: after / count))
         steps = 0
+        isBrought = false
         for block in loads.indices { loads[block] = loads[block].map { _ in 0 } }
         memory?.place(holders)
         return report

@@ -69,11 +69,20 @@ extension TokenTransport {
     }
 }
 
-/// One half of an exchange of tokens: on their way to experts, or the answers.
+/// One half of an exchange of tokens: on their way to experts, or the answers. Or, under `keep: holder`, what
+/// goes to one who will hold an expert, or a norm.
 package struct TokenBatch: Equatable, Sendable {
+    package enum Kind: Sendable {
+        case dispatch, answer
+        /// Weights and moments of experts, before a step.
+        case state
+        /// Squared norm of the gradients of a member's experts, after its passes.
+        case norm
+    }
+
+    package var kind: Kind
     /// Counts the exchanges of a step, from 0.
     package var exchange: Int
-    package var isAnswer: Bool
     package var width: Int
     /// u32 of a row besides its values.
     package var words: Int
@@ -84,13 +93,21 @@ package struct TokenBatch: Equatable, Sendable {
     package init(
         exchange: Int, isAnswer: Bool, width: Int, words: Int, passes: Int, tokens: Int
     ) {
+        kind = isAnswer ? .answer : .dispatch
         self.exchange = exchange
-        self.isAnswer = isAnswer
         self.width = width
         self.words = words
         self.passes = passes
         self.tokens = tokens
     }
+
+    /// Of a kind that a step has once, and that is about no tokens.
+    init(kind: Kind, width: Int, words: Int) {
+        self.init(exchange: 0, isAnswer: false, width: width, words: words, passes: 0, tokens: 0)
+        self.kind = kind
+    }
+
+    package var isAnswer: Bool { kind == .answer }
 }
 
 /// Rows of one member in one half of an exchange that came together.

@@ -96,6 +96,13 @@ package protocol Trainer: AnyObject {
     /// Where experts are, if that has changed since it was asked last.
     func takeSpreadReport() -> ExpertSpreadReport?
 
+    /// By block and expert, those whose last weights and moments are with this worker, where each expert's
+    /// are kept by who computes it; nil: everybody has everything.
+    var heldExperts: [[Bool]]? { get set }
+
+    /// The state has come from a peer, which keeps its own experts.
+    func tookOver()
+
     /// The mean loss of the live parameters over the first `samples` validation samples (at most
     /// all of them), in nats per byte.
     func evaluate(samples: Int) -> Float
@@ -147,6 +154,13 @@ package protocol Trainer: AnyObject {
 
 extension Trainer {
     package var expertUse: [ExpertUse] { [] }
+
+    package var heldExperts: [[Bool]]? {
+        get { nil }
+        set {}
+    }
+
+    package func tookOver() {}
 
     package func computeGradient(
         samples: [UInt64], with members: any TokenTransport

@@ -82,6 +82,9 @@ final class TrainerMemory {
         }
     }
 
+    /// The parameters after the last outer step.
+    var outerCopy: Floats { requiredOuter.copy.floats }
+
     private var requiredOuter: OuterState {
         guard let outer else {
             preconditionFailure("this trainer was made without an outer copy")

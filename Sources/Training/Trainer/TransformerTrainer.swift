@@ -13,12 +13,14 @@ package struct TransformerTrainerSettings: Codable, Sendable, Equatable {
     package var spreadsExperts: Bool
     /// Steps after which spread experts are placed by their loads; 0: never.
     package var placeEvery: Int
+    /// Whether between rounds only the worker that computes an expert keeps it.
+    package var keepsAtHolders: Bool
 
     package init(
         shape: ModelShape = ModelShape(), seed: UInt64 = 0,
         optimiser: AdamWSettings = AdamWSettings(), schedule: LearningRateSchedule,
         keepsOuterCopy: Bool, spreadsExperts: Bool = false,
-        placeEvery: Int = 0
+        placeEvery: Int = 0, keepsAtHolders: Bool = false
     ) {
         self.shape = shape
         self.seed = seed
@@ -27,6 +29,7 @@ package struct TransformerTrainerSettings: Codable, Sendable, Equatable {
         self.keepsOuterCopy = keepsOuterCopy
         self.spreadsExperts = spreadsExperts
         self.placeEvery = placeEvery
+        self.keepsAtHolders = keepsAtHolders
     }
 }
 
@@ -52,6 +55,10 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
     /// Which experts this region computes, by block; nil: all.
     private var ownExperts: [[Bool]]?
     private var crossing: CrossingCounts?
+    /// Nil: every worker keeps everything.
+    private let kept: KeptExperts?
+    /// Of the gradients of all experts in the step computed last, squared; where they are kept apart.
+    private var expertNorm = 0.0
 
     /// Equal settings give equal initial parameters on every machine; the outer copy starts as them.
     ///
@@ -72,6 +79,7 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
         trainedCount = settings.shape.trainedCount
         order = SampleOrder(seed: settings.seed, sampleCount: samples.count)
         optimiser = AdamW(tensors: tensors, settings: settings.optimiser)
+        kept = settings.keptExperts
         memory = TrainerMemory(
             parameters: transformer.parameters.floats, gradients: transformer.gradients.floats,
             firstMoment: optimiser.firstMoment.floats, secondMoment: optimiser.secondMoment.floats,
@@ -85,8 +93,17 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
 
     package func computeGradient(samples: [UInt64]) -> StepResult {
         ownExperts = nil
+        if let kept {
+            let moves = kept.holdAll(keptVectors)
+            transformer.wantedGradients = nil
+            spreadReport = ExpertSpreadReport(
+                holders: [],
+                moves: ExpertSpreadReport.Moves(
+                    valuesOfExpert: 0, nanoseconds: 0, lost: moves.lost))
+        }
         let batch = drawn(samples)
         let loss = transformer.forwardBackward(inputs: batch.inputs, targets: batch.targets)
+        expertNorm = kept?.squaredNorm(transformer.gradients.floats) ?? 0
         return count(tokens: batch.targets.count, loss: loss)
     }
 
@@ -119,12 +136,42 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
                 members: state.members, holders: state.holders)
         }
         guard let memory = state.memory else { preconditionFailure("made above") }
+        try bringExperts(state, members)
         let loss = try transformer.forwardBackward(
             inputs: batch.inputs, targets: batch.targets, memory: memory, members: members,
             contributesAlone: crossing == nil)
         if crossing != nil { self.crossing = transformer.crossingCounts }
+        expertNorm = try kept?.squaredNorm(transformer.gradients.floats, members) ?? 0
         return count(tokens: batch.targets.count, loss: loss)
     }
+
+    /// Before the first step under other holders.
+    private func bringExperts(
+        _ state: SpreadState, _ members: any TokenTransport
+    ) throws(TokensInterrupted) {
+        guard let kept, !state.isBrought else { return }
+        let start = ContinuousClock.now
+        let moves = try kept.move(to: state.holders, members, keptVectors)
+        state.isBrought = true
+        transformer.wantedGradients = kept.isNeeded
+        let elapsed = ContinuousClock.now - start
+        spreadReport?.moves = ExpertSpreadReport.Moves(
+            valuesOfExpert: 3 * (kept.ranges[0].first?.count ?? 0),
+            nanoseconds: Int64(elapsed / .nanoseconds(1)), lost: moves.lost)
+    }
+
+    private var keptVectors: KeptExperts.Vectors {
+        KeptExperts.Vectors(
+            weights: memory.parameters, firstMoment: memory.firstMoment,
+            secondMoment: memory.secondMoment, lastRound: memory.outerCopy)
+    }
+
+    package var heldExperts: [[Bool]]? {
+        get { kept?.held }
+        set { kept?.restore(newValue) }
+    }
+
+    package func tookOver() { kept?.holdNothing() }
 
     package func takeCrossing() -> CrossingCounts? { crossing.take() }
 
@@ -169,7 +216,7 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
     @discardableResult
     package func optimiserStep() -> OptimiserReport {
         let rate = settings.schedule.rate(step: Int(counters.innerSteps))
-        let norm = gradientNorm(memory.gradients.part(0, trainedCount))
+        let norm = meanGradientNorm
         var scale: Float = 1
         if let limit = settings.optimiser.clipNorm, norm > limit {
             scale = limit / norm
@@ -177,12 +224,43 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
         counters.innerSteps += 1
         counters.beta1Power *= Double(settings.optimiser.beta1)
         counters.beta2Power *= Double(settings.optimiser.beta2)
-        optimiser.step(
-            parameters: memory.parameters, gradients: memory.gradients, learningRate: rate,
-            gradientScale: scale, powers: (counters.beta1Power, counters.beta2Power))
+        func step(_ ranges: [Range<Int>]?, _ gradients: Floats) {
+            optimiser.step(
+                ranges, parameters: memory.parameters, gradients: gradients, learningRate: rate,
+                gradientScale: scale, powers: (counters.beta1Power, counters.beta2Power))
+        }
+        if let kept {
+            // Gradients of experts have not been anywhere else.
+            step(kept.rest, memory.gradients)
+            step(kept.heldRanges, transformer.gradients.floats)
+            let vectors = keptVectors
+            for range in kept.commit() {
+                vectors.weights.part(range).copy(from: vectors.lastRound.part(range))
+                vectors.firstMoment.part(range).forget()
+                vectors.secondMoment.part(range).forget()
+                transformer.gradients.floats.part(range).forget()
+            }
+        } else {
+            step(nil, memory.gradients)
+        }
         expertUse = transformer.expertUse(tokens: stepTokens)
         spread?.add(expertUse)
         transformer.balanceExperts(own: ownExperts)
         return OptimiserReport(gradientNorm: norm, learningRate: rate)
+    }
+
+    private var meanGradientNorm: Float {
+        guard let kept else { return gradientNorm(memory.gradients.part(0, trainedCount)) }
+        return Float(
+            (KeptExperts.squaredNorm(memory.gradients, kept.rest) + expertNorm).squareRoot())
+    }
+}
+
+extension TransformerTrainerSettings {
+    fileprivate var keptExperts: KeptExperts? {
+        guard keepsAtHolders, keepsOuterCopy, let experts = shape.experts else { return nil }
+        return KeptExperts(
+            shape.tensors, layers: shape.layers, experts: experts.count, width: shape.dModel,
+            trained: shape.trainedCount)
     }
 }

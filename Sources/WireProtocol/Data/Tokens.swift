@@ -6,6 +6,10 @@ package struct Tokens: Hashable, Codable, Sendable {
     package enum Kind: UInt8, Codable, Sendable {
         case dispatch = 0
         case combine = 1
+        /// Weights and moments of experts, for who computes them from this step on (section 7.12).
+        case state = 2
+        /// The squared norm of the gradients of the sender's experts.
+        case norm = 3
     }
 
     /// Inner step, from 1.
