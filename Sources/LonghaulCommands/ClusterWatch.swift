@@ -39,6 +39,7 @@ struct ClusterWatch {
                 told.append(child.name)
                 if case .signal(let number) = ending {
                     say("\(child.name) was killed by signal \(number)")
+                    SameHost.removeDirectories(of: child.pid)
                 }
                 guard failure == nil, !interrupt.isRaised, let found = failureToJoin(child)
                 else { continue }

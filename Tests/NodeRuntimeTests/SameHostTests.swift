@@ -3,6 +3,22 @@ import NodeRuntime
 import Testing
 
 @Suite("Unix sockets on one machine") struct SameHostTests {
+    @Test("what a killed process leaves is removed, and nothing of others")
+    func leftBehind() throws {
+        // Numbers beyond those of processes; one begins as the other.
+        let (own, other) = ("/tmp/longhaul-99999999-1", "/tmp/longhaul-999999991-1")
+        for path in [own, other] {
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true)
+            try "x".write(toFile: path + "/memory", atomically: true, encoding: .utf8)
+        }
+        SameHost.removeDirectories(of: 99_999_999)
+        #expect(!FileManager.default.fileExists(atPath: own))
+        #expect(FileManager.default.fileExists(atPath: other))
+        SameHost.removeDirectories(of: 999_999_991)
+        #expect(!FileManager.default.fileExists(atPath: other))
+    }
+
     @Test("the path is dialled on the same boot of the same machine, when allowed and there")
     func choice() throws {
         let directory = try SameHost.makeDirectory()

@@ -15,11 +15,23 @@ package enum SameHost {
     /// A new directory that nobody else may enter. Socket paths are limited to 107 bytes.
     package static func makeDirectory() throws -> String {
         let process = ProcessInfo.processInfo.processIdentifier
-        let path = "/tmp/longhaul-\(process)-\(WallClock.incarnation().rawValue)"
+        let path = parent + "/" + prefix(process) + String(WallClock.incarnation().rawValue)
         try FileManager.default.createDirectory(
             atPath: path, withIntermediateDirectories: false,
             attributes: [.posixPermissions: 0o700])
         return path
+    }
+
+    private static let parent = "/tmp"
+
+    private static func prefix(_ process: Int32) -> String { "longhaul-\(process)-" }
+
+    /// What a process has left that was killed.
+    package static func removeDirectories(of process: Int32) {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? []
+        for name in names where name.hasPrefix(prefix(process)) {
+            try? FileManager.default.removeItem(atPath: parent + "/" + name)
+        }
     }
 
     package static func endpoint(_ tcp: String, path: String) -> String {
