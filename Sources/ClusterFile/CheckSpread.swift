@@ -48,9 +48,7 @@ extension CheckReport {
                 Double(traffic.values) * configuration.wire.insideRegion.storedBytesPerValue)
         }
         if configuration.keepsExpertsAtHolders {
-            let experts = configuration.plannedExperts(elements: elements).reduce(UInt64(0)) {
-                $0 + $1.each * UInt64($1.count)
-            }
+            let experts = configuration.plannedExperts(elements: elements).elements
             let rest = RegionTraffic(elements: elements - experts, workers: members)
             let found = Figures.bytes(
                 Double(rest.values) * configuration.wire.insideRegion.storedBytesPerValue)

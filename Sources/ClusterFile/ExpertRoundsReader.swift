@@ -71,9 +71,7 @@ extension CheckReport {
         let most = configuration.greatestExpertPeriod
         let all = configuration.model.parameterCount
         guard most > 1, all > 0 else { return nil }
-        let own = configuration.expertBlocks(elements: all).reduce(UInt64(0)) {
-            $0 + $1.each * UInt64($1.count)
-        }
+        let own = configuration.expertBlocks(elements: all).elements
         let share = Double(own) / Double(all)
         let least = 1 - share * (1 - 1 / Double(most))
         return

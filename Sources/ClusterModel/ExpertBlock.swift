@@ -14,6 +14,11 @@ package struct ExpertBlock: Hashable, Codable, Sendable {
     package var end: UInt64 { start + each * UInt64(count) }
 }
 
+extension [ExpertBlock] {
+    /// Of all experts together.
+    package var elements: UInt64 { reduce(0) { $0 + ($1.end - $1.start) } }
+}
+
 /// Of how many outer rounds an expert takes part in one: a power of two.
 package struct ExpertPeriod: Hashable, Codable, Sendable {
     package static let everyRound = ExpertPeriod(exponent: 0)

@@ -31,8 +31,7 @@ package struct ExpertLoads: Equatable, Sendable {
     package init(_ configuration: RunConfiguration, elements: UInt64) {
         let most = configuration.greatestExpertPeriod
         blocks = most > 1 ? configuration.expertBlocks(elements: elements) : []
-        let own = blocks.reduce(UInt64(0)) { $0 + $1.each * UInt64($1.count) }
-        others = elements - min(elements, own)
+        others = elements - min(elements, blocks.elements)
         greatest = UInt8(clamping: most.trailingZeroBitCount)
         loads = Array(repeating: 0, count: blocks.reduce(0) { $0 + Int($1.count) })
         latest = loads

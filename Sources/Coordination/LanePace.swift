@@ -49,8 +49,8 @@ extension ActivePlan {
             for slice in 0..<geometry.sliceCount {
                 let elements = geometry.range(ofSlice: slice).count
                 let owner = geometry.owner(ofSlice: slice)
+                let kept = keepsExperts ? geometry.expertElements(ofSlice: slice) : 0
                 for group in geometry.groups.indices {
-                    let kept = keepsExperts ? geometry.expertElements(ofSlice: slice) : 0
                     add(
                         elements - kept, from: geometry.sender(group: group, slice: slice),
                         to: owner)

@@ -136,6 +136,16 @@ package struct Floats {
         unsafe base.update(from: source.base, count: count)
     }
 
+    package func copy(from source: Span<Float>) {
+        precondition(source.count == count)
+        unsafe source.withUnsafeBufferPointer { values in
+            // SAFETY: both extents hold `count` floats.
+            if let start = values.baseAddress {
+                unsafe base.update(from: start, count: count)
+            }
+        }
+    }
+
     /// The address, for a call into BLAS.
     @unsafe
     package var address: UnsafeMutablePointer<Float> {

@@ -36,4 +36,25 @@ import Training
         #expect(alone.contains("a is gone") && alone.contains("one worker is left"))
         #expect(text.alone([workers[1]], step: 41) == nil)
     }
+
+    @Test("where experts are kept by their holders: what moved, and what nobody brought")
+    func kept() throws {
+        var text = SpreadText(names: ["a", "b", "c"])
+        _ = text.update(ExpertSpreadReport(holders: [[0, 1, 2, 2]]), members: workers, step: 1)
+        let left = [workers[0], workers[1]]
+        let moves = ExpertSpreadReport.Moves(
+            valuesOfExpert: 250_000, nanoseconds: 4_200_000, lost: 1)
+        let said = text.update(
+            ExpertSpreadReport(holders: [[0, 0, 1, 1]], moves: moves), members: left, step: 9)
+        let lost = try #require(said)
+        #expect(lost.contains("what they have learnt since the last round"))
+        // Of three that are elsewhere now, c's two have nobody to bring them.
+        #expect(lost.contains("3 of 4 are computed elsewhere"))
+        #expect(lost.contains("moved, 1 MB, in 4.2 ms"), "\(lost)")
+        let mine = try #require(SpreadText.lost(moves, step: 9))
+        #expect(mine.contains("1 expert held from step 9 on that nobody brings"))
+        #expect(SpreadText.lost(nil, step: 9) == nil)
+        let aloneText = text.alone([workers[1]], step: 40, moves)
+        #expect(try #require(aloneText).contains("nobody brings"))
+    }
 }

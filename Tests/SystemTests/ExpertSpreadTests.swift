@@ -18,12 +18,6 @@ extension SystemTests {
             return cluster
         }
 
-        private static func notes(_ events: [StampedEvent]) -> [String] {
-            events.compactMap {
-                if case .note(_, let text) = $0.event { text } else { nil }
-            }
-        }
-
         private static func configuration(_ events: [StampedEvent]) throws -> RunConfiguration {
             for case .runStarted(let start) in events.map(\.event) { return start.configuration }
             throw CancellationError()
@@ -146,11 +140,11 @@ extension SystemTests {
                 try await #expect(run.program.ending() == .code(0), "\(run.program.errors)")
                 let events = try run.events()
                 #expect(events.evicted == ["north-2"])
-                let shared = Self.notes(events).filter { $0.hasSuffix("in shared memory") }
+                let shared = events.notes.filter { $0.hasSuffix("in shared memory") }
                 #expect(shared.count == (sameHost == "memory" ? 6 : 0), "\(shared)")
                 // The report says what was lost: computing, no weights.
                 let lost = try #require(
-                    Self.notes(events).first { $0.contains("north-2 is gone") })
+                    events.notes.first { $0.contains("north-2 is gone") })
                 #expect(lost.contains("which computed 2 of 8"), "\(lost)")
                 #expect(lost.contains("no weights are lost"))
                 let report = try String(
@@ -179,7 +173,7 @@ extension SystemTests {
                     try await #expect(run.program.ending() == .code(0), "\(run.program.errors)")
                     let events = try run.events()
                     curves.append(events.trainingLoss)
-                    let placed = Self.notes(events).filter { $0.contains("placed anew") }
+                    let placed = events.notes.filter { $0.contains("placed anew") }
                     #expect((placed.count > 3) == (name == "moving"), "\(placed)")
                     for text in placed { print(text) }
                     let epochs = events.filter {

@@ -24,12 +24,6 @@ extension SystemTests {
             return cluster
         }
 
-        private static func notes(_ events: [StampedEvent]) -> [String] {
-            events.compactMap {
-                if case .note(_, let text) = $0.event { text } else { nil }
-            }
-        }
-
         @Test("losses are those of workers that keep everything; regions all-reduce no expert")
         func equivalence() async throws {
             try await withScratch { scratch in
@@ -45,7 +39,7 @@ extension SystemTests {
                     let summary = try run.summary()
                     #expect(summary.rounds.conflicts.isEmpty && summary.counts.violations == 0)
                     guard keeps else { continue }
-                    let moves = Self.notes(events).filter {
+                    let moves = events.notes.filter {
                         $0.contains("their weights and moments moved")
                     }
                     #expect(moves.contains { !$0.contains("moved, 0 bytes") }, "\(moves)")
@@ -53,7 +47,7 @@ extension SystemTests {
                     let elements = summary.setup.parameterCount
                     for case .runStarted(let start) in events.map(\.event) {
                         let experts = start.configuration.plannedExperts(elements: elements)
-                            .reduce(UInt64(0)) { $0 + $1.each * UInt64($1.count) }
+                            .elements
                         for (region, workers) in [("north", UInt64(3)), ("south", 2)] {
                             let link = try #require(
                                 summary.links.first { $0.from == region && $0.to == region })
@@ -88,7 +82,7 @@ extension SystemTests {
                 try await #expect(run.program.ending() == .code(0), "\(run.program.errors)")
                 let events = try run.events()
                 #expect(events.evicted == ["north-2"])
-                let notes = Self.notes(events)
+                let notes = events.notes
                 #expect(
                     notes.contains {
                         $0.contains("north-2 is gone")
@@ -124,7 +118,7 @@ extension SystemTests {
                 let summary = try again.summary()
                 #expect(summary.pool.lastStep == 60)
                 #expect(summary.rounds.conflicts.isEmpty && summary.counts.violations == 0)
-                #expect(!Self.notes(try again.events()).contains { $0.contains("nobody brings") })
+                #expect(try !again.events().notes.contains { $0.contains("nobody brings") })
                 let losses = try [whole, again].map { try #require($0.events().trainingLoss[60]) }
                 // Where it stopped a round began anew; weights of another round would be farther off.
                 #expect(abs(losses[0] - losses[1]) < 0.02 * losses[0], "\(losses)")

@@ -229,9 +229,7 @@ extension SystemTests {
                 try await #expect(run.program.ending() == .code(0), "\(run.program.errors)")
                 let events = try run.events()
                 #expect(events.evicted == ["south-1"])
-                let lost = events.compactMap {
-                    if case .note(_, let text) = $0.event { text } else { nil }
-                }.filter { $0.contains("that south alone computed") }
+                let lost = events.notes.filter { $0.contains("that south alone computed") }
                 #expect(lost.count == 1, "\(lost)")
                 let owners = Self.owners(events)
                 #expect(owners.last?.owners.allSatisfy { $0 == .none } == true)

@@ -7,8 +7,8 @@ import ZeroMQ
 /// allocated per chunk.
 @safe package final class FramePool: Sendable {
     /// Before the payload: room for header and fields of any data frame, and the payload on a cache line.
-    static let headRoom = 128
-    package static let bufferBytes = headRoom + ProtocolLimits.dataPayloadBytes
+    static let headRoom = bufferBytes - ProtocolLimits.dataPayloadBytes
+    package static let bufferBytes = FrameMemoryLayout.slotBytes
     /// Idle buffers kept, 256 MiB: the contributions and twice the means of 10^8 int8 values. More go
     /// back to the system.
     private static let idleLimit = 1_024

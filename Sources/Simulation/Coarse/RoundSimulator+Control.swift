@@ -84,9 +84,7 @@ extension RoundSimulator {
                     StepUnit(region: region.id, seats: seats, awaitsGo: seats.count))
             }
             if isLockstep || exchange?.shape.forwards == true, region.seats.count > 1 {
-                let keptApart =
-                    configuration.keepsExpertsAtHolders
-                    ? plan.experts.reduce(UInt64(0)) { $0 + $1.each * UInt64($1.count) } : 0
+                let keptApart = configuration.keepsExpertsAtHolders ? plan.experts.elements : 0
                 regionExchanges[region.id.index] = RegionExchange(
                     workers: region.seats.count, elements: parameters - keptApart,
                     transform: plan.regionTransform, options: options,

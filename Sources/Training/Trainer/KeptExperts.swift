@@ -8,15 +8,6 @@ import TrainingKernels
 /// the step that needs them (Protocols/longhaul-1.md, section 7.12). Whoever is told to hold an expert that
 /// nobody brings begins from the last round, with moments of zero.
 final class KeptExperts {
-    /// What placing anew came to, for one worker.
-    struct Moves: Equatable {
-        /// Experts that came, and that went.
-        var came = 0
-        var went = 0
-        /// Experts it holds now that nobody has brought.
-        var lost = 0
-    }
-
     /// Of the model's vectors: what an expert has of each.
     struct Vectors {
         var weights: Floats
@@ -38,6 +29,8 @@ final class KeptExperts {
     /// The same of the step that is computed now.
     private var next: [[Bool]] = []
     private let width: Int
+    /// Rows of one vector of an expert; all experts are alike.
+    private let rowsOfVector: Int
 
     /// - Parameters:
     ///   - width: values of a row that moves.
@@ -53,6 +46,7 @@ final class KeptExperts {
                 known.isEmpty ? tensor.range : known.lowerBound..<tensor.range.upperBound
         }
         ranges = found
+        rowsOfVector = ((found.first?.first?.count ?? 0) + width - 1) / width
         var rest: [Range<Int>] = []
         var start = 0
         for range in found.flatMap({ $0 }) {
@@ -99,27 +93,20 @@ final class KeptExperts {
 
     // MARK: Moving
 
-    /// Rows of one vector of an expert.
-    private var rowsOfVector: Int {
-        let longest = ranges.flatMap { $0 }.map(\.count).max() ?? 0
-        return (longest + width - 1) / width
-    }
-
     private var rowsOfExpert: Int { 3 * rowsOfVector }
 
     /// Who computes which expert in the step that comes: sends those held here that others compute then, and
     /// waits for those that others have.
+    ///
+    /// - Returns: how many it holds now that nobody has brought.
     func move(
         to holders: [[Int]], _ members: any TokenTransport, _ vectors: Vectors
-    ) throws(TokensInterrupted) -> Moves {
+    ) throws(TokensInterrupted) -> Int {
         next = holders.map { $0.map { $0 == members.me } }
-        var moves = Moves()
         let batch = TokenBatch(kind: .state, width: width, words: 2)
         for offset in 1..<members.memberCount {
             let member = (members.me + offset) % members.memberCount
-            let leaving = leaving(to: member, holders)
-            moves.went += leaving.count
-            send(leaving, to: member, batch, members, vectors)
+            send(leaving(to: member, holders), to: member, batch, members, vectors)
         }
         var rows = Array(repeating: 0, count: holders.reduce(0) { $0 + $1.count })
         _ = try members.receive(batch, capacity: rows.count * rowsOfExpert) { part, words, values in
@@ -129,16 +116,13 @@ final class KeptExperts {
                     values.extracting(row * width..<(row + 1) * width), vectors, &rows)
             }
         }
-        settle(vectors, &moves) { rows[$0] == rowsOfExpert }
-        return moves
+        return settle(vectors) { rows[$0] == rowsOfExpert }
     }
 
     /// Nobody else is left in the region.
-    func holdAll(_ vectors: Vectors) -> Moves {
+    func holdAll(_ vectors: Vectors) -> Int {
         next = ranges.map { $0.map { _ in true } }
-        var moves = Moves()
-        settle(vectors, &moves) { _ in false }
-        return moves
+        return settle(vectors) { _ in false }
     }
 
     /// Numbers of the experts that are here and go to a member.
@@ -196,24 +180,23 @@ final class KeptExperts {
         guard rows.indices.contains(expert), (0..<rowsOfExpert).contains(row), isNext(expert)
         else { return }
         let target = self.values(expert, row, vectors)
-        for index in 0..<target.count { target[index] = values[index] }
+        target.copy(from: values.extracting(0..<target.count))
         rows[expert] += 1
     }
 
     /// What is to be held here, was not, and has not come whole begins from the last round.
-    private func settle(_ vectors: Vectors, _ moves: inout Moves, hasCome: (Int) -> Bool) {
-        guard let held else { return }
-        for (expert, wasHeld) in held.joined().enumerated() where isNext(expert) && !wasHeld {
-            if hasCome(expert) {
-                moves.came += 1
-                continue
-            }
-            moves.lost += 1
+    private func settle(_ vectors: Vectors, hasCome: (Int) -> Bool) -> Int {
+        guard let held else { return 0 }
+        var lost = 0
+        for (expert, wasHeld) in held.joined().enumerated()
+        where isNext(expert) && !wasHeld && !hasCome(expert) {
+            lost += 1
             let range = range(expert)
             vectors.weights.part(range).copy(from: vectors.lastRound.part(range))
             vectors.firstMoment.part(range).fill(with: 0)
             vectors.secondMoment.part(range).fill(with: 0)
         }
+        return lost
     }
 
     // MARK: The norm of the gradient

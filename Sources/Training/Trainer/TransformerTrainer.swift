@@ -94,12 +94,11 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
     package func computeGradient(samples: [UInt64]) -> StepResult {
         ownExperts = nil
         if let kept {
-            let moves = kept.holdAll(keptVectors)
+            let lost = kept.holdAll(keptVectors)
             transformer.wantedGradients = nil
             spreadReport = ExpertSpreadReport(
                 holders: [],
-                moves: ExpertSpreadReport.Moves(
-                    valuesOfExpert: 0, nanoseconds: 0, lost: moves.lost))
+                moves: ExpertSpreadReport.Moves(valuesOfExpert: 0, nanoseconds: 0, lost: lost))
         }
         let batch = drawn(samples)
         let loss = transformer.forwardBackward(inputs: batch.inputs, targets: batch.targets)
@@ -151,13 +150,13 @@ package final class TransformerTrainer: Trainer, MemoryBackedTrainer {
     ) throws(TokensInterrupted) {
         guard let kept, !state.isBrought else { return }
         let start = ContinuousClock.now
-        let moves = try kept.move(to: state.holders, members, keptVectors)
+        let lost = try kept.move(to: state.holders, members, keptVectors)
         state.isBrought = true
         transformer.wantedGradients = kept.isNeeded
         let elapsed = ContinuousClock.now - start
         spreadReport?.moves = ExpertSpreadReport.Moves(
             valuesOfExpert: 3 * (kept.ranges[0].first?.count ?? 0),
-            nanoseconds: Int64(elapsed / .nanoseconds(1)), lost: moves.lost)
+            nanoseconds: Int64(elapsed / .nanoseconds(1)), lost: lost)
     }
 
     private var keptVectors: KeptExperts.Vectors {

@@ -91,6 +91,11 @@ struct Run {
 }
 
 extension [StampedEvent] {
+    /// What somebody said in words.
+    var notes: [String] {
+        compactMap { if case .note(_, let text) = $0.event { text } else { nil } }
+    }
+
     /// Per step: mean of the workers' losses, weighted by tokens.
     var trainingLoss: [UInt32: Double] {
         var sums: [UInt32: (loss: Double, tokens: Double)] = [:]
